@@ -1,0 +1,109 @@
+"""Make a lake table from one select: inputs found in its text, nothing made again when nothing changed."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
+
+from cdp.errors import LakeError
+from cdp.lake.engine import Lake
+
+DIALECT = "duckdb"
+
+
+@dataclass(frozen=True)
+class Select:
+    """One select of the pipeline: the table it makes, its text, what its header comment says of it."""
+
+    table: str
+    sql: str
+    description: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The lake tables it reads, sorted."""
+        return find_inputs(self.sql)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What building a table did."""
+
+    table: str
+    rows: int
+    changed: bool
+
+
+@cache
+def find_inputs(query: str) -> tuple[str, ...]:
+    """The tables a query reads, without its own CTEs, sorted."""
+    found = {
+        source.name
+        for scope in traverse_scope(sqlglot.parse_one(query, dialect=DIALECT))
+        for source in scope.sources.values()
+        if isinstance(source, exp.Table) and source.name
+    }
+    return tuple(sorted(found))
+
+
+@cache
+def sql_file(stage: str, table: str) -> Select:
+    """The select in `cdp/sql/<stage>/<table>.sql`; its leading comment is the table's description."""
+    query = (resources.files("cdp") / "sql" / stage / f"{table}.sql").read_text(encoding="utf-8")
+    comment = [line.removeprefix("--").strip() for line in query.splitlines() if line.startswith("--")]
+    return Select(table, query, " ".join(comment))
+
+
+def sql_tables(stage: str) -> list[str]:
+    """The tables that a stage's files make, by name."""
+    folder = resources.files("cdp") / "sql" / stage
+    return sorted(item.name.removesuffix(".sql") for item in folder.iterdir() if item.name.endswith(".sql"))
+
+
+def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None) -> Built:
+    """Make a table from its select, unless its text, parameters and inputs are as they were.
+
+    Raises:
+        LakeError: If an input was never made.
+    """
+    mark = fingerprint(lake, select.inputs, select.sql, parameters)
+    if recorded(lake, select.table) == mark:
+        return Built(select.table, count(lake, select.table), changed=False)
+
+    def make() -> None:
+        lake.connection.execute(f"create or replace table lake.main.{select.table} as {select.sql}", parameters)
+        record(lake, select.table, mark)
+
+    lake.write(make, f"build {select.table}")
+    return Built(select.table, count(lake, select.table), changed=True)
+
+
+def fingerprint(lake: Lake, inputs: tuple[str, ...], *parts: Any) -> str:
+    """What a table's content depends on: the state of its inputs and whatever else is given."""
+    known = dict(lake.rows("select table_name, fingerprint from ops__builds"))
+    if missing := [table for table in inputs if table not in known]:
+        raise LakeError(f"table {', '.join(missing)} was never built", "run the whole pipeline once: 'cdp run'")
+    text = repr((parts, [(table, known[table]) for table in inputs]))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recorded(lake: Lake, table: str) -> str | None:
+    """The fingerprint a table was last built with, None if it was never built."""
+    found = lake.scalar("select fingerprint from ops__builds where table_name = ?", [table])
+    return str(found) if found is not None and lake.exists(table) else None
+
+
+def record(lake: Lake, table: str, mark: str) -> None:
+    """Note the fingerprint of a table, inside the transaction that makes it."""
+    lake.connection.execute("delete from lake.main.ops__builds where table_name = ?", [table])
+    lake.connection.execute("insert into lake.main.ops__builds values (?, ?, ?)", [table, mark, lake.run_id])
+
+
+def count(lake: Lake, table: str) -> int:
+    """Rows of a table."""
+    return int(lake.scalar(f"select count(*) from {table}"))  # noqa: S608 - names come from our own files

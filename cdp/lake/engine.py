@@ -1,0 +1,207 @@
+"""DuckDB over the DuckLake: one in-memory engine a process, the catalog in Postgres, Parquet files below.
+
+One lake-using thread a process (duckdb-postgres #577); every write is a transaction that carries the run's
+id; a connection is rolled back before it closes, because closing with an open transaction after the database
+went away aborts the process.
+"""
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from cdp.errors import LakeError, StoreUnavailable
+from cdp.store.connect import LAKE_SCHEMA, lake_address
+from cdp.workspace import Workspace
+
+EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs")
+CONFLICT_RETRIES = 5
+T = TypeVar("T")
+
+
+class Lake:
+    """A connection to the lake.
+
+    Bare names read the lake; only full names (`lake.main.x`) write it; unqualified `create` lands in memory.
+
+    Args:
+        connection: The DuckDB connection with the lake attached.
+        run_id: Written into the message of every snapshot this connection makes.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+        self.connection = connection
+        self.run_id = run_id
+
+    def rows(self, query: str, parameters: dict[str, Any] | Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """All rows of a query (an unread DuckDB result would own the connection)."""
+        return self.connection.execute(query, parameters).fetchall()
+
+    def records(self, query: str, parameters: dict[str, Any] | Sequence[Any] | None = None) -> list[dict[str, Any]]:
+        """All rows of a query as dictionaries by column name."""
+        cursor = self.connection.execute(query, parameters)
+        names = [column[0] for column in cursor.description or []]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def scalar(self, query: str, parameters: dict[str, Any] | Sequence[Any] | None = None) -> Any:
+        """The first value of the first row, or None."""
+        found = self.rows(query, parameters)
+        return found[0][0] if found else None
+
+    def columns(self, table: str) -> list[tuple[str, str]]:
+        """Name and type of each column of a table or view; empty if there is none."""
+        return [
+            (str(name), str(kind))
+            for name, kind in self.rows(
+                "select column_name, data_type from duckdb_columns() where table_name = ? "
+                "and database_name in ('lake', 'memory', 'temp') order by database_name, column_index",
+                [table],
+            )
+        ]
+
+    def exists(self, table: str) -> bool:
+        """Whether the lake holds this table."""
+        return bool(
+            self.rows("select 1 from duckdb_tables() where database_name = 'lake' and table_name = ?", [table])
+        )
+
+    def write(self, work: Callable[[], T], message: str) -> T:
+        """Run `work` as one transaction; repeat it when another writer was faster.
+
+        Raises:
+            LakeError: If the disk is full or the files cannot be written; the last snapshot stands.
+        """
+        for attempt in range(CONFLICT_RETRIES):
+            try:
+                self.connection.begin()
+                result = work()
+                note = json.dumps({"run_id": self.run_id})
+                self.connection.execute(
+                    "call lake.set_commit_message('cdp', ?, extra_info => ?)", [f"run {self.run_id}: {message}", note]
+                )
+                self.connection.commit()
+                return result
+            except duckdb.TransactionException:
+                self.roll_back()
+                if attempt == CONFLICT_RETRIES - 1:
+                    raise
+                time.sleep(0.1 * 2**attempt)
+            except (duckdb.IOException, OSError) as error:
+                self.roll_back()
+                raise LakeError(
+                    f"the lake could not be written: {_first_line(error)}",
+                    "free disk space or mend the folder's rights, then run again; the last snapshot is untouched",
+                ) from error
+            except BaseException:
+                self.roll_back()
+                raise
+        raise AssertionError("unreachable")
+
+    def roll_back(self) -> None:
+        """Leave any open transaction; never raises, because it runs on the way out of an error."""
+        try:
+            self.connection.rollback()
+        except duckdb.Error:
+            pass
+
+    def snapshot(self) -> int:
+        """The newest snapshot of the lake."""
+        return int(self.scalar("select max(snapshot_id) from lake.snapshots()"))
+
+
+@contextmanager
+def open_lake(
+    workspace: Workspace, *, run_id: str = "none", snapshot: int | None = None, memory_limit: str | None = None
+) -> Iterator[Lake]:
+    """Open the lake for the length of the block.
+
+    Args:
+        workspace: Whose lake.
+        run_id: The run on whose behalf it is written.
+        snapshot: Read this snapshot (read-only) instead of the newest.
+        memory_limit: DuckDB's memory before it spills; the settings' value by default.
+
+    Raises:
+        StoreUnavailable: If the catalog's database cannot be reached.
+    """
+    connection = _engine(workspace, memory_limit)
+    lake = Lake(connection, run_id)
+    try:
+        _attach(connection, workspace, snapshot)
+        yield lake
+    finally:
+        lake.roll_back()
+        connection.close()
+
+
+def create_lake(workspace: Workspace) -> None:
+    """Make the catalog's tables and fix the options that must hold from the first file on."""
+    with open_lake(workspace, run_id="init") as lake:
+        # Inlined rows lose quotes inside structs, crash on dates (ducklake #1435) and are not encrypted.
+        lake.rows("call lake.set_option('data_inlining_row_limit', 0)")
+
+
+def load_extensions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Load the bundled extensions (signature checked by DuckDB); fall back to the network where one is missing."""
+    for name in EXTENSIONS:
+        spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+        folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+        path = folder / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension" if folder else None
+        if path is not None and path.exists():
+            connection.load_extension(str(path))
+        else:
+            connection.install_extension(name)
+            connection.load_extension(name)
+
+
+def _engine(workspace: Workspace, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
+    settings = workspace.settings
+    connection = duckdb.connect(
+        config={
+            "memory_limit": memory_limit or settings.memory_limit,
+            "threads": settings.threads,
+            "temp_directory": str(workspace.path("spill")),
+            "allow_persistent_secrets": False,
+            "preserve_insertion_order": False,
+        }
+    )
+    connection.execute("set temp_file_encryption = true")
+    connection.execute("set timezone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")
+    load_extensions(connection)
+    return connection
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapshot: int | None) -> None:
+    fields = lake_address(workspace).fields
+    # A secret, not a connection string: a string shows its password in errors and in duckdb_databases().
+    pairs = ", ".join(
+        f"{name} {_quote(fields[key])}"
+        for name, key in (("host", "host"), ("port", "port"), ("database", "dbname"), ("user", "user"), ("password", "password"))
+        if key in fields
+    )
+    connection.execute(f"create or replace temporary secret pg (type postgres, {pairs})")
+    options = ["meta_secret 'pg'", f"metadata_schema '{LAKE_SCHEMA}'", "override_data_path true"]
+    options.append(f"data_path {_quote(str(workspace.path('lake')) + '/')}")
+    if workspace.encrypted:
+        options.append("encrypted")
+    if snapshot is not None:
+        options.append(f"snapshot_version {int(snapshot)}")
+    try:
+        connection.execute(f"attach 'ducklake:postgres:' as lake ({', '.join(options)})")
+    except duckdb.Error as error:
+        raise StoreUnavailable(f"the lake's catalog cannot be opened: {_first_line(error)}", "run 'cdp doctor'") from error
+    connection.execute("set search_path = 'memory.main,lake.main'")
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:300]

@@ -1,0 +1,11 @@
+"""Tables of the lake that are not made by a select: the registers of the pipeline itself."""
+
+OPERATIONS = {
+    "ops__files": "source varchar, file varchar, sha256 varchar, identity varchar, bytes bigint, status varchar, "
+    "reason varchar, contract varchar, run_id varchar, registered_at timestamptz",
+    "ops__reconciliation": "source varchar, file varchar, sha256 varchar, lines bigint, accepted bigint, "
+    "duplicates bigint, quarantined bigint, suppressed bigint, run_id varchar",
+    "ops__rejected_rows": "source varchar, file varchar, line bigint, \"column\" varchar, \"check\" varchar, "
+    "reason varchar, payload varchar, run_id varchar, rejected_at timestamptz",
+    "ops__builds": "table_name varchar, fingerprint varchar, run_id varchar",
+}

@@ -1,0 +1,34 @@
+"""Settings: read once from `CDP_*` environment variables, handed down as an argument, never global."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a deployment may choose. Every field is documented in docs/settings.md."""
+
+    model_config = SettingsConfigDict(env_prefix="CDP_", frozen=True)
+
+    home: Path = Field(default=Path(".cdp"), description="The workspace folder: everything a deployment owns.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="A PostgreSQL 15+ server to use instead of the embedded one (postgresql://user:pass@host/db).",
+    )
+    memory_limit: str = Field(default="512MB", description="Memory of the DuckDB engine before it spills to disk.")
+    threads: int = Field(default=os.cpu_count() or 2, ge=1, description="Threads of the DuckDB engine.")
+    default_region: str = Field(
+        default="GB", pattern="^[A-Z]{2}$", description="Country of phone numbers that name none (ISO 3166)."
+    )
+    encrypt: bool = Field(default=True, description="Encrypt the lake's files; fixed when the workspace is made.")
+    keep_releases: int = Field(default=5, ge=1, description="How many finished runs stay readable as snapshots.")
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on.")
+    ui_port: int = Field(default=3000, ge=0, le=65535, description="Port the Dagster UI listens on.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()

@@ -1,0 +1,214 @@
+"""Bring the new files of one source into the lake: read, judge, reconcile, commit as one transaction."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cdp.errors import UnreadableFile
+from cdp.lake import build
+from cdp.lake.engine import Lake
+from cdp.sources import stage
+from cdp.sources.contract import Contract, compile_contract
+from cdp.sources.model import Source
+from cdp.sources.read import Rejected, fingerprint, read_batches
+
+PROGRESS_SECONDS = 5.0
+UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
+
+
+@dataclass
+class FileReport:
+    """What became of one landing file; the numbers always add up to `lines`."""
+
+    file: str
+    sha256: str
+    size: int
+    identity: str
+    lines: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    suppressed: int = 0
+    blocked: str = ""
+
+    @property
+    def reconciles(self) -> bool:
+        """Whether every line is accounted for."""
+        return self.lines == self.accepted + self.duplicates + self.quarantined + self.suppressed
+
+
+@dataclass
+class IngestReport:
+    """What one run did to one source."""
+
+    source: str
+    files: list[FileReport] = field(default_factory=list)
+    rows: int = 0
+
+    @property
+    def blocked(self) -> list[FileReport]:
+        """The files that were left out."""
+        return [file for file in self.files if file.blocked]
+
+
+def landing_files(landing: Path, source: Source) -> list[Path]:
+    """The files of one source, in order of name; hidden and unfinished ones are left alone."""
+    folder = landing / source.source
+    found = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return sorted(path for path in found if not path.name.startswith(".") and path.suffix not in UNFINISHED)
+
+
+def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callable[[str], None]) -> IngestReport:
+    """Read what is new under `landing/<source>`; re-reading a file changes nothing.
+
+    Args:
+        lake: Open for writing.
+        source: What to read and how.
+        landing: The landing folder of the workspace.
+        now: When the files are registered.
+        log: Told the progress of anything that takes more than five seconds.
+    """
+    lake.write(lambda: stage.create_raw_table(lake, source), f"raw table of {source.source}")
+    report = IngestReport(source.source)
+    new = _new_files(lake, source, landing)
+    if new:
+        stage.open_stage(lake, source)
+        contract = compile_contract(source)
+        for order, item in enumerate(new):
+            report.files.append(item)
+            _read_file(lake, contract, landing / source.source / item.file, item, order, log)
+        stage.judge(lake, source)
+        lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
+    elif build.recorded(lake, source.raw_table) is None:
+        lake.write(lambda: build.record(lake, source.raw_table, "empty"), f"register {source.raw_table}")
+    report.rows = build.count(lake, source.raw_table)
+    return report
+
+
+def contract_mark(source: Source) -> str:
+    """Fingerprint of a source's definition: a blocked file is tried again when it changes."""
+    return hashlib.sha256(source.model_dump_json().encode()).hexdigest()
+
+
+def _new_files(lake: Lake, source: Source, landing: Path) -> list[FileReport]:
+    known = {
+        (file, sha): status
+        for file, sha, status, mark in lake.rows(
+            "select file, sha256, status, contract from ops__files where source = ?", [source.source]
+        )
+        if status == "read" or mark == contract_mark(source)
+    }
+    identities = dict(lake.rows("select sha256, min(identity) from ops__files where source = ? group by all", [source.source]))
+    found = []
+    for path in landing_files(landing, source):
+        name = path.relative_to(landing / source.source).as_posix()
+        try:
+            sha = fingerprint(path)
+        except UnreadableFile as error:
+            found.append(FileReport(name, "", 0, name, blocked=error.message))
+            continue
+        if (name, sha) not in known:
+            found.append(FileReport(name, sha, path.stat().st_size, identities.setdefault(sha, name)))
+    return found
+
+
+def _read_file(
+    lake: Lake, contract: Contract, path: Path, report: FileReport, order: int, log: Callable[[str], None]
+) -> None:
+    started = told = time.monotonic()
+    bad = 0
+    if report.blocked:
+        return
+    try:
+        for batch in read_batches(path, contract.source):
+            sound, rejected = contract.apply(batch)
+            stage.stage_rows(lake, contract.source, report.file, order, report.identity, sound)
+            stage.stage_rejected(lake, report.file, [*batch.rejected, *rejected])
+            report.lines += len(batch.lines) + len(batch.rejected)
+            bad += len(batch.lines) + len(batch.rejected) - len(sound)
+            if time.monotonic() - told > PROGRESS_SECONDS:
+                told = time.monotonic()
+                log(f"{contract.source.source}/{report.file}: {report.lines:,} lines, {report.lines / (told - started):,.0f}/s")
+        if report.lines == 0:
+            report.blocked = "the file is empty"
+    except UnreadableFile as error:
+        report.blocked = f"{error.message} → {error.hint}"
+    limit = contract.source.limits.block
+    if not report.blocked and bad > limit * report.lines:
+        report.blocked = (
+            f"{bad:,} of {report.lines:,} lines break the contract, over the limit of {limit:.0%}"
+            " → look at ops__rejected_rows; send a mended file, or change the source's YAML"
+        )
+    if report.blocked:
+        lake.rows("delete from memory.main.stage_rows where _file = ?", [report.file])
+        whole = Rejected(0, None, "file_blocked", report.blocked, "")
+        stage.stage_rejected(lake, report.file, [whole])
+
+
+def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> None:
+    """Everything that the new files change, in one transaction: rows, quarantine, reconciliation, register."""
+    execute = lake.connection.execute
+    _count(lake, report)
+    columns = ", ".join(f'r."{name}"' for name in source.columns)
+    execute(
+        f"insert into lake.main.{source.raw_table} by name "  # noqa: S608
+        f"select {columns}, r._file, r._line, r._key, r._hash, $run as _run_id, $now as _landed_at "
+        "from memory.main.stage_rows r join memory.main.stage_verdicts v using (_order, _line) where v.verdict = 'accepted'",
+        {"run": lake.run_id, "now": now},
+    )
+    for item in report.files:
+        execute("delete from lake.main.ops__rejected_rows where source = ? and file = ?", [source.source, item.file])
+        execute(
+            "delete from lake.main.ops__reconciliation where source = ? and file = ? and sha256 = ?",
+            [source.source, item.file, item.sha256],
+        )
+        execute(
+            "delete from lake.main.ops__files where source = ? and file = ? and (sha256 = ? or status = 'blocked')",
+            [source.source, item.file, item.sha256],
+        )
+        execute(
+            "insert into lake.main.ops__files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [source.source, item.file, item.sha256, item.identity, item.size, "blocked" if item.blocked else "read",
+             item.blocked, contract_mark(source), lake.run_id, now],
+        )
+        execute(
+            "insert into lake.main.ops__reconciliation values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [source.source, item.file, item.sha256, item.lines, item.accepted, item.duplicates, item.quarantined,
+             item.suppressed, lake.run_id],
+        )
+    execute(
+        "insert into lake.main.ops__rejected_rows "
+        "select $source, file, line, \"column\", \"check\", reason, payload, $run, $now from memory.main.stage_rejected",
+        {"source": source.source, "run": lake.run_id, "now": now},
+    )
+    execute(
+        "insert into lake.main.ops__rejected_rows "
+        "select $source, r._file, r._line, null, 'key_conflict', 'this key came before with other content', "
+        "cast(r as varchar), $run, $now from memory.main.stage_rows r "
+        "join memory.main.stage_verdicts v using (_order, _line) where v.verdict = 'key_conflict'",
+        {"source": source.source, "run": lake.run_id, "now": now},
+    )
+    accepted = sum(item.accepted for item in report.files)
+    before = build.recorded(lake, source.raw_table)
+    if accepted or before is None:
+        mark = hashlib.sha256(repr((before, [(f.file, f.sha256) for f in report.files])).encode()).hexdigest()
+        build.record(lake, source.raw_table, mark)
+
+
+def _count(lake: Lake, report: IngestReport) -> None:
+    verdicts = {
+        (file, verdict): int(number)
+        for file, verdict, number in lake.rows(
+            "select r._file, v.verdict, count(*) from memory.main.stage_rows r "
+            "join memory.main.stage_verdicts v using (_order, _line) group by all"
+        )
+    }
+    rejected = dict(lake.rows("select file, count(distinct line) from memory.main.stage_rejected group by all"))
+    for item in report.files:
+        item.accepted = verdicts.get((item.file, "accepted"), 0)
+        item.duplicates = verdicts.get((item.file, "duplicate"), 0)
+        bad = item.lines if item.blocked else int(rejected.get(item.file, 0))
+        item.quarantined = bad + verdicts.get((item.file, "key_conflict"), 0)

@@ -1,0 +1,35 @@
+"""Find and read the source files of a workspace."""
+
+from cdp.errors import ConfigError
+from cdp.sources.model import Source
+from cdp.workspace import Workspace
+from cdp.yamlfile import load_yaml
+
+
+def load_sources(workspace: Workspace) -> list[Source]:
+    """Every source of the workspace, in order of name.
+
+    Raises:
+        ConfigError: If a file is broken, or its `source` is not its file's name.
+    """
+    found = []
+    for path in sorted(workspace.path("sources").glob("*.y*ml")):
+        source = load_yaml(path, Source)
+        if source.source != path.stem:
+            raise ConfigError(
+                f"{path}:1: source is '{source.source}', expected '{path.stem}'", "rename the file or the source"
+            )
+        found.append(source)
+    if not found:
+        raise ConfigError(f"no source in {workspace.path('sources')}", "run 'cdp init', or 'cdp source add FILE'")
+    return found
+
+
+def unknown_folders(workspace: Workspace, sources: list[Source]) -> list[str]:
+    """Folders under `landing/` that hold files but have no source: their data would wait unseen."""
+    known = {source.source for source in sources}
+    return sorted(
+        folder.name
+        for folder in workspace.path("landing").iterdir()
+        if folder.is_dir() and folder.name not in known and any(item.is_file() for item in folder.rglob("*"))
+    )

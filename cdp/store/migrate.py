@@ -1,0 +1,68 @@
+"""Bring the database to the shape this program needs: roles, schemas, then Alembic's migrations."""
+
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy import create_engine, pool
+
+from cdp.store.connect import API_ROLE, LAKE_ROLE, LAKE_SCHEMA, SCHEMA, connect, owner_address
+from cdp.workspace import Workspace
+
+MIGRATION_LOCK = 7_201_001
+
+
+def migrate(workspace: Workspace) -> None:
+    """Create what is missing and upgrade what is old; safe to call at once from several processes."""
+    _create_database(workspace)
+    address = owner_address(workspace)
+    with connect(address, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        _create_roles(connection, workspace)
+        # creator= hands SQLAlchemy our own connections: the password never becomes a URL
+        engine = create_engine(
+            "postgresql+psycopg://", creator=lambda: connect(address), poolclass=pool.NullPool
+        )
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with engine.connect() as alchemy:
+            config.attributes["connection"] = alchemy
+            command.upgrade(config, "head")
+            alchemy.commit()
+        _grant(connection)
+
+
+def _create_database(workspace: Workspace) -> None:
+    if workspace.settings.database_url is not None:
+        return
+    with connect(owner_address(workspace, "postgres"), autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        if not connection.execute("select 1 from pg_database where datname = 'cdp'").fetchall():
+            connection.execute("create database cdp")
+
+
+def _create_roles(connection: psycopg.Connection, workspace: Workspace) -> None:
+    for role, secret in ((LAKE_ROLE, "lake_password"), (API_ROLE, "api_password")):
+        known = connection.execute("select 1 from pg_roles where rolname = %s", [role]).fetchall()
+        verb = "alter" if known else "create"
+        connection.execute(
+            sql.SQL(verb + " role {} login password {}").format(
+                sql.Identifier(role), sql.Literal(workspace.secrets[secret])
+            )
+        )
+    connection.execute("revoke create on schema public from public")
+    connection.execute(
+        sql.SQL("create schema if not exists {} authorization {}").format(
+            sql.Identifier(LAKE_SCHEMA), sql.Identifier(LAKE_ROLE)
+        )
+    )
+    connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(SCHEMA)))
+
+
+def _grant(connection: psycopg.Connection) -> None:
+    schema, api = sql.Identifier(SCHEMA), sql.Identifier(API_ROLE)
+    connection.execute(sql.SQL("grant usage on schema {} to {}").format(schema, api))
+    connection.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, api))
+    connection.execute(sql.SQL("grant update (last_used_at) on {}.api_keys to {}").format(schema, api))

@@ -1,0 +1,91 @@
+"""YAML files a person writes: read, checked against a pydantic model, every error with file, line and remedy."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cdp.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_yaml(path: Path, model: type[Model]) -> Model:
+    """Read and check one file.
+
+    Raises:
+        ConfigError: `file:line: where: what is wrong`, one line for each mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})", "save it as UTF-8 text") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}", "mend that line") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}:1: expected a mapping of keys to values", "see docs/sources.md for an example")
+    _refuse_true_keys(path, root)
+    if "extends" in values:
+        values = _merge(_base(path, str(values.pop("extends"))), values)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{path}:{_line(root, list(item['loc']))}: {_where(item)}: {item['msg']}" for item in error.errors()]
+        raise ConfigError("\n".join(lines), "mend these lines; docs/sources.md explains every key") from error
+
+
+def _base(path: Path, name: str) -> dict[str, Any]:
+    """The file beside this one that it extends: its keys stand where this one is silent."""
+    base = path.with_name(f"{name}.yaml")
+    if not base.is_file():
+        raise ConfigError(f"{path}: extends '{name}', but there is no {base}", "name a file of the same folder")
+    values: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
+    return values
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _where(item: Any) -> str:
+    return ".".join(str(part) for part in item["loc"]) or "file"
+
+
+def _line(node: yaml.Node | None, location: list[str | int]) -> int:
+    """The line of the deepest node of this path that exists in the file."""
+    line = node.start_mark.line + 1 if node else 1
+    for part in location:
+        child = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, child = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        if child is None:
+            break
+        node = child
+    return line
+
+
+def _refuse_true_keys(path: Path, node: yaml.Node | None) -> None:
+    """YAML 1.1 turns the keys on, off, yes and no into booleans; say so instead of losing the key."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:bool":
+                where = f"{path}:{key.start_mark.line + 1}"
+                raise ConfigError(f"{where}: YAML reads the key '{key.value}' as true or false", "put it in quotes")
+            _refuse_true_keys(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_true_keys(path, child)

@@ -1,11 +1,14 @@
 """Make a lake table from one select: inputs found in its text, nothing made again when nothing changed."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
+import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
@@ -81,6 +84,31 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None) 
 
     lake.write(make, f"build {select.table}")
     return Built(select.table, count(lake, select.table), changed=True)
+
+
+def build_table(lake: Lake, table: str, mark: str, make: Callable[[], pa.Table]) -> Built:
+    """Make a table from rows computed outside SQL, unless its fingerprint `mark` is as it was."""
+    if recorded(lake, table) == mark:
+        return Built(table, count(lake, table), changed=False)
+    rows = make()
+
+    def write() -> None:
+        with incoming(lake, rows):
+            lake.connection.execute(f"create or replace table lake.main.{table} as from incoming")
+        record(lake, table, mark)
+
+    lake.write(write, f"build {table}")
+    return Built(table, rows.num_rows, changed=True)
+
+
+@contextmanager
+def incoming(lake: Lake, rows: pa.Table) -> Iterator[None]:
+    """Let queries read these rows as `incoming` for the length of the block."""
+    lake.connection.register("incoming", rows)
+    try:
+        yield
+    finally:
+        lake.connection.unregister("incoming")
 
 
 def fingerprint(lake: Lake, inputs: tuple[str, ...], *parts: Any) -> str:

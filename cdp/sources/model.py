@@ -159,7 +159,13 @@ class Limits(Strict):
 
 
 class Source(Strict):
-    """One source. `source` must equal the file's name and the folder under `landing/`."""
+    """One source. `source` must equal the file's name and the folder under `landing/`.
+
+    Attributes:
+        seen_at: Expression of the time at which a row's parties were seen.
+        key: Columns that identify a row; empty where the source has none (then file and line do).
+        version: Column whose later value makes a row an update of the same key.
+    """
 
     source: str = Field(pattern=NAME)
     table: str = Field(pattern=NAME)
@@ -171,6 +177,7 @@ class Source(Strict):
     key: tuple[str, ...] = ()
     version: str | None = None
     limits: Limits = Limits()
+    seen_at: Expression
     columns: dict[str, Column]
     parties: dict[str, Party] = {}
     links: tuple[Link, ...] = ()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.sources.model import Column, ColumnType, Source
 from cdp.sources.read import Rejected
@@ -72,18 +73,17 @@ def stage_rows(lake: Lake, source: Source, file: str, order: int, identity: str,
     """Add the sound rows of one batch. A source without a key uses the file's identity and the line."""
     if frame.is_empty():
         return
-    lake.connection.register("incoming", frame.to_arrow())
     casts = ", ".join(f'cast("{name}" as {sql_type(column)}) as "{name}"' for name, column in source.columns.items())
     key = ", ".join(f'cast("{name}" as varchar)' for name in source.key)
     key_sql = f"concat_ws(chr(31), {key})" if source.key else "concat($identity, '#', _line)"
     content = ", ".join(f'"{name}"' for name in source.columns)
     parameters = {"file": file, "order": order} | ({} if source.key else {"identity": identity})
-    lake.rows(
-        f"insert into memory.main.stage_rows select {casts}, $file, $order, _line, {key_sql}, "  # noqa: S608
-        f"md5(cast(row({content}) as varchar)) from incoming",
-        parameters,
-    )
-    lake.connection.unregister("incoming")
+    with incoming(lake, frame.to_arrow()):
+        lake.rows(
+            f"insert into memory.main.stage_rows select {casts}, $file, $order, _line, {key_sql}, "  # noqa: S608
+            f"md5(cast(row({content}) as varchar)) from incoming",
+            parameters,
+        )
 
 
 def stage_rejected(lake: Lake, file: str, rejected: Iterable[Rejected]) -> None:
@@ -93,9 +93,8 @@ def stage_rejected(lake: Lake, file: str, rejected: Iterable[Rejected]) -> None:
         return
     names = ["file", "line", "column", "check", "reason", "payload"]
     schema = {name: pl.Int64 if name == "line" else pl.String for name in names}
-    lake.connection.register("incoming", pl.DataFrame(rows, schema=schema, orient="row").to_arrow())
-    lake.rows("insert into memory.main.stage_rejected select * from incoming")
-    lake.connection.unregister("incoming")
+    with incoming(lake, pl.DataFrame(rows, schema=schema, orient="row").to_arrow()):
+        lake.rows("insert into memory.main.stage_rejected select * from incoming")
 
 
 def judge(lake: Lake, source: Source) -> None:

@@ -1,0 +1,195 @@
+"""Compile what a source's YAML says its rows mean into selects over its raw table, one for each canonical table.
+
+The selects of all sources are united into `core__*` tables, so a new source adds rows, never code.
+"""
+
+from collections.abc import Callable, Iterable
+
+import sqlglot
+
+from cdp.errors import ConfigError
+from cdp.lake.build import DIALECT, Select
+from cdp.sources.model import Consent, Interaction, Orders, Party, Source
+
+FIELDS = (
+    "given_name", "family_name", "full_name", "birth_date", "email", "phone", "postal_code", "city", "country",
+    "language", "wechat_openid", "wechat_unionid",
+)  # fmt: skip
+EMPTY = {
+    "core__party_mentions": "record_id varchar, source varchar, kind varchar, source_key varchar, identifier varchar, "
+    + ", ".join(f"{name} varchar" for name in FIELDS)
+    + ", first_seen timestamptz, last_seen timestamptz",
+    "core__record_links": "type varchar, left_id varchar, right_id varchar, first_seen timestamptz, last_seen timestamptz",
+    "core__order_rows": "source varchar, order_key varchar, record_id varchar, ordered_at timestamptz, currency varchar, "
+    "original_key varchar, points_redeemed bigint, is_refund boolean, line_no bigint, sku varchar, name varchar, "
+    "quantity bigint, unit_price decimal(18, 4), discount decimal(18, 4), file varchar, file_line bigint",
+    "core__touches": "interaction_id varchar, record_id varchar, source varchar, kind varchar, occurred_at timestamptz, "
+    "order_key varchar, details varchar",
+    "core__consent_statements": "statement_key varchar, record_id varchar, purpose varchar, status varchar, "
+    "captured_at timestamptz, received_at timestamptz, source varchar, method varchar, notice_version varchar, "
+    "email varchar, phone varchar",
+}
+
+
+def canonical_selects(sources: list[Source]) -> list[Select]:
+    """One select for each canonical table over all sources.
+
+    Raises:
+        ConfigError: If an expression of a source is not SQL.
+    """
+    makers: dict[str, Callable[[Source], Iterable[str]]] = {
+        "core__party_mentions": _mentions,
+        "core__record_links": _links,
+        "core__order_rows": _order_rows,
+        "core__touches": _touches,
+        "core__consent_statements": _statements,
+    }
+    descriptions = {
+        "core__party_mentions": "Grain: contact record × set of field values. What each source said of each party, and when.",
+        "core__record_links": "Grain: pair of contact records × kind of evidence that their rows name both.",
+        "core__order_rows": "Grain: order line as sent. Orders of all sources before returns are tied to their sale.",
+        "core__touches": "Grain: interaction. Visits, tickets, reviews and other touches that are not orders.",
+        "core__consent_statements": "Grain: decision about one purpose as stated by a source.",
+    }
+    found = []
+    for table, maker in makers.items():
+        parts = [part for source in sources for part in _checked(source, table, maker(source))]
+        columns = [item.split()[0] for item in EMPTY[table].replace("(18, 4)", "").split(", ")]
+        empty = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in _typed(EMPTY[table]))
+        named = [f"select {', '.join(columns)} from ({part})" for part in parts]
+        united = "\nunion all\n".join(named) if named else f"select {empty} where false"
+        found.append(Select(table, united, descriptions[table]))
+    return found
+
+
+def _typed(definition: str) -> list[tuple[str, str]]:
+    items = definition.replace("decimal(18, 4)", "decimal(18,4)").split(", ")
+    return [(name, kind) for name, kind in (item.split(" ", 1) for item in items)]
+
+
+def _checked(source: Source, table: str, parts: Iterable[str]) -> list[str]:
+    found = []
+    for part in parts:
+        try:
+            sqlglot.parse_one(part, dialect=DIALECT)
+        except sqlglot.errors.ParseError as error:
+            raise ConfigError(
+                f"sources/{source.source}.yaml: an expression for {table} is not SQL: {str(error).splitlines()[0]}",
+                "an expression is a column's name or SQL over columns; text goes in single quotes",
+            ) from error
+        found.append(part)
+    return found
+
+
+def _current(source: Source) -> str:
+    """The raw rows, of each key only the newest version."""
+    if source.version is None:
+        return source.raw_table
+    return (
+        f"(select * from {source.raw_table} qualify row_number() over "
+        f'(partition by _key order by "{source.version}" desc, _file desc, _line desc) = 1)'
+    )
+
+
+def _record_id(source: Source, party: Party) -> str:
+    key = f"cast(({party.key}) as varchar)"
+    named = f"'{party.source or source.source}:{party.kind}:' || {key}"
+    return f"case when {party.when} then {named} end" if party.when else named
+
+
+def _owner(source: Source, names: tuple[str, ...]) -> str:
+    """The first of these parties that a row names."""
+    ids = [f"({_record_id(source, source.parties[name])})" for name in names]
+    return f"coalesce({', '.join(ids)})" if ids else "cast(null as varchar)"
+
+
+def _mentions(source: Source) -> Iterable[str]:
+    for party in source.parties.values():
+        fields = ", ".join(
+            f"cast(({party.fields[name]}) as varchar) as {name}" if name in party.fields else f"cast(null as varchar) as {name}"
+            for name in FIELDS
+        )
+        keep = ", ".join(FIELDS)
+        identifier = f"'{party.identifier}'" if party.identifier else "cast(null as varchar)"
+        yield (
+            f"select record_id, '{party.source or source.source}' as source, '{party.kind}' as kind, source_key, "
+            f"{identifier} as identifier, {keep}, min(seen_at) as first_seen, max(seen_at) as last_seen from "
+            f"(select {_record_id(source, party)} as record_id, cast(({party.key}) as varchar) as source_key, "
+            f"{fields}, {source.seen_at} as seen_at from {source.raw_table}) as mention "
+            f"where record_id is not null group by record_id, source_key, {keep}"
+        )
+
+
+def _links(source: Source) -> Iterable[str]:
+    for link in source.links:
+        left, right = (_record_id(source, source.parties[name]) for name in (link.left, link.right))
+        yield (
+            f"select '{link.type}' as type, left_id, right_id, min(seen_at) as first_seen, max(seen_at) as last_seen "
+            f"from (select {left} as left_id, {right} as right_id, {source.seen_at} as seen_at from {source.raw_table}) "
+            "as link where left_id is not null and right_id is not null group by left_id, right_id"
+        )
+
+
+def _order_rows(source: Source) -> Iterable[str]:
+    orders: Orders | None = source.orders
+    if orders is None:
+        return
+    rows = _current(source)
+    if orders.lines:
+        rows = f"(select *, unnest({orders.lines}) as item from {rows} as parent) as row_"
+    where = f" where {orders.when}" if orders.when else ""
+    yield (
+        f"select '{source.source}' as source, cast(({orders.key}) as varchar) as order_key, "
+        f"{_owner(source, orders.owner)} as record_id, {orders.at} as ordered_at, upper({orders.currency}) as currency, "
+        f"{_text(orders.original)} as original_key, cast(({orders.points_redeemed or 'null'}) as bigint) as points_redeemed, "
+        f"coalesce({orders.refund}, false) as is_refund, cast(({orders.line}) as bigint) as line_no, "
+        f"cast(({orders.sku}) as varchar) as sku, cast(({orders.name}) as varchar) as name, "
+        f"cast(({orders.quantity}) as bigint) as quantity, cast(({orders.unit_price}) as decimal(18, 4)) as unit_price, "
+        f"cast(({orders.discount}) as decimal(18, 4)) as discount, _file as file, _line as file_line from {rows}{where}"
+    )
+
+
+def _touches(source: Source) -> Iterable[str]:
+    for touch in source.interactions:
+        yield _touch(source, touch)
+
+
+def _touch(source: Source, touch: Interaction) -> str:
+    details = ", ".join(f"'{name}': cast(({value}) as varchar)" for name, value in touch.details.items())
+    where = f" and ({touch.when})" if touch.when else ""
+    owner = _owner(source, touch.party)
+    return (
+        f"select '{source.source}:' || cast(({touch.key}) as varchar) as interaction_id, {owner} as record_id, "
+        f"'{source.source}' as source, {touch.kind} as kind, {touch.at} as occurred_at, {_text(touch.order)} as order_key, "
+        f"cast(to_json({{{details}}}) as varchar) as details from {_current(source)} as row_ where {owner} is not null{where}"
+    )
+
+
+def _statements(source: Source) -> Iterable[str]:
+    for number, consent in enumerate(source.consents):
+        yield _statement(source, number, consent)
+
+
+def _statement(source: Source, number: int, consent: Consent) -> str:
+    rows, purpose, status = source.raw_table, consent.purpose, consent.status
+    where = f" and ({consent.when})" if consent.when else ""
+    if consent.flags:
+        rows = f"(select *, unnest({consent.flags}) as flag from {source.raw_table} as parent) as row_"
+        purpose = "flag.name"
+        status = (
+            "case when lower(flag.value) in ('true', 'yes', 'y', '1') then 'granted' "
+            "when lower(flag.value) in ('false', 'no', 'n', '0') then 'denied' else 'unknown' end"
+        )
+    owner = _owner(source, consent.party)
+    return (
+        f"select md5(concat_ws('|', '{source.source}', '{number}', {owner}, {purpose}, {status}, "
+        f"cast({consent.captured_at} as varchar), {consent.email}, {consent.phone})) as statement_key, "
+        f"{owner} as record_id, {purpose} as purpose, {status} as status, {consent.captured_at} as captured_at, "
+        f"min({consent.received_at}) as received_at, '{source.source}' as source, {consent.method} as method, "
+        f"{consent.notice_version} as notice_version, {consent.email} as email, {consent.phone} as phone "
+        f"from {rows} where {owner} is not null{where} group by all"
+    )
+
+
+def _text(expression: str | None) -> str:
+    return f"cast(({expression or 'null'}) as varchar)"

@@ -1,0 +1,20 @@
+-- Grain: consent decision. Its subject is the contact point it was given with (e-mail or phone, by the purpose's
+-- channel), else the contact record.
+with pointed as (
+    select
+        s.statement_key, s.record_id, s.purpose, s.status, s.captured_at, s.received_at, s.source, s.method, s.notice_version,
+        case when u.point = 'email' then e.email when u.point = 'phone' then p.phone end as point_value,
+        u.point
+    from core__consent_statements as s
+    left join core__purposes as u on u.purpose = s.purpose
+    left join core__standard_emails as e on e.raw = s.email
+    left join core__standard_phones as p on p.raw = s.phone
+)
+
+select
+    md5(concat_ws('|', statement_key, coalesce(point_value, ''))) as decision_id,
+    record_id,
+    case when point_value is null then 'record' else point end as subject_type,
+    coalesce(point_value, record_id) as subject,
+    purpose, status, captured_at, received_at, source, method, notice_version
+from pointed

@@ -1,0 +1,112 @@
+"""Names of people in the forms in which they can be shown and compared, Latin and Chinese alike."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+from opencc import OpenCC
+from pypinyin import Style, lazy_pinyin
+
+TITLES = frozenset(
+    "mr mrs ms miss mx dr prof professor sir dame lord lady rev reverend capt captain major col colonel "
+    "baron baroness earl duke count viscount bart jr sr esq".split()
+)
+CHINESE_TITLES = ("先生", "女士", "小姐", "太太", "老师", "老師")
+COMPOUND_SURNAMES = frozenset("欧阳 司马 上官 诸葛 东方 皇甫 尉迟 公孙 慕容 令狐 司徒 端木 夏侯 南宫 独孤 西门".split())
+CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_SIMPLIFY = OpenCC("t2s")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name, for people (`given`, `family`, `full`) and for comparison (`*_key`: a-z and spaces).
+
+    `is_full` is false for a surname alone: it tells a family, not a person.
+    """
+
+    given: str | None
+    family: str | None
+    full: str | None
+    given_key: str | None
+    family_key: str | None
+    full_key: str | None
+    is_full: bool
+
+
+@lru_cache(maxsize=200_000)
+def name(given: str | None, family: str | None, full: str | None) -> Name:
+    """Read a name given in parts or as one text (`Given Surname`, `Surname, Given`, `姓名`, a surname alone)."""
+    first, last = _clean(given), _clean(family)
+    if first is None and last is None:
+        first, last = _parts(_clean(full))
+    whole = _join(first, last)
+    return Name(
+        given=_show(first),
+        family=_show(last),
+        full=_show(whole),
+        given_key=key(first),
+        family_key=key(last),
+        full_key=" ".join(part for part in (key(first), key(last)) if part) or None,
+        is_full=first is not None and last is not None,
+    )
+
+
+def key(text: str | None) -> str | None:
+    """Letters a-z and single spaces: pinyin for Chinese, accents folded away elsewhere; other scripts keep their letters."""
+    if not text:
+        return None
+    if CJK.search(text):
+        text = "".join(lazy_pinyin(_SIMPLIFY.convert(text), style=Style.NORMAL, errors=lambda rest: [rest]))
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    words = re.sub(r"[^\w\s]|_", "", plain).split()
+    kept = [word for word in words if word not in TITLES] or words
+    return " ".join(kept) or None
+
+
+def _clean(text: str | None) -> str | None:
+    if text is None:
+        return None
+    folded = unicodedata.normalize("NFKC", text)
+    folded = "".join(letter for letter in folded if unicodedata.category(letter)[0] != "C")
+    folded = " ".join(folded.split()).strip(" .")
+    for title in CHINESE_TITLES:
+        folded = folded.removesuffix(title)
+    return _SIMPLIFY.convert(folded) or None if CJK.search(folded) else folded or None
+
+
+def _parts(full: str | None) -> tuple[str | None, str | None]:
+    """Given and family name of a full text. One Latin word, or one Chinese character, is a surname."""
+    if full is None:
+        return None, None
+    for comma in (",", "，"):
+        if comma in full:
+            family, given = (part.strip() or None for part in full.split(comma, 1))
+            return given, family
+    if CJK.search(full):
+        tight = full.replace(" ", "").replace("·", "")
+        parts = full.split()
+        if len(parts) == 2 and all(CJK.search(part) for part in parts):  # noqa: PLR2004 - two words
+            shorter, longer = sorted(parts, key=len)
+            # '文涛 萧' is written given name first, '萧 文涛' surname first: the shorter word is the surname
+            return (longer, shorter) if len(shorter) < len(longer) else (parts[0], parts[1])
+        size = 2 if tight[:2] in COMPOUND_SURNAMES and len(tight) > 2 else 1  # noqa: PLR2004
+        return tight[size:] or None, tight[:size]
+    words = [word for word in full.split() if word.casefold().strip(".") not in TITLES] or full.split()
+    if len(words) == 1:
+        return None, words[0]
+    return " ".join(words[:-1]), words[-1]
+
+
+def _join(given: str | None, family: str | None) -> str | None:
+    if given and family and CJK.search(given) and CJK.search(family):
+        return family + given
+    return " ".join(part for part in (given, family) if part) or None
+
+
+def _show(text: str | None) -> str | None:
+    """Upper- or lower-case typing is mended for display; mixed case (McDonald, van Gogh) is left as its owner wrote it."""
+    if text is None or CJK.search(text):
+        return text
+    return " ".join(word.capitalize() if word.isupper() or word.islower() else word for word in text.split())

@@ -8,7 +8,7 @@ from cdp.sources.model import Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
 
-IdentifierType = Literal["any", "email", "phone", "card", "account", "browser", "device", "wechat_openid", "wechat_unionid"]
+IdentifierType = Literal["any", "email", "phone", "card", "account", "browser", "device", "wechat_openid", "wechat_unionid", "order"]
 
 
 class IdentityRules(Strict):
@@ -16,14 +16,16 @@ class IdentityRules(Strict):
 
     Attributes:
         blocked: Identifier type → RE2 patterns of values that identify nobody (compared in standard form).
-        shared_browser_accounts: A browser on which more accounts than this log in belongs to none of them.
-        shared_identifier_names: An e-mail or phone seen with more different names than this joins nobody.
+        people: Identifier type → how many people (by given name) may share a value that still joins records.
+        names: An identifier seen with more different full names than this is generic and joins nobody.
+        accounts_per_browser: A browser on which more accounts log in is a kiosk and joins nobody.
         match_weight: Least Splink match weight (log2 odds) of a probabilistic edge.
     """
 
     blocked: dict[IdentifierType, tuple[str, ...]] = {}
-    shared_browser_accounts: int = Field(default=1, ge=1)
-    shared_identifier_names: int = Field(default=8, ge=1)
+    people: dict[IdentifierType, int] = {}
+    names: int = Field(default=8, ge=1)
+    accounts_per_browser: int = Field(default=3, ge=1)
     match_weight: float = 6.0
 
     @field_validator("blocked")

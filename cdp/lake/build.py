@@ -113,7 +113,7 @@ def incoming(lake: Lake, rows: pa.Table) -> Iterator[None]:
 
 def fingerprint(lake: Lake, inputs: tuple[str, ...], *parts: Any) -> str:
     """What a table's content depends on: the state of its inputs and whatever else is given."""
-    known = dict(lake.rows("select table_name, fingerprint from ops__builds"))
+    known = dict(lake.rows("select table_name, version from ops__builds"))
     if missing := [table for table in inputs if table not in known]:
         raise LakeError(f"table {', '.join(missing)} was never built", "run the whole pipeline once: 'cdp run'")
     text = repr((parts, [(table, known[table]) for table in inputs]))
@@ -127,9 +127,16 @@ def recorded(lake: Lake, table: str) -> str | None:
 
 
 def record(lake: Lake, table: str, mark: str) -> None:
-    """Note the fingerprint of a table, inside the transaction that makes it."""
+    """Note the fingerprint of a table, inside the transaction that makes it.
+
+    `version` says what the table holds: an equal result stops the rebuild of everything after it.
+    """
+    version = mark
+    if "#" not in table:
+        rows, total = lake.connection.execute(f"select count(*), sum(hash(t)) from lake.main.{table} as t").fetchall()[0]  # noqa: S608
+        version = f"{rows}:{total}"
     lake.connection.execute("delete from lake.main.ops__builds where table_name = ?", [table])
-    lake.connection.execute("insert into lake.main.ops__builds values (?, ?, ?)", [table, mark, lake.run_id])
+    lake.connection.execute("insert into lake.main.ops__builds values (?, ?, ?, ?)", [table, mark, version, lake.run_id])
 
 
 def count(lake: Lake, table: str) -> int:

@@ -1,5 +1,7 @@
 """Tables of the lake that are not made by a select: the registers of the pipeline itself."""
 
+from cdp.lake.engine import Lake
+
 OPERATIONS = {
     "ops__files": "source varchar, file varchar, sha256 varchar, identity varchar, bytes bigint, status varchar, "
     "reason varchar, contract varchar, run_id varchar, registered_at timestamptz",
@@ -7,5 +9,16 @@ OPERATIONS = {
     "duplicates bigint, quarantined bigint, suppressed bigint, run_id varchar",
     "ops__rejected_rows": "source varchar, file varchar, line bigint, \"column\" varchar, \"check\" varchar, "
     "reason varchar, payload varchar, run_id varchar, rejected_at timestamptz",
-    "ops__builds": "table_name varchar, fingerprint varchar, run_id varchar",
+    "ops__builds": "table_name varchar, fingerprint varchar, version varchar, run_id varchar",
 }
+
+
+def create_registers(lake: Lake) -> None:
+    """Make the registers where they are missing."""
+
+    def make() -> None:
+        for table, columns in OPERATIONS.items():
+            lake.connection.execute(f"create table if not exists lake.main.{table} ({columns})")
+
+    if any(not lake.exists(table) for table in OPERATIONS):
+        lake.write(make, "registers")

@@ -1,0 +1,63 @@
+"""How many people hold one identifier value: told apart by given name, because that is what households differ in."""
+
+from collections import defaultdict
+
+import polars as pl
+
+from cdp.identity_rules import IdentityRules
+from cdp.lake import build
+from cdp.lake.engine import Lake
+from identity import names
+
+DEFAULT_PEOPLE = 1
+
+
+def build_sharing(lake: Lake, rules: IdentityRules) -> list[build.Built]:
+    """Make the tables that the identifier edges read: limits, and people per shared value."""
+    return [_limits(lake, rules), *_groups(lake)]
+
+
+def _limits(lake: Lake, rules: IdentityRules) -> build.Built:
+    types = ("email", "phone", "card", "browser", "order", "wechat_openid", "wechat_unionid")
+    people = [rules.people.get(kind, DEFAULT_PEOPLE) for kind in types]  # type: ignore[call-overload]
+    frame = pl.DataFrame(
+        {"type": types, "people": people, "names": rules.names, "accounts": rules.accounts_per_browser}
+    )
+    mark = build.fingerprint(lake, (), frame.rows())
+    return build.build_table(lake, "core__identifier_limits", mark, frame.to_arrow)
+
+
+def _groups(lake: Lake) -> list[build.Built]:
+    mark = build.fingerprint(lake, ("core__identifier_holders",), "sharing 1")
+    groups = lambda: lake.connection.execute(  # noqa: E731 - deferred until it is known to be needed
+        "select type, value, count(distinct full_key) as names, "
+        "count(distinct case when identifier = 'account' then record_id end) as accounts "
+        "from core__identifier_holders group by all"
+    ).to_arrow_table()
+    people = build.build_table(lake, "core__identifier_people", mark, lambda: _people(lake).to_arrow())
+
+    def sized() -> object:
+        counted = "select type, value, max(person_no) as people from core__identifier_people group by all"
+        with build.incoming(lake, groups()):
+            return lake.connection.execute(
+                f"select i.*, coalesce(c.people, 1) as people from incoming i left join ({counted}) c using (type, value)"  # noqa: S608
+            ).to_arrow_table()
+
+    return [people, build.build_table(lake, "core__identifier_groups", mark, sized)]  # type: ignore[arg-type]
+
+
+def _people(lake: Lake) -> pl.DataFrame:
+    """(type, value, given_key, person_no) of every value; names that may be one person's share a number."""
+    held: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for kind, value, given in lake.rows(
+        "select distinct type, value, given_key from core__identifier_holders where given_key is not null"
+    ):
+        held[kind, value].append(given)
+    rows = [
+        (kind, value, given, number)
+        for (kind, value), given_keys in held.items()
+        for number, group in enumerate(names.people(given_keys), 1)
+        for given in group
+    ]
+    schema = {"type": pl.String, "value": pl.String, "given_key": pl.String, "person_no": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row")

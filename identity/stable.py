@@ -1,0 +1,36 @@
+"""Give every cluster its customer id, from the assignment that stands in the store."""
+
+from datetime import datetime
+
+import polars as pl
+import psycopg
+
+from cdp.lake import build
+from cdp.lake.engine import Lake
+from cdp.store import assignment
+from identity import ids
+
+TABLE = "core__record_customers"
+PAIR = {"record_id": pl.String, "customer_id": pl.String}
+OVERLAP = """
+    select c.cluster_id, i.customer_id, count(*)
+    from core__clusters c join incoming i using (record_id) group by all
+"""
+
+
+def build_record_customers(lake: Lake, store: psycopg.Connection, now: datetime) -> build.Built:
+    """`core__record_customers(record_id, customer_id)`: after publishing, equal to the store's assignment."""
+    mark = build.fingerprint(lake, ("core__clusters",), assignment.position(store), "stable 1")
+    return build.build_table(lake, TABLE, mark, lambda: _assigned(lake, store, now).to_arrow())
+
+
+def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFrame:
+    overlaps = []
+    for held in (assignment.present(store), assignment.retired(store)):
+        with build.incoming(lake, pl.DataFrame(held, schema=PAIR, orient="row").to_arrow()):
+            overlaps.append([(str(c), str(i), int(n)) for c, i, n in lake.rows(OVERLAP)])
+    clusters = [str(row[0]) for row in lake.rows("select distinct cluster_id from core__clusters")]
+    chosen = ids.assign(clusters, overlaps[0], overlaps[1], lambda: ids.uuid7(now))
+    members = pl.DataFrame(lake.rows("select record_id, cluster_id from core__clusters order by 1"), schema=["record_id", "cluster_id"], orient="row")
+    names = pl.DataFrame(list(chosen.items()), schema=["cluster_id", "customer_id"], orient="row")
+    return members.join(names, on="cluster_id", maintain_order="left").select("record_id", "customer_id")

@@ -19,8 +19,10 @@ class Settings(BaseSettings):
     )
     memory_limit: str = Field(default="512MB", description="Memory of the DuckDB engine before it spills to disk.")
     threads: int = Field(default=os.cpu_count() or 2, ge=1, description="Threads of the DuckDB engine.")
-    default_region: str = Field(
-        default="GB", pattern="^[A-Z]{2}$", description="Country of phone numbers that name none (ISO 3166)."
+    phone_regions: str = Field(
+        default="GB,CN",
+        pattern="^[A-Z]{2}(,[A-Z]{2})*$",
+        description="Countries in which to read a phone number that names none, best guess first (ISO 3166).",
     )
     encrypt: bool = Field(default=True, description="Encrypt the lake's files; fixed when the workspace is made.")
     keep_releases: int = Field(default=5, ge=1, description="How many finished runs stay readable as snapshots.")

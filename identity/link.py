@@ -1,6 +1,7 @@
 """Probabilistic evidence: score candidate pairs of payloads with the trained model, keep what clears the threshold."""
 
 import json
+import logging
 from typing import Any
 
 import polars as pl
@@ -59,7 +60,7 @@ def _score(lake: Lake, trained: Model, threshold: float) -> list[dict[str, Any]]
     table = create_input(lake)
     api = DuckDBAPI(lake.connection)
     with quiet():
-        linker = Linker(api.register(table), trained.settings)
+        linker = Linker(api.register(table), trained.settings, log_level=logging.ERROR)
         for column, rows in trained.term_frequencies.items():
             frame = pl.DataFrame(rows, schema={column: pl.String, f"tf_{column}": pl.Float64}, orient="row")
             lake.connection.register(f"tf_view_{column}", frame.to_arrow())

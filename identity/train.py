@@ -35,7 +35,7 @@ def train(connection: duckdb.DuckDBPyConnection, table: str) -> Model | None:
     if int(connection.execute(f"select count(*) from {table}").fetchall()[0][0]) < FEWEST_PAYLOADS:  # noqa: S608
         return None
     with quiet():
-        linker = Linker(DuckDBAPI(connection).register(table), model.settings())
+        linker = Linker(DuckDBAPI(connection).register(table), model.settings(), log_level=logging.ERROR)
         rules = [block_on("email"), block_on("phone", "given_key"), block_on("given_key", "family_key", "postal_code")]
         linker.training.estimate_probability_two_random_records_match(rules, recall=RECALL)
         linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=SEED, min_count_per_level=None)

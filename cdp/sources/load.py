@@ -1,5 +1,8 @@
 """Find and read the source files of a workspace."""
 
+from importlib import resources
+from pathlib import Path
+
 from cdp.errors import ConfigError
 from cdp.sources.model import Source
 from cdp.workspace import Workspace
@@ -13,7 +16,10 @@ def load_sources(workspace: Workspace) -> list[Source]:
         ConfigError: If a file is broken, or its `source` is not its file's name.
     """
     found = []
-    for path in sorted(workspace.path("sources").glob("*.y*ml")):
+    folder = workspace.path("sources")
+    if not folder.is_dir():  # no workspace yet: what 'cdp init' would put there
+        folder = Path(str(resources.files("cdp") / "defaults" / "sources"))
+    for path in sorted(folder.glob("*.y*ml")):
         source = load_yaml(path, Source)
         if source.source != path.stem:
             raise ConfigError(
@@ -21,7 +27,7 @@ def load_sources(workspace: Workspace) -> list[Source]:
             )
         found.append(source)
     if not found:
-        raise ConfigError(f"no source in {workspace.path('sources')}", "run 'cdp init', or 'cdp source add FILE'")
+        raise ConfigError(f"no source in {folder}", "run 'cdp init', or 'cdp source add FILE'")
     return found
 
 

@@ -1,6 +1,11 @@
 """The authority for who is who: record → customer, with its history."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import psycopg
+
+from cdp.store import changes
 
 
 def position(connection: psycopg.Connection) -> int:
@@ -37,3 +42,100 @@ def resolve(connection: psycopg.Connection, customer_id: str) -> str | None:
     """
     found = connection.execute(query, [customer_id]).fetchone()
     return str(found[0]) if found else None
+
+
+@dataclass(frozen=True)
+class Move:
+    """One record that goes to a customer (None: the record is gone)."""
+
+    record_id: str
+    customer_id: str | None
+
+
+def apply(connection: psycopg.Connection, moves: list[Move], now: datetime, run_id: str, reason: str) -> None:
+    """Change the assignment inside the caller's transaction: the one function that publish and API share.
+
+    Locks the customers concerned in id order, keeps the history, retires customers left without records and
+    tells the change feed what happened.
+    """
+    if not moves:
+        return
+    before = _held_by(connection, [move.record_id for move in moves])
+    moves = [move for move in moves if before.get(move.record_id) != move.customer_id]
+    concerned = sorted({c for move in moves for c in (move.customer_id, before.get(move.record_id)) if c})
+    known = _lock_customers(connection, concerned)
+    created = [c for c in concerned if c not in known]
+    with connection.cursor() as cursor:
+        cursor.executemany("insert into customers (customer_id, created_at) values (%s, %s)", [(c, now) for c in created])
+        cursor.execute("update customers set retired_at = null, merged_into = null where customer_id = any(%s::uuid[])",
+                       [sorted({m.customer_id for m in moves if m.customer_id})])  # fmt: skip
+        cursor.executemany(
+            "insert into assignment_history (record_id, customer_id, previous_customer_id, at, run_id, reason) "
+            "values (%s, %s, %s, %s, %s, %s)",
+            [(m.record_id, m.customer_id, before.get(m.record_id), now, run_id, reason) for m in moves],
+        )
+        cursor.execute("delete from assignment where record_id = any(%s)", [[m.record_id for m in moves if not m.customer_id]])
+        cursor.executemany(
+            "insert into assignment (record_id, customer_id, position) values (%s, %s, "
+            "(select max(position) from assignment_history)) on conflict (record_id) do update "
+            "set customer_id = excluded.customer_id, position = excluded.position",
+            [(m.record_id, m.customer_id) for m in moves if m.customer_id],
+        )
+    retired = _retire(connection, [c for c in concerned if c in known], now)
+    changes.add(connection, _events(moves, before, set(created), retired), now)
+
+
+def _held_by(connection: psycopg.Connection, records: list[str]) -> dict[str, str]:
+    query = "select record_id, customer_id::text from assignment where record_id = any(%s) order by record_id for update"
+    return dict(connection.execute(query, [records]).fetchall())
+
+
+def _lock_customers(connection: psycopg.Connection, customers: list[str]) -> set[str]:
+    query = "select customer_id::text from customers where customer_id = any(%s::uuid[]) order by customer_id for update"
+    return {str(row[0]) for row in connection.execute(query, [customers])}
+
+
+def _retire(connection: psycopg.Connection, customers: list[str], now: datetime) -> dict[str, str | None]:
+    """Retire those left without records; each then stands for the holder of most of its last records."""
+    query = """
+        with empty as (
+            select c.customer_id from customers c
+            where c.customer_id = any(%(ids)s::uuid[]) and c.retired_at is null
+              and not exists (select 1 from assignment a where a.customer_id = c.customer_id)
+        ), heirs as (
+            select e.customer_id, a.customer_id as heir, count(*) as records
+            from empty e
+            join lateral (select distinct record_id from assignment_history h where h.previous_customer_id = e.customer_id) h on true
+            join assignment a on a.record_id = h.record_id
+            group by e.customer_id, a.customer_id
+        ), first as (
+            select distinct on (customer_id) customer_id, heir from heirs order by customer_id, records desc, heir
+        )
+        update customers c set retired_at = %(now)s, merged_into = (select heir from first f where f.customer_id = c.customer_id)
+        from empty where c.customer_id = empty.customer_id
+        returning c.customer_id::text, c.merged_into::text
+    """
+    return {str(c): heir for c, heir in connection.execute(query, {"ids": customers, "now": now})}
+
+
+def _events(
+    moves: list[Move], before: dict[str, str], created: set[str], retired: dict[str, str | None]
+) -> list[tuple[str, str | None, dict[str, object]]]:
+    """What the feed says: created, merged (the retired id and its heir), split (a new id out of a living one), moved."""
+    events: list[tuple[str, str | None, dict[str, object]]] = []
+    givers: dict[str, set[str]] = {}
+    for move in moves:
+        giver = before.get(move.record_id)
+        if giver and move.customer_id:
+            givers.setdefault(move.customer_id, set()).add(giver)
+    for customer in sorted(created):
+        living = sorted(g for g in givers.get(customer, set()) if g not in retired)
+        kind = "customer.split" if living else "customer.created"
+        events.append((kind, customer, {"from": living} if living else {}))
+    for customer, heir in sorted(retired.items()):
+        events.append(("customer.merged", customer, {"merged_into": heir}))
+    for customer, sources in sorted(givers.items()):
+        living = sorted(g for g in sources if g not in retired)
+        if customer not in created and living:
+            events.append(("customer.moved", customer, {"from": living}))
+    return events

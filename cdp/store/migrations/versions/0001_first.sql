@@ -8,6 +8,7 @@ create table store.contact_records (
     source_key text not null,
     first_seen timestamptz not null,
     last_seen timestamptz not null,
+    link_weight double precision not null,
     fields jsonb not null,
     row_hash text not null
 );
@@ -132,6 +133,7 @@ create table store.ledger_entries (
     posting_key text not null,
     revision integer not null,
     order_id text,
+    original_order_id text,
     programme_version text not null,
     reason text not null,
     actor text not null

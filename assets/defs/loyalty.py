@@ -1,0 +1,30 @@
+"""Loyalty: what orders should have posted, what the ledger holds."""
+
+import dagster as dg
+
+from assets.platform import Platform
+from assets.reporting import OWNERS, report
+from assets.sql_assets import sql_asset
+from cdp.lake.build import sql_tables
+from cdp.loyalty import history, settle, targets
+
+GROUP = "loyalty"
+
+
+@dg.asset(group_name=GROUP, deps=list(targets.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)
+def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
+    """Grain: order × what it posts. Points each order should have posted, or the stated reason for none."""
+    return report(platform.lake, targets.build_targets(platform.lake, platform.programme))
+
+
+@dg.asset(group_name=GROUP, deps=["core__loyalty_targets", "ops__published"], kinds={"postgres", "duckdb"}, owners=OWNERS)
+def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
+    written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
+    return report(platform.lake, history.build_entries(platform.lake, platform.store), extra={"entries written": written})
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Targets, entries and balances."""
+    return dg.Definitions(assets=[core__loyalty_targets, core__ledger_entries, *(sql_asset(GROUP, t) for t in sql_tables(GROUP))])

@@ -1,0 +1,43 @@
+"""Publish: bring the store to what the lake says, then release the snapshot."""
+
+import dagster as dg
+
+from assets.platform import Platform
+from assets.reporting import OWNERS
+from cdp.clock import system_now
+from cdp.lake.build import sql_file
+from cdp.lake.maintain import expire
+from cdp.publish.publish import publish
+from cdp.publish.tables import SERVED, STAGE
+from cdp.store import changes, releases
+
+INPUTS = sorted({table for served in SERVED for table in sql_file(STAGE, served.name).inputs})
+
+
+@dg.asset(
+    group_name="publish",
+    deps=[*INPUTS, "core__record_customers", "core__consent_decisions", "core__customer_consents"],
+    kinds={"postgres"},
+    owners=OWNERS,
+)
+def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: run. Rows of the served tables that differed and were written, by table, with their change-feed rows."""
+    done = publish(platform.lake, platform.store, platform.now, platform.started_at, context.log.info)
+    if done.left_alone:
+        context.log.warning(f"{len(done.left_alone)} customers changed online meanwhile; the next run catches up")
+    metadata = {"rows written": done.written, "batches": done.batches, "left alone": done.left_alone, **done.rows}
+    return dg.MaterializeResult(metadata=metadata)
+
+
+@dg.asset(group_name="publish", deps=["ops__published", "core__loyalty_balances"], kinds={"postgres"}, owners=OWNERS)
+def ops__release(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: run. The finished snapshot that readers pin; what no release needs any more is expired."""
+    snapshot = platform.lake.snapshot()
+    before = releases.newest(platform.store, 1)
+    if not before or before[0].snapshot_id != snapshot:
+        releases.record(platform.store, context.run_id, snapshot, platform.now, system_now())
+    kept = releases.newest(platform.store, platform.workspace.settings.keep_releases)
+    platform.store.rollback()
+    expired = expire(platform.lake, [release.snapshot_id for release in kept])
+    changes.sequence(platform.store)
+    return dg.MaterializeResult(metadata={"snapshot": snapshot, "snapshots expired": expired})

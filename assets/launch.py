@@ -1,0 +1,79 @@
+"""Run the job from the command line so that it shows in the UI and can be run again from there.
+
+Uses private parts of Dagster 1.13 (an origin is what the UI re-executes from); this module and its test are the
+only places that know them.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from assets.definitions import JOB, defs
+
+LOCATION = "cdp"
+INSTANCE_YAML = """\
+telemetry: {enabled: false}
+concurrency: {runs: {max_concurrent_runs: 1}}
+retention: {schedule: {purge_after_days: 30}, sensor: {purge_after_days: 7}}
+"""
+
+
+def prepare_home(folder: Path) -> Path:
+    """Make the folder of Dagster's instance (SQLite) with its settings; an existing dagster.yaml is the user's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(INSTANCE_YAML, encoding="utf-8")
+    return folder
+
+
+def run_job(dagster_home: Path, *, as_of: str = "", wait: bool = True) -> tuple[bool, str]:
+    """Run the whole pipeline in this process.
+
+    Returns:
+        Whether it succeeded, and the run's id.
+    """
+    os.environ["DAGSTER_HOME"] = str(prepare_home(dagster_home))
+    job = defs().resolve_job_def(JOB)
+    config: dict[str, Any] = {
+        "loggers": {"progress": {}},
+        "resources": {"platform": {"config": {"as_of": as_of, "wait": wait}}},
+    }
+    with dg.DagsterInstance.get() as instance:
+        run = instance.create_run_for_job(job, remote_job_origin=_origin(), run_config=config, tags={"cdp/started_by": "cdp run"})
+        list(_events(job, run, instance))
+        finished = instance.get_run_by_id(run.run_id)
+        return bool(finished and finished.status == dg.DagsterRunStatus.SUCCESS), run.run_id
+
+
+def _events(job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInstance) -> list[Any]:
+    result = execute_run(InMemoryJob(job), run, instance)
+    return list(result.all_events)
+
+
+def _origin() -> RemoteJobOrigin:
+    target = LoadableTargetOrigin(module_name="assets.definitions", executable_path=sys.executable)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(loadable_target_origin=target, location_name=LOCATION)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), JOB)
+
+
+def failure(dagster_home: Path, run_id: str) -> str:
+    """The last error of a failed run, as a person should read it."""
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        for record in instance.get_records_for_run(run_id).records[::-1]:
+            event = record.event_log_entry.dagster_event
+            if event is None or not (event.is_step_failure or event.is_run_failure):
+                continue
+            error = getattr(event.event_specific_data, "error", None)
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return str(error.message).strip()
+    return "no error was recorded"

@@ -1,0 +1,108 @@
+"""The one resource of every run: workspace, queue, lake and store, opened once and closed at the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+from pydantic import PrivateAttr
+
+from cdp.clock import parse_as_of, system_now
+from cdp.consent.policy import Policy, load_policy
+from cdp.identity_rules import IdentityRules, load_identity_rules
+from cdp.lake.engine import Lake, open_lake
+from cdp.lake.tables import create_registers
+from cdp.loyalty.programme import Programme, load_programme
+from cdp.settings import Settings
+from cdp.sources.load import load_sources
+from cdp.sources.model import Source
+from cdp.store import assignment
+from cdp.store.connect import connect, database, owner_address
+from cdp.store.lock import queue
+from cdp.workspace import Workspace, open_workspace
+
+
+class Platform(dg.ConfigurableResource):  # type: ignore[misc]
+    """What a run works with. Commits happen inside the steps; closing never commits anything.
+
+    Attributes:
+        as_of: The run's `now` (RFC 3339 or a date); the system's time where empty.
+        wait: Wait in the queue for another run instead of failing.
+    """
+
+    as_of: str = ""
+    wait: bool = True
+
+    _workspace: Workspace = PrivateAttr()
+    _lake: Lake = PrivateAttr()
+    _store: psycopg.Connection = PrivateAttr()
+    _now: datetime = PrivateAttr()
+    _started_at: int = PrivateAttr()
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
+        """Open everything for the length of a run."""
+        run_id = context.run_id or "none"
+        say = context.log.info if context.log else print
+        self._now = parse_as_of(self.as_of) if self.as_of else system_now()
+        self._workspace = open_workspace(Settings())
+        with database(self._workspace), queue(self._workspace, f"run {run_id[:8]}", wait=self.wait, log=say):
+            with open_lake(self._workspace, run_id=run_id) as lake, connect(owner_address(self._workspace)) as store:
+                create_registers(lake)
+                self._lake, self._store = lake, store
+                self._started_at = assignment.position(store)
+                store.rollback()
+                yield self
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace of the run."""
+        return self._workspace
+
+    @property
+    def lake(self) -> Lake:
+        """The open lake."""
+        return self._lake
+
+    @property
+    def store(self) -> psycopg.Connection:
+        """The owner's connection to the store."""
+        return self._store
+
+    @property
+    def now(self) -> datetime:
+        """The run's one clock."""
+        return self._now
+
+    @property
+    def started_at(self) -> int:
+        """Position of the assignment when the run began."""
+        return self._started_at
+
+    @property
+    def landing(self) -> Path:
+        """The landing folder."""
+        return self._workspace.path("landing")
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """The sources of the workspace."""
+        return load_sources(self._workspace)
+
+    @cached_property
+    def rules(self) -> IdentityRules:
+        """The identity rules."""
+        return load_identity_rules(self._workspace)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The consent policy."""
+        return load_policy(self._workspace)
+
+    @cached_property
+    def programme(self) -> Programme:
+        """The loyalty programme."""
+        return load_programme(self._workspace)

@@ -1,0 +1,30 @@
+"""Assets out of SQL files: one select, one table, one asset, its dependencies read from its text."""
+
+import dagster as dg
+
+from assets.platform import Platform
+from assets.reporting import OWNERS, report
+from cdp.lake.build import Select, build, sql_file
+
+
+def sql_asset(stage: str, table: str) -> dg.AssetsDefinition:
+    """The asset that makes the table of `cdp/sql/<stage>/<table>.sql`."""
+    return select_asset(stage, sql_file(stage, table))
+
+
+def select_asset(stage: str, select: Select) -> dg.AssetsDefinition:
+    """The asset that makes a table from one select."""
+
+    @dg.asset(
+        name=select.table,
+        group_name=stage,
+        deps=list(select.inputs),
+        kinds={"duckdb", "sql"},
+        owners=OWNERS,
+        description=select.description,
+    )
+    def table(platform: Platform) -> dg.MaterializeResult:
+        built = build(platform.lake, select)
+        return report(platform.lake, built, select.sql)
+
+    return table

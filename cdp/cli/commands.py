@@ -1,0 +1,3 @@
+"""Registers every command group with the application."""
+
+from cdp.cli import data, demo, keys, operate, pipeline  # noqa: F401

@@ -1,0 +1,104 @@
+"""`cdp init`, `cdp run`, `cdp dagster`: make a workspace, run the pipeline, look at it."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from cdp.cli.main import app
+from cdp.cli.output import say
+from cdp.errors import CdpError
+from cdp.settings import Settings
+from cdp.store.connect import database
+from cdp.workspace import Workspace, create, open_workspace
+
+
+def initialise(settings: Settings) -> Workspace:
+    """Make or migrate the workspace, its database and its lake."""
+    from cdp.lake.engine import create_lake  # noqa: PLC0415
+    from cdp.store.migrate import migrate  # noqa: PLC0415
+
+    workspace = create(settings)
+    with database(workspace):
+        migrate(workspace)
+        create_lake(workspace)
+    return workspace
+
+
+@app.command()
+def init() -> None:
+    """Make the workspace (or bring an older one up to date).
+
+    Example: CDP_HOME=/srv/cdp cdp init
+    """
+    workspace = initialise(Settings())
+    say(f"The workspace is {workspace.home}")
+    say("Put files into landing/<source>/, then run 'cdp run'.")
+
+
+@app.command()
+def run(
+    as_of: Annotated[str, typer.Option("--as-of", help="The run's clock: RFC 3339 or a date. Now by default.")] = "",
+    full: Annotated[bool, typer.Option("--full", help="Build every table from scratch.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for a run in progress, or say so and stop.")] = True,
+) -> None:
+    """Run the whole pipeline over what is new: the same job that the Dagster UI runs.
+
+    Examples: cdp run · cdp run --as-of 2011-12-09 · cdp run --no-wait
+    """
+    workspace = open_workspace(Settings())
+    run_pipeline(workspace, as_of=as_of, full=full, wait=wait)
+
+
+def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, wait: bool = True) -> None:
+    """Run the job and print what it did.
+
+    Raises:
+        CdpError: If the run failed; the message is the error that stopped it.
+    """
+    from assets import launch  # noqa: PLC0415
+    from cdp.clock import parse_as_of  # noqa: PLC0415
+    from cdp.cli import summary  # noqa: PLC0415
+    from cdp.sources.load import load_sources, unknown_folders  # noqa: PLC0415
+
+    if as_of:
+        parse_as_of(as_of)
+    sources = load_sources(workspace)
+    for folder in unknown_folders(workspace, sources):
+        say(f"warning: landing/{folder} has no source: its files are not read\n  → run 'cdp source add landing/{folder}/FILE'")
+    started = time.monotonic()
+    with database(workspace):
+        if not wait:
+            _refuse_if_busy(workspace)
+        if full:
+            summary.forget_builds(workspace)
+        succeeded, run_id = launch.run_job(workspace.path("dagster"), as_of=as_of, wait=wait)
+        if not succeeded:
+            raise CdpError(
+                f"run {run_id[:8]} failed: {launch.failure(workspace.path('dagster'), run_id)}",
+                "mend the cause and run again: what was committed is kept; 'cdp dagster' shows the whole run",
+            )
+        say(summary.of_run(workspace, run_id, time.monotonic() - started))
+
+
+def _refuse_if_busy(workspace: Workspace) -> None:
+    from cdp.store.lock import queue  # noqa: PLC0415
+
+    with queue(workspace, "check", wait=False, log=say):
+        pass
+
+
+@app.command()
+def dagster(
+    port: Annotated[int | None, typer.Option(help="Port of the UI; CDP_UI_PORT by default.")] = None,
+) -> None:
+    """Start the Dagster UI over this workspace, until Ctrl-C.
+
+    Example: cdp dagster --port 3000
+    """
+    from cdp.cli.serve import dagster_process  # noqa: PLC0415
+
+    workspace = open_workspace(Settings())
+    with database(workspace):
+        process = dagster_process(workspace, port or workspace.settings.ui_port)
+        raise SystemExit(process.wait())

@@ -1,0 +1,99 @@
+"""Bring the ledger to what the orders say: post the difference between target and posted, once each."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import polars as pl
+import psycopg
+
+from cdp.lake import build
+from cdp.lake.engine import Lake
+from cdp.loyalty.posting import Posting, post
+from cdp.loyalty.programme import Programme
+
+BATCH = 1000
+POSTED = """
+    select posting_key, record_id, sum(amount)::bigint, max(revision)
+    from ledger_entries join ledger_accounts using (account_id) group by posting_key, record_id
+"""
+DIFFERENCES = """
+    with posted as (
+        select posting_key, record_id, sum(amount) as amount, max(revision) as revision from incoming group by posting_key, record_id
+    ), revisions as (
+        select posting_key, max(revision) as revision, sum(amount) as amount from posted group by posting_key
+    ), wanted as (
+        select * from core__loyalty_targets where record_id is not null
+    ), owed as (
+        select w.*, w.amount - coalesce(p.amount, 0) as difference
+        from wanted w left join posted p on p.posting_key = w.posting_key and p.record_id = w.record_id
+        where w.kind <> 'redeem'
+        union all
+        select w.*, w.amount - coalesce(r.amount, 0) as difference
+        from wanted w left join revisions r using (posting_key) where w.kind = 'redeem'
+        union all
+        select w.* replace (p.record_id as record_id, 0 as amount, 'order_moved' as reason), -p.amount as difference
+        from posted p join core__loyalty_targets w using (posting_key)
+        where w.kind <> 'redeem' and w.record_id is distinct from p.record_id
+    )
+    select o.*, coalesce(r.revision + 1, 0) as revision, coalesce(c.customer_id, o.record_id) as customer_id
+    from owed o left join revisions r using (posting_key)
+    left join core__record_customers c on c.record_id = o.record_id
+    where o.difference <> 0
+    order by customer_id, o.occurred_at, o.posting_key, o.record_id
+"""
+
+
+def settle(
+    lake: Lake, store: psycopg.Connection, programme: Programme, now: datetime, log: Callable[[str], None] | None = None
+) -> int:
+    """Post what is owed, customer by customer, in transactions of about a thousand postings.
+
+    Returns:
+        Entries written.
+    """
+    written = 0
+    for number, batch in enumerate(_batches(_owed(lake, store))):
+        with store.transaction():
+            written += post(store, [_posting(row) for row in batch], programme, now)
+        if log and number % 20 == 19:  # noqa: PLR2004 - about every 20,000 postings
+            log(f"{written:,} ledger entries posted")
+    return written
+
+
+def _owed(lake: Lake, store: psycopg.Connection) -> list[dict[str, Any]]:
+    schema = {"posting_key": pl.String, "record_id": pl.String, "amount": pl.Int64, "revision": pl.Int64}
+    posted = pl.DataFrame(store.execute(POSTED).fetchall(), schema=schema, orient="row")
+    store.rollback()
+    with build.incoming(lake, posted.to_arrow()):
+        return lake.records(DIFFERENCES)
+
+
+def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Whole customers together, so that a redemption sees what was earned before it."""
+    batch: list[dict[str, Any]] = []
+    for _, items in groupby(rows, key=lambda row: row["customer_id"]):
+        batch += items
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _posting(row: dict[str, Any]) -> Posting:
+    first = row["revision"] == 0
+    moved = row["reason"] == "order_moved"
+    return Posting(
+        key=row["posting_key"],
+        revision=row["revision"],
+        record_id=row["record_id"],
+        kind=row["kind"] if first or row["kind"] == "redeem" else "adjust",
+        amount=row["difference"],
+        occurred_at=row["occurred_at"],
+        reason="order_moved" if moved else (row["reason"] if first else "order_changed"),
+        order_id=row["order_id"],
+        original_order_id=row["original_order_id"],
+        across=row["kind"] == "redeem",
+    )

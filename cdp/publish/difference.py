@@ -1,0 +1,81 @@
+"""What the store lacks: served rows whose fingerprint differs, rows that are gone, records that change customer."""
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from cdp.lake.build import incoming
+from cdp.lake.engine import Lake
+from cdp.publish.tables import SERVED, Served
+from cdp.store import assignment
+
+
+def stage_assignment(lake: Lake, store: psycopg.Connection) -> int:
+    """`moves(record_id, customer_id, previous)` in memory: records whose customer differs from the store's."""
+    held = pl.DataFrame(assignment.present(store), schema={"record_id": pl.String, "previous": pl.String}, orient="row")
+    with incoming(lake, held.to_arrow()):
+        lake.rows(
+            "create or replace table memory.main.moves as "
+            "select coalesce(c.record_id, i.record_id) as record_id, c.customer_id, i.previous "
+            "from core__record_customers c full join incoming i on i.record_id = c.record_id "
+            "where c.customer_id is distinct from i.previous"
+        )
+    return int(lake.scalar("select count(*) from moves"))
+
+
+def stage_table(lake: Lake, store: psycopg.Connection, table: Served) -> int:
+    """`changed_<table>` in memory: rows to write and keys to delete (`gone`), each with its customer."""
+    columns = ", ".join(table.columns)
+    keys = ", ".join(table.key)
+    same = " and ".join(f"s.{name} = n.{name}" for name in table.key)
+    customer = "n.customer_id" if table.owner == "customer_id" else "c.customer_id"
+    member = "" if table.owner == "customer_id" else f"left join core__record_customers c on c.record_id = n.{table.owner}"
+    with incoming(lake, _stored(store, table).to_arrow()):
+        lake.rows(
+            f"""
+            create or replace table memory.main.changed_{table.name} as
+            with wanted as (
+                select {columns}, md5(cast(row({columns}) as varchar)) as row_hash from ({table.select.sql}) as made
+            ), new as (
+                select n.*, false as gone from wanted n
+                left join incoming s on {same} where s.row_hash is distinct from n.row_hash
+            ), old as (
+                select s.* from incoming s anti join wanted n on {same}
+            ), united as (
+                select * from new union all by name select {keys}, row_hash, true as gone from old
+            )
+            select n.*, {customer} as whose from united n {member}
+            """  # noqa: S608 - table and column names are the constants of SERVED
+        )
+    return int(lake.scalar(f"select count(*) from changed_{table.name}"))  # noqa: S608
+
+
+def stage_decisions(lake: Lake, store: psycopg.Connection) -> int:
+    """`changed_consent_decisions` in memory: decisions that the store does not know yet."""
+    known = pl.DataFrame(
+        store.execute("select decision_id from consent_decisions").fetchall(), schema={"decision_id": pl.String}, orient="row"
+    )
+    with incoming(lake, known.to_arrow()):
+        lake.rows(
+            "create or replace table memory.main.changed_consent_decisions as "
+            "select d.*, c.customer_id as whose from core__consent_decisions d "
+            "left join core__record_customers c using (record_id) anti join incoming using (decision_id)"
+        )
+    return int(lake.scalar("select count(*) from changed_consent_decisions"))
+
+
+def stage_all(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
+    """Stage every difference; returns rows that differ by table."""
+    found = {"assignment": stage_assignment(lake, store)}
+    for table in SERVED:
+        found[table.name] = stage_table(lake, store, table)
+    found["consent_decisions"] = stage_decisions(lake, store)
+    return found
+
+
+def _stored(store: psycopg.Connection, table: Served) -> pl.DataFrame:
+    names = [*table.key, "row_hash"]
+    query = sql.SQL("select {} from {}").format(
+        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in names), sql.Identifier(table.name)
+    )
+    return pl.DataFrame(store.execute(query).fetchall(), schema=dict.fromkeys(names, pl.String), orient="row")

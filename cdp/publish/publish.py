@@ -1,0 +1,189 @@
+"""Publish by difference: batches of whole groups of customers that exchange records, each one transaction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from cdp.lake.build import incoming
+from cdp.lake.engine import Lake
+from cdp.publish.difference import stage_all
+from cdp.publish.tables import SERVED, Served
+from cdp.store import assignment, changes
+
+BATCH_ROWS = 5_000
+NOBODY = "nobody"
+DECISIONS = Served(
+    "consent_decisions", ("decision_id",), "record_id",
+    ("decision_id", "record_id", "subject_type", "subject", "purpose", "status", "captured_at", "received_at", "source",
+     "method", "notice_version", "evidence"),
+)  # fmt: skip
+
+
+@dataclass
+class Published:
+    """What publishing wrote."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    left_alone: list[str] = field(default_factory=list)
+    batches: int = 0
+
+    @property
+    def written(self) -> int:
+        """Rows that differed, over all tables."""
+        return sum(self.rows.values())
+
+
+def publish(
+    lake: Lake, store: psycopg.Connection, now: datetime, started_at: int, log: Callable[[str], None] | None = None
+) -> Published:
+    """Bring the store to what the lake says; a second call writes nothing.
+
+    Args:
+        lake: Holds the finished tables.
+        store: The owner's connection, outside a transaction.
+        now: Time of the change rows.
+        started_at: Position of the assignment when the run began: a customer whose assignment somebody changed
+            since is left alone, and the next run catches up.
+        log: Told the progress.
+    """
+    result = Published(rows=stage_all(lake, store))
+    store.rollback()
+    if not result.written:
+        changes.sequence(store)
+        return result
+    _group(lake)
+    result.left_alone = _leave_alone(lake, store, started_at)
+    store.rollback()
+    numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]
+    for number in numbers:
+        with store.transaction():
+            _write_batch(lake, store, number, now)
+        result.batches += 1
+        if log and result.batches % 20 == 0:  # noqa: PLR2004
+            log(f"published {result.batches} of {len(numbers)} batches")
+    changes.sequence(store)
+    return result
+
+
+def _group(lake: Lake) -> None:
+    """`batches(customer_id, band, batch)`: customers that exchange records share a band, bands fill batches in order."""
+    parents: dict[str, str] = {}
+
+    def root(customer: str) -> str:
+        while (parent := parents.get(customer, customer)) != customer:
+            parents[customer] = customer = parents.get(parent, parent)
+        return customer
+
+    for left, right in lake.rows("select customer_id, previous from moves where customer_id is not null and previous is not null"):
+        one, other = sorted((root(left), root(right)))
+        parents[other] = one
+    parts = [f"select whose from changed_{table.name}" for table in (*SERVED, DECISIONS)]
+    parts += ["select customer_id as whose from moves", "select previous from moves where customer_id is null"]
+    counted = lake.rows(
+        f"select coalesce(whose, '{NOBODY}'), count(*) from ({' union all '.join(parts)}) as t group by 1 order by 1"  # noqa: S608
+    )
+    sizes: dict[str, int] = {}
+    members: dict[str, list[str]] = {}
+    everyone = {customer for customer, _ in counted} | set(parents)
+    rows_of = dict(counted)
+    for customer in sorted(everyone):
+        sizes[root(customer)] = sizes.get(root(customer), 0) + rows_of.get(customer, 0)
+        members.setdefault(root(customer), []).append(customer)
+    batch, filled = 0, 0
+    rows = []
+    for group in sorted(members):
+        if filled and filled + sizes[group] > BATCH_ROWS:
+            batch, filled = batch + 1, 0
+        filled += sizes[group]
+        rows += [(customer, group, batch) for customer in members[group]]
+    frame = pl.DataFrame(rows, schema={"customer_id": pl.String, "band": pl.String, "batch": pl.Int64}, orient="row")
+    with incoming(lake, frame.to_arrow()):
+        lake.rows("create or replace table memory.main.batches as from incoming")
+
+
+def _leave_alone(lake: Lake, store: psycopg.Connection, started_at: int) -> list[str]:
+    """Take out the groups of customers whose assignment changed since the run began; returns those customers."""
+    touched = store.execute(
+        "select distinct unnest(array[customer_id, previous_customer_id])::text from assignment_history where position > %s",
+        [started_at],
+    ).fetchall()
+    found = sorted(str(row[0]) for row in touched if row[0])
+    if found:
+        with incoming(lake, pl.DataFrame({"customer_id": found}).to_arrow()):
+            lake.rows(
+                "delete from memory.main.batches where band in (select band from batches join incoming using (customer_id))"
+            )
+    return found
+
+
+def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: datetime) -> None:
+    moves = lake.rows(
+        "select m.record_id, m.customer_id from moves m "
+        f"join batches b on b.customer_id = coalesce(m.customer_id, m.previous, '{NOBODY}') where b.batch = ? order by 1",  # noqa: S608
+        [number],
+    )
+    assignment.apply(store, [assignment.Move(r, c) for r, c in moves], now, lake.run_id, "pipeline")
+    updated: set[str] = set()
+    for table in SERVED:
+        frame = _rows(lake, table.name, number)
+        _delete(store, table, frame.filter(pl.col("gone")))
+        _upsert(store, table, frame.filter(~pl.col("gone")))
+        if table.name == "profiles":
+            updated |= set(frame.filter(~pl.col("gone"))["customer_id"].to_list())
+    decided = _rows(lake, DECISIONS.name, number)
+    if len(decided):
+        _upsert(store, DECISIONS, decided.with_columns(evidence=pl.lit("{}")), hashed=False)
+    events: list[tuple[str, str | None, dict[str, Any]]] = [("customer.updated", c, {}) for c in sorted(updated)]
+    events += [("consent.changed", c, {}) for c in sorted(set(decided["whose"].drop_nulls().to_list()))]
+    changes.add(store, events, now)
+
+
+def _rows(lake: Lake, table: str, number: int) -> pl.DataFrame:
+    query = (
+        f"select t.* from changed_{table} t join batches b on b.customer_id = coalesce(t.whose, '{NOBODY}') where b.batch = ?"  # noqa: S608
+    )
+    frame = pl.from_arrow(lake.connection.execute(query, [number]).to_arrow_table())
+    if not isinstance(frame, pl.DataFrame):
+        raise TypeError(f"changed_{table} is not a table")
+    return frame
+
+
+def _upsert(store: psycopg.Connection, table: Served, frame: pl.DataFrame, *, hashed: bool = True) -> None:
+    """COPY into a temporary table, then insert or update; append-only tables keep what they have."""
+    if frame.is_empty():
+        return
+    columns = [*table.columns, *(["row_hash"] if hashed else [])]
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    target, staged = sql.Identifier(table.name), sql.Identifier(f"incoming_{table.name}")
+    store.execute(
+        sql.SQL("create temporary table if not exists {} (like {}) on commit delete rows").format(staged, target)
+    )
+    with store.cursor() as cursor, cursor.copy(sql.SQL("copy {} ({}) from stdin").format(staged, names)) as copy:
+        for row in frame.select(columns).iter_rows():
+            copy.write_row(row)
+    keys = sql.SQL(", ").join(map(sql.Identifier, table.key))
+    updates = sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in columns if name not in table.key
+    )
+    action = sql.SQL("do update set {}").format(updates) if hashed else sql.SQL("do nothing")
+    store.execute(
+        sql.SQL("insert into {} ({}) select {} from {} on conflict ({}) {}").format(target, names, names, staged, keys, action)
+    )
+    store.execute(sql.SQL("truncate {}").format(staged))
+
+
+def _delete(store: psycopg.Connection, table: Served, frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        return
+    matches = sql.SQL(" and ").join(
+        sql.SQL("{}::text = %s").format(sql.Identifier(name)) for name in table.key
+    )
+    with store.cursor() as cursor:
+        cursor.executemany(
+            sql.SQL("delete from {} where {}").format(sql.Identifier(table.name), matches), frame.select(table.key).rows()
+        )

@@ -1,0 +1,36 @@
+"""The change feed: rows are written with their change, positions are given after commit by one sequencer."""
+
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+SEQUENCER_LOCK = 7_201_003
+
+
+def add(connection: psycopg.Connection, changes: list[tuple[str, str | None, dict[str, Any]]], at: Any) -> None:
+    """Write (type, customer id, details) rows inside the transaction that makes the change."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into changes (type, customer_id, details, at) values (%s, %s, %s, %s)",
+            [(kind, customer, Jsonb(details), at) for kind, customer, details in changes],
+        )
+
+
+def sequence(connection: psycopg.Connection) -> int:
+    """Give positions to committed rows that have none; returns how many. Safe to call from anywhere at any time.
+
+    Only the holder of the advisory lock gives positions, and only to rows it can see committed: a reader that
+    remembers a position never misses a row that commits later.
+    """
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [SEQUENCER_LOCK])
+        done = connection.execute(
+            """
+            with last as (select coalesce(max(position), 0) as position from changes),
+            waiting as (select change_id, row_number() over (order by change_id) as nth from changes where position is null)
+            update changes c set position = last.position + waiting.nth
+            from last, waiting where c.change_id = waiting.change_id
+            """
+        )
+    return done.rowcount

@@ -1,0 +1,35 @@
+"""Releases: which snapshot of the lake each finished run published."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+
+@dataclass(frozen=True)
+class Release:
+    """One finished, published run."""
+
+    release_id: int
+    run_id: str
+    snapshot_id: int
+    as_of: datetime
+    finished_at: datetime
+
+
+COLUMNS = "release_id, run_id, snapshot_id, as_of, finished_at"
+
+
+def record(connection: psycopg.Connection, run_id: str, snapshot_id: int, as_of: datetime, finished_at: datetime) -> None:
+    """Note a release and commit it."""
+    with connection.transaction():
+        connection.execute(
+            "insert into releases (run_id, snapshot_id, as_of, finished_at) values (%s, %s, %s, %s)",
+            [run_id, snapshot_id, as_of, finished_at],
+        )
+
+
+def newest(connection: psycopg.Connection, count: int = 1) -> list[Release]:
+    """The newest releases, newest first."""
+    query = f"select {COLUMNS} from releases order by release_id desc limit %s"  # noqa: S608 - a constant
+    return [Release(*row) for row in connection.execute(query, [count])]

@@ -34,6 +34,6 @@ def _own_line(record: logging.LogRecord, meta: dict[str, object]) -> str | None:
 @dg.logger(description="One line an asset on the terminal.")
 def progress(context: dg.InitLoggerContext) -> logging.Logger:
     """The logger that the job uses."""
-    logger = logging.Logger("cdp.progress", level=logging.INFO)
+    logger = logging.Logger("cdp.progress", level=logging.DEBUG)
     logger.addHandler(_Lines())
     return logger

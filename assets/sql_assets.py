@@ -24,7 +24,6 @@ def select_asset(stage: str, select: Select) -> dg.AssetsDefinition:
         description=select.description,
     )
     def table(platform: Platform) -> dg.MaterializeResult:
-        built = build(platform.lake, select)
-        return report(platform.lake, built, select.sql)
+        return report(platform.lake, build(platform.lake, select))
 
     return table

@@ -12,6 +12,8 @@ from identity import ids
 
 TABLE = "core__record_customers"
 PAIR = {"record_id": pl.String, "customer_id": pl.String}
+MEMBER = {"record_id": pl.String, "cluster_id": pl.String}
+NAMED = {"cluster_id": pl.String, "customer_id": pl.String}
 OVERLAP = """
     select c.cluster_id, i.customer_id, count(*)
     from core__clusters c join incoming i using (record_id) group by all
@@ -31,6 +33,6 @@ def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFr
             overlaps.append([(str(c), str(i), int(n)) for c, i, n in lake.rows(OVERLAP)])
     clusters = [str(row[0]) for row in lake.rows("select distinct cluster_id from core__clusters")]
     chosen = ids.assign(clusters, overlaps[0], overlaps[1], lambda: ids.uuid7(now))
-    members = pl.DataFrame(lake.rows("select record_id, cluster_id from core__clusters order by 1"), schema=["record_id", "cluster_id"], orient="row")
-    names = pl.DataFrame(list(chosen.items()), schema=["cluster_id", "customer_id"], orient="row")
+    members = pl.DataFrame(lake.rows("select record_id, cluster_id from core__clusters order by 1"), schema=MEMBER, orient="row")
+    names = pl.DataFrame(list(chosen.items()), schema=NAMED, orient="row")
     return members.join(names, on="cluster_id", maintain_order="left").select("record_id", "customer_id")

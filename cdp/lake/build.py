@@ -15,8 +15,8 @@ from sqlglot.optimizer.scope import traverse_scope
 
 from cdp.errors import LakeError
 from cdp.lake.engine import Lake
-
-DIALECT = "duckdb"
+from cdp.lake.lineage import DIALECT, column_lineage
+from cdp.lake.register import entries, record, recorded
 
 
 @dataclass(frozen=True)
@@ -76,35 +76,42 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None) 
     """
     mark = fingerprint(lake, select.inputs, select.sql, parameters)
     if recorded(lake, select.table) == mark:
-        return Built(select.table, count(lake, select.table), changed=False)
+        return Built(select.table, rows(lake, select.table), changed=False)
+    known = entries(lake)
+    traced = column_lineage(select.sql, {table: known[table].columns for table in select.inputs})
 
     def make() -> None:
         lake.connection.execute(f"create or replace table lake.main.{select.table} as {select.sql}", parameters)
-        record(lake, select.table, mark)
+        record(lake, select.table, mark, traced)
 
     lake.write(make, f"build {select.table}")
-    return Built(select.table, count(lake, select.table), changed=True)
+    return Built(select.table, rows(lake, select.table), changed=True)
+
+
+def rows(lake: Lake, table: str) -> int:
+    """Rows of a built table."""
+    return entries(lake)[table].rows
 
 
 def build_table(lake: Lake, table: str, mark: str, make: Callable[[], pa.Table]) -> Built:
     """Make a table from rows computed outside SQL, unless its fingerprint `mark` is as it was."""
     if recorded(lake, table) == mark:
-        return Built(table, count(lake, table), changed=False)
-    rows = make()
+        return Built(table, rows(lake, table), changed=False)
+    made = make()
 
     def write() -> None:
-        with incoming(lake, rows):
+        with incoming(lake, made):
             lake.connection.execute(f"create or replace table lake.main.{table} as from incoming")
         record(lake, table, mark)
 
     lake.write(write, f"build {table}")
-    return Built(table, rows.num_rows, changed=True)
+    return Built(table, made.num_rows, changed=True)
 
 
 @contextmanager
-def incoming(lake: Lake, rows: pa.Table) -> Iterator[None]:
+def incoming(lake: Lake, table: pa.Table) -> Iterator[None]:
     """Let queries read these rows as `incoming` for the length of the block."""
-    lake.connection.register("incoming", rows)
+    lake.connection.register("incoming", table)
     try:
         yield
     finally:
@@ -113,32 +120,8 @@ def incoming(lake: Lake, rows: pa.Table) -> Iterator[None]:
 
 def fingerprint(lake: Lake, inputs: tuple[str, ...], *parts: Any) -> str:
     """What a table's content depends on: the state of its inputs and whatever else is given."""
-    known = dict(lake.rows("select table_name, version from ops__builds"))
+    known = entries(lake)
     if missing := [table for table in inputs if table not in known]:
         raise LakeError(f"table {', '.join(missing)} was never built", "run the whole pipeline once: 'cdp run'")
-    text = repr((parts, [(table, known[table]) for table in inputs]))
+    text = repr((parts, [(table, known[table].version) for table in inputs]))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def recorded(lake: Lake, table: str) -> str | None:
-    """The fingerprint a table was last built with, None if it was never built."""
-    found = lake.scalar("select fingerprint from ops__builds where table_name = ?", [table])
-    return str(found) if found is not None and lake.exists(table) else None
-
-
-def record(lake: Lake, table: str, mark: str) -> None:
-    """Note the fingerprint of a table, inside the transaction that makes it.
-
-    `version` says what the table holds: an equal result stops the rebuild of everything after it.
-    """
-    version = mark
-    if "#" not in table:
-        rows, total = lake.connection.execute(f"select count(*), sum(hash(t)) from lake.main.{table} as t").fetchall()[0]  # noqa: S608
-        version = f"{rows}:{total}"
-    lake.connection.execute("delete from lake.main.ops__builds where table_name = ?", [table])
-    lake.connection.execute("insert into lake.main.ops__builds values (?, ?, ?, ?)", [table, mark, version, lake.run_id])
-
-
-def count(lake: Lake, table: str) -> int:
-    """Rows of a table."""
-    return int(lake.scalar(f"select count(*) from {table}"))  # noqa: S608 - names come from our own files

@@ -37,6 +37,7 @@ class Lake:
     def __init__(self, connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         self.connection = connection
         self.run_id = run_id
+        self.register: Any = None  # what cdp.lake.register has read; forgotten with every failed transaction
 
     def rows(self, query: str, parameters: dict[str, Any] | Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query (an unread DuckDB result would own the connection)."""
@@ -52,17 +53,6 @@ class Lake:
         """The first value of the first row, or None."""
         found = self.rows(query, parameters)
         return found[0][0] if found else None
-
-    def columns(self, table: str) -> list[tuple[str, str]]:
-        """Name and type of each column of a table or view; empty if there is none."""
-        return [
-            (str(name), str(kind))
-            for name, kind in self.rows(
-                "select column_name, data_type from duckdb_columns() where table_name = ? "
-                "and database_name in ('lake', 'memory', 'temp') order by database_name, column_index",
-                [table],
-            )
-        ]
 
     def exists(self, table: str) -> bool:
         """Whether the lake holds this table."""
@@ -104,6 +94,7 @@ class Lake:
 
     def roll_back(self) -> None:
         """Leave any open transaction; never raises, because it runs on the way out of an error."""
+        self.register = None
         try:
             self.connection.rollback()
         except duckdb.Error:

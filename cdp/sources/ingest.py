@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cdp.errors import UnreadableFile
-from cdp.lake import build
+from cdp.lake import build, register
 from cdp.lake.engine import Lake
 from cdp.sources import stage
 from cdp.sources.contract import Contract, compile_contract
@@ -71,7 +71,15 @@ def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callab
         now: When the files are registered.
         log: Told the progress of anything that takes more than five seconds.
     """
-    lake.write(lambda: stage.create_raw_table(lake, source), f"raw table of {source.source}")
+    columns_mark, mark_table = hashlib.sha256(repr(stage.raw_columns(source)).encode()).hexdigest(), f"{source.raw_table}#columns"
+    if register.recorded(lake, mark_table) != columns_mark:
+
+        def prepare() -> None:
+            stage.create_raw_table(lake, source)
+            register.record(lake, mark_table, columns_mark)
+            register.record(lake, source.raw_table, f"columns {columns_mark}")
+
+        lake.write(prepare, f"raw table of {source.source}")
     report = IngestReport(source.source)
     new = _new_files(lake, source, landing)
     if new:
@@ -82,9 +90,7 @@ def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callab
             _read_file(lake, contract, landing / source.source / item.file, item, order, log)
         stage.judge(lake, source)
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
-    elif build.recorded(lake, source.raw_table) is None:
-        lake.write(lambda: build.record(lake, source.raw_table, "empty"), f"register {source.raw_table}")
-    report.rows = build.count(lake, source.raw_table)
+    report.rows = build.rows(lake, source.raw_table)
     return report
 
 
@@ -192,10 +198,10 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
         {"source": source.source, "run": lake.run_id, "now": now},
     )
     accepted = sum(item.accepted for item in report.files)
-    before = build.recorded(lake, source.raw_table)
+    before = register.recorded(lake, source.raw_table)
     if accepted or before is None:
         mark = hashlib.sha256(repr((before, [(f.file, f.sha256) for f in report.files])).encode()).hexdigest()
-        build.record(lake, source.raw_table, mark)
+        register.record(lake, source.raw_table, mark)
 
 
 def _count(lake: Lake, report: IngestReport) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import polars as pl
 
 from cdp.identity_rules import IdentityRules
-from cdp.lake import build
+from cdp.lake import build, register
 from cdp.lake.engine import Lake
 from cdp.standard import contact, names
 
@@ -56,11 +56,11 @@ def _read_name(given: str | None, family: str | None, full: str | None) -> tuple
 def _extend(lake: Lake, table: str, rule: str, read: Callable[..., tuple[object, ...]]) -> build.Built:
     """Add the values that the dictionary lacks. `rule` names the reading rule; another rule starts afresh."""
     mark = build.fingerprint(lake, INPUTS, rule, "dictionary 1")
-    if build.recorded(lake, table) == mark:
-        return build.Built(table, build.count(lake, table), changed=False)
+    if register.recorded(lake, table) == mark:
+        return build.Built(table, build.rows(lake, table), changed=False)
     rule_table = f"{table}#rule"
     rule_mark = hashlib.sha256(rule.encode()).hexdigest()
-    known_rule = lake.scalar("select fingerprint from ops__builds where table_name = ?", [rule_table])
+    known_rule = register.recorded(lake, rule_table)
     fresh = not lake.exists(table) or known_rule != rule_mark
     keys = [name for name in SCHEMAS[table] if name.startswith("raw")]
     missing = DISTINCT[table] if fresh else f"{DISTINCT[table]} except select {', '.join(keys)} from {table}"
@@ -71,11 +71,11 @@ def _extend(lake: Lake, table: str, rule: str, read: Callable[..., tuple[object,
         verb = "create or replace table lake.main.{} as" if fresh else "insert into lake.main.{}"
         with build.incoming(lake, frame.to_arrow()):
             lake.connection.execute(f"{verb.format(table)} from incoming")
-        build.record(lake, table, mark)
-        build.record(lake, rule_table, rule_mark)
+        register.record(lake, table, mark)
+        register.record(lake, rule_table, rule_mark)
 
     lake.write(write, f"extend {table}")
-    return build.Built(table, build.count(lake, table), changed=bool(rows))
+    return build.Built(table, build.rows(lake, table), changed=bool(rows))
 
 
 def _patterns(lake: Lake, rules: IdentityRules) -> build.Built:

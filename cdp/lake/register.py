@@ -1,0 +1,69 @@
+"""The register of what each lake table was built from and what it holds; read once a connection, kept in step."""
+
+import json
+from dataclasses import dataclass, field
+
+from cdp.lake.engine import Lake
+
+Lineage = dict[str, list[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One built table.
+
+    Attributes:
+        fingerprint: What it was built from.
+        version: What it holds: an equal result stops the rebuild of everything after it.
+        columns: Name and type of each column.
+        lineage: Output column → (input table, input column) pairs.
+    """
+
+    fingerprint: str
+    version: str
+    rows: int
+    columns: list[tuple[str, str]] = field(default_factory=list)
+    lineage: Lineage = field(default_factory=dict)
+
+
+def entries(lake: Lake) -> dict[str, Entry]:
+    """Every built table that is still there."""
+    if lake.register is None:
+        present = {row[0] for row in lake.rows("select table_name from duckdb_tables() where database_name = 'lake'")}
+        lake.register = {
+            table: Entry(fingerprint, version, int(rows), _pairs(columns), json.loads(lineage))
+            for table, fingerprint, version, rows, columns, lineage in lake.rows(
+                "select table_name, fingerprint, version, rows, columns, lineage from ops__builds"
+            )
+            if table in present or "#" in table
+        }
+    found: dict[str, Entry] = lake.register
+    return found
+
+
+def recorded(lake: Lake, table: str) -> str | None:
+    """The fingerprint a table was last built with, None if it was never built."""
+    entry = entries(lake).get(table)
+    return entry.fingerprint if entry else None
+
+
+def record(lake: Lake, table: str, mark: str, lineage: Lineage | None = None) -> None:
+    """Note a table, inside the transaction that makes it. A name with `#` is a mark without a table."""
+    version, rows, columns = mark, 0, list[tuple[str, str]]()
+    if "#" not in table:
+        count, total = lake.connection.execute(f"select count(*), sum(hash(t)) from lake.main.{table} as t").fetchall()[0]  # noqa: S608
+        version, rows = f"{count}:{total}", int(count)
+        described = lake.connection.execute(f"describe lake.main.{table}").fetchall()
+        columns = [(str(row[0]), str(row[1])) for row in described]
+    entry = Entry(mark, version, rows, columns, lineage or {})
+    known = entries(lake)
+    lake.connection.execute("delete from lake.main.ops__builds where table_name = ?", [table])
+    lake.connection.execute(
+        "insert into lake.main.ops__builds values (?, ?, ?, ?, ?, ?, ?)",
+        [table, mark, version, rows, json.dumps(columns), json.dumps(entry.lineage), lake.run_id],
+    )
+    known[table] = entry
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return [(name, kind) for name, kind in json.loads(text)]

@@ -54,7 +54,6 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
                 create_registers(lake)
                 self._lake, self._store = lake, store
                 self._started_at = assignment.position(store)
-                store.rollback()
                 yield self
 
     @property

@@ -37,7 +37,6 @@ def ops__release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     if not before or before[0].snapshot_id != snapshot:
         releases.record(platform.store, context.run_id, snapshot, platform.now, system_now())
     kept = releases.newest(platform.store, platform.workspace.settings.keep_releases)
-    platform.store.rollback()
     expired = expire(platform.lake, [release.snapshot_id for release in kept])
     changes.sequence(platform.store)
     return dg.MaterializeResult(metadata={"snapshot": snapshot, "snapshots expired": expired})

@@ -5,7 +5,7 @@ import dagster as dg
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import select_asset, sql_asset
-from cdp.consent.policy import build_purposes
+from cdp.consent.purposes import build_purposes
 from cdp.lake.build import sql_tables
 from cdp.settings import Settings
 from cdp.sources.canonical import canonical_selects

@@ -1,13 +1,13 @@
 """The consent flags of every customer, by the pure function."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import datetime
 
 import polars as pl
 
+from cdp.consent.flags import customer_flags
 from cdp.consent.policy import Policy
-from cdp.consent.resolve import Decision, Effective, Link, effective
+from cdp.consent.resolve import Decision, Link
 from cdp.lake import build
 from cdp.lake.engine import Lake
 
@@ -24,24 +24,6 @@ def build_customer_consents(lake: Lake, policy: Policy, now: datetime) -> build.
     future = lake.scalar("select count(*) from core__consent_decisions where captured_at > ?", [now])
     mark = build.fingerprint(lake, INPUTS, policy.model_dump_json(), now if future else "all in force", "consents 1")
     return build.build_table(lake, TABLE, mark, lambda: _flags(lake, policy, now).to_arrow())
-
-
-def customer_flags(
-    decisions: list[Decision], links: list[Link], policy: Policy, now: datetime, points: dict[str, list[str]]
-) -> Iterator[Effective]:
-    """Every flag of one customer.
-
-    Args:
-        decisions: The customer's decisions.
-        links: The customer's records.
-        policy: Purposes and rules.
-        now: The moment to answer for.
-        points: Contact points by type (`email`, `phone`).
-    """
-    for name, purpose in policy.purposes.items():
-        targets: list[str | None] = [None] if purpose.point is None else [*sorted(points.get(purpose.point, []))]
-        for target in targets:
-            yield effective(decisions, links, policy, now, name, target)
 
 
 def _flags(lake: Lake, policy: Policy, now: datetime) -> pl.DataFrame:

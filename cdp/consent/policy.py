@@ -2,16 +2,11 @@
 
 from typing import Literal
 
-import polars as pl
 from pydantic import Field
 
-from cdp.lake import build
-from cdp.lake.engine import Lake
 from cdp.sources.model import Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
-
-TABLE = "core__purposes"
 
 
 class Purpose(Strict):
@@ -40,11 +35,3 @@ def load_policy(workspace: Workspace) -> Policy:
         ConfigError: If the file is broken.
     """
     return load_yaml(workspace.path("consent.yaml"), Policy)
-
-
-def build_purposes(lake: Lake, policy: Policy) -> build.Built:
-    """The purposes as a lake table."""
-    rows = [(name, purpose.point, purpose.concept) for name, purpose in sorted(policy.purposes.items())]
-    mark = build.fingerprint(lake, (), rows)
-    schema = dict.fromkeys(("purpose", "point", "concept"), pl.String)
-    return build.build_table(lake, TABLE, mark, lambda: pl.DataFrame(rows, schema=schema, orient="row").to_arrow())

@@ -24,8 +24,6 @@ def build_entries(lake: Lake, store: psycopg.Connection) -> build.Built:
     """`core__ledger_entries`: grain = ledger entry."""
     size = store.execute("select count(*), coalesce(max(posted_at)::text, '') from ledger_entries").fetchall()
     mark = build.fingerprint(lake, (), size, "entries 1")
-    built = build.build_table(
+    return build.build_table(
         lake, TABLE, mark, lambda: pl.DataFrame(store.execute(QUERY).fetchall(), schema=COLUMNS, orient="row").to_arrow()
     )
-    store.rollback()
-    return built

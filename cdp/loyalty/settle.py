@@ -65,7 +65,6 @@ def settle(
 def _owed(lake: Lake, store: psycopg.Connection) -> list[dict[str, Any]]:
     schema = {"posting_key": pl.String, "record_id": pl.String, "amount": pl.Int64, "revision": pl.Int64}
     posted = pl.DataFrame(store.execute(POSTED).fetchall(), schema=schema, orient="row")
-    store.rollback()
     with build.incoming(lake, posted.to_arrow()):
         return lake.records(DIFFERENCES)
 

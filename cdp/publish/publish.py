@@ -52,13 +52,11 @@ def publish(
         log: Told the progress.
     """
     result = Published(rows=stage_all(lake, store))
-    store.rollback()
     if not result.written:
         changes.sequence(store)
         return result
     _group(lake)
     result.left_alone = _leave_alone(lake, store, started_at)
-    store.rollback()
     numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]
     for number in numbers:
         with store.transaction():

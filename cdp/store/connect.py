@@ -73,15 +73,15 @@ def database(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def connect(address: Address, *, autocommit: bool = False) -> psycopg.Connection:
-    """One connection whose bare names read the store.
+def connect(address: Address) -> psycopg.Connection:
+    """One connection whose bare names read the store; it commits each statement, unless in a `transaction()` block.
 
     Raises:
         StoreUnavailable: If the database cannot be reached; the message never holds the password.
     """
     try:
         return psycopg.connect(
-            address.conninfo, autocommit=autocommit, options=f"-c search_path={SCHEMA},public -c timezone=UTC"
+            address.conninfo, autocommit=True, options=f"-c search_path={SCHEMA},public -c timezone=UTC"
         )
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]

@@ -27,7 +27,7 @@ def queue(workspace: Workspace, name: str, *, wait: bool, log: Callable[[str], N
     Raises:
         Busy: If somebody holds it and `wait` is false.
     """
-    with connect(owner_address(workspace), autocommit=True) as connection:
+    with connect(owner_address(workspace)) as connection:
         connection.execute("select set_config('application_name', %s, false)", [f"cdp {name}"[:63]])
         told = ""
         while not _try(connection):

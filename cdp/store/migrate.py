@@ -18,12 +18,12 @@ def migrate(workspace: Workspace) -> None:
     """Create what is missing and upgrade what is old; safe to call at once from several processes."""
     _create_database(workspace)
     address = owner_address(workspace)
-    with connect(address, autocommit=True) as connection:
+    with connect(address) as connection:
         connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         _create_roles(connection, workspace)
         # creator= hands SQLAlchemy our own connections: the password never becomes a URL
         engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: connect(address), poolclass=pool.NullPool
+            "postgresql+psycopg://", creator=lambda: psycopg.connect(address.conninfo), poolclass=pool.NullPool
         )
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -37,7 +37,7 @@ def migrate(workspace: Workspace) -> None:
 def _create_database(workspace: Workspace) -> None:
     if workspace.settings.database_url is not None:
         return
-    with connect(owner_address(workspace, "postgres"), autocommit=True) as connection:
+    with connect(owner_address(workspace, "postgres")) as connection:
         connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         if not connection.execute("select 1 from pg_database where datname = 'cdp'").fetchall():
             connection.execute("create database cdp")
@@ -66,3 +66,4 @@ def _grant(connection: psycopg.Connection) -> None:
     connection.execute(sql.SQL("grant usage on schema {} to {}").format(schema, api))
     connection.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, api))
     connection.execute(sql.SQL("grant update (last_used_at) on {}.api_keys to {}").format(schema, api))
+    connection.execute(sql.SQL("grant insert on {}.audit_log to {}").format(schema, api))

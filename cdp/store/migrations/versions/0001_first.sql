@@ -205,3 +205,14 @@ create table store.api_keys (
     revoked_at timestamptz,
     last_used_at timestamptz
 );
+
+-- Who saw what: written before the answer, never the values themselves.
+create table store.audit_log (
+    audit_id bigint generated always as identity primary key,
+    at timestamptz not null,
+    key_id uuid not null,
+    action text not null,
+    customer_id uuid
+);
+create trigger append_only before update or delete on store.audit_log
+    for each row execute function store.refuse_change();

@@ -1,0 +1,57 @@
+"""The API: reads what the pipeline published, from the store, under scoped keys."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from fastapi import FastAPI
+from psycopg_pool import ConnectionPool
+
+from api import problems
+from api.context import Context
+from api.routers import customers, health
+from cdp.clock import system_now
+from cdp.consent.policy import load_policy
+from cdp.loyalty.programme import load_programme
+from cdp.settings import Settings
+from cdp.store.connect import SCHEMA, api_address, database
+from cdp.workspace import open_workspace
+
+DESCRIPTION = """One customer for every channel: find people by any identifier, read profile, timeline, consents and points.
+
+Send a key in every call: `Authorization: Bearer cdp_…`. Personal values are masked unless the key may reveal them.
+Errors are RFC 9457 problem documents."""
+
+
+def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -> FastAPI:
+    """The application over one workspace; it opens its pool when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        workspace = open_workspace(settings)
+        with database(workspace):
+            pool = ConnectionPool(
+                api_address(workspace).conninfo,
+                min_size=2,
+                max_size=10,
+                open=False,
+                timeout=5,
+                kwargs={"autocommit": True, "options": f"-c search_path={SCHEMA} -c timezone=UTC -c statement_timeout=10s"},
+            )
+            pool.open()
+            app.state.context = Context(workspace, pool, load_policy(workspace), load_programme(workspace), clock)
+            try:
+                yield
+            finally:
+                pool.close()
+
+    app = FastAPI(title="Omnichannel CDP", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    problems.install(app)
+    app.include_router(health.router)
+    app.include_router(customers.router)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """What uvicorn starts: `uvicorn --factory api.app:from_environment`."""
+    return create_app(Settings())

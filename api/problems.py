@@ -1,0 +1,89 @@
+"""Errors as RFC 9457 problem documents, one shape for all of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from psycopg_pool import PoolTimeout
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from cdp.errors import CdpError, StoreUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+TYPES = "https://omnichannel-cdp.example/problems/"
+log = structlog.get_logger("api")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document."""
+
+    type: str = Field(examples=[TYPES + "not-found"])
+    title: str = Field(examples=["Not found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["no customer has this id"])
+    errors: list[dict[str, Any]] = Field(default=[], examples=[[]])
+
+
+class Unauthorised(CdpError):
+    """No key, or not a living one."""
+
+    status_code = 401
+    title = "Unauthorised"
+
+
+class Forbidden(CdpError):
+    """The key lacks the scope."""
+
+    status_code = 403
+    title = "Forbidden"
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI declarations of the errors an endpoint may answer."""
+    titles = {401: "No living key", 403: "The key lacks the scope", 404: "Not found", 422: "Invalid request", 503: "Store unavailable"}
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {"description": titles[status], "model": Problem, "content": {MEDIA_TYPE: schema}} for status in statuses}
+
+
+def answer(status: int, title: str, detail: str, errors: list[dict[str, Any]] | None = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """One problem document."""
+    kind = TYPES + title.lower().replace(" ", "-")
+    body = Problem(type=kind, title=title, status=status, detail=detail, errors=errors or [])
+    return JSONResponse(body.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document; never with a value that the caller sent."""
+
+    @app.exception_handler(CdpError)
+    def _known(_: Request, error: CdpError) -> JSONResponse:
+        headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else None  # noqa: PLR2004
+        return answer(error.status_code, error.title, error.message, headers=headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        found = [{"where": ".".join(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()]
+        return answer(422, "Invalid request", "the request does not match the schema", found)
+
+    @app.exception_handler(HTTPException)
+    def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return answer(error.status_code, str(error.detail), str(error.detail), headers=error.headers)
+
+    @app.exception_handler(psycopg.OperationalError)
+    def _database(_: Request, error: psycopg.OperationalError) -> JSONResponse:
+        log.warning("store unavailable", error=type(error).__name__)
+        return _known(_, StoreUnavailable("the database does not answer; try again in a moment"))
+
+    @app.exception_handler(PoolTimeout)
+    def _pool(_: Request, error: PoolTimeout) -> JSONResponse:
+        return _database(_, error)
+
+    @app.exception_handler(Exception)
+    def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected error", path=request.scope.get("route") and request.scope["route"].path, error=type(error).__name__)
+        return answer(500, "Internal error", "the request failed; nothing was changed")

@@ -1,0 +1,154 @@
+"""Reading one customer from the store."""
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from cdp.consent.resolve import Decision, Link
+
+Row = dict[str, Any]
+
+
+def profile(connection: psycopg.Connection, customer_id: str) -> Row | None:
+    """The published profile of a living customer."""
+    return _one(connection, "select customer_id::text, kind, profile from profiles where customer_id = %s", [customer_id])
+
+
+def records(connection: psycopg.Connection, customer_id: str) -> list[Row]:
+    """The contact records of a customer."""
+    return _all(
+        connection,
+        "select r.record_id, r.source, r.kind, r.first_seen, r.last_seen, r.link_weight from assignment a "
+        "join contact_records r using (record_id) where a.customer_id = %s order by r.first_seen, r.record_id",
+        [customer_id],
+    )
+
+
+def lookup(connection: psycopg.Connection, pairs: list[tuple[str, str]], limit: int) -> list[Row]:
+    """Customers that hold any of these (type, value) identifiers, orders or tickets, with the type that matched."""
+    return _all(
+        connection,
+        """
+        with asked as (select * from unnest(%(types)s::text[], %(values)s::text[]) as t(type, value)),
+        found as (
+            select i.record_id, i.type from identifiers i join asked using (type, value)
+            union
+            select o.record_id, 'order' from orders o join asked a on a.type = 'order'
+                and (o.order_id = a.value or o.details ->> 'order_key' = a.value)
+            union
+            select r.record_id, 'ticket' from contact_records r join asked a on a.type = 'ticket'
+                and r.kind = 'ticket' and r.source_key = a.value
+            union
+            select a.value, 'record' from asked a where a.type = 'record'
+        )
+        select a.customer_id::text, array_agg(distinct f.type) as matched
+        from found f join assignment a using (record_id) group by a.customer_id order by a.customer_id limit %(limit)s
+        """,
+        {"types": [kind for kind, _ in pairs], "values": [value for _, value in pairs], "limit": limit},
+    )
+
+
+def timeline(
+    connection: psycopg.Connection, customer_id: str, before: tuple[datetime, str] | None, limit: int
+) -> list[Row]:
+    """Newest first: orders, interactions, consent decisions and ledger entries of all the customer's records.
+
+    Args:
+        connection: To the store.
+        customer_id: A living customer.
+        before: (time, id) of the last item already seen.
+        limit: Most items to return.
+    """
+    at, last = before if before else (None, None)
+    return _all(
+        connection,
+        """
+        with mine as materialized (select record_id from assignment where customer_id = %(customer)s),
+        items as (
+            select 'order:' || o.order_id as id, case o.kind when 'sale' then 'order' else 'return' end as type,
+                o.source as channel, o.record_id, o.ordered_at as occurred_at,
+                o.details || jsonb_build_object('currency', o.currency, 'total', o.total::text) as details
+            from orders o join mine using (record_id)
+            union all
+            select 'interaction:' || i.interaction_id, i.kind, i.source, i.record_id, i.occurred_at, i.details
+            from interactions i join mine using (record_id)
+            union all
+            select 'consent:' || d.decision_id, 'consent', d.source, d.record_id, coalesce(d.captured_at, d.received_at),
+                jsonb_build_object('purpose', d.purpose, 'status', d.status, 'method', d.method)
+            from consent_decisions d join mine using (record_id)
+            union all
+            select 'ledger:' || e.entry_id, 'points', split_part(a.record_id, ':', 1), a.record_id, e.occurred_at,
+                jsonb_build_object('kind', e.kind, 'amount', e.amount, 'reason', e.reason, 'order_id', e.order_id)
+            from ledger_entries e join ledger_accounts a using (account_id) join mine using (record_id)
+        )
+        select * from items
+        where %(at)s::timestamptz is null or (occurred_at, id) < (%(at)s::timestamptz, %(last)s::text)
+        order by occurred_at desc, id desc limit %(limit)s
+        """,
+        {"customer": customer_id, "at": at, "last": last, "limit": limit},
+    )
+
+
+def consent_material(connection: psycopg.Connection, customer_id: str) -> tuple[list[Decision], list[Link], dict[str, list[str]]]:
+    """What the consent function needs: decisions on the customer's records and contact points, links, points by type."""
+    held = _all(
+        connection,
+        "select a.record_id, r.link_weight, i.type, i.value from assignment a join contact_records r using (record_id) "
+        "left join identifiers i on i.record_id = a.record_id and i.type in ('email', 'phone') where a.customer_id = %s",
+        [customer_id],
+    )
+    weights = {row["record_id"]: float(row["link_weight"]) for row in held}
+    own: dict[str, set[str]] = {record: set() for record in weights}
+    points: dict[str, set[str]] = {"email": set(), "phone": set()}
+    for row in held:
+        if row["value"]:
+            own[row["record_id"]].add(row["value"])
+            points[row["type"]].add(row["value"])
+    decisions = _all(
+        connection,
+        "select decision_id, record_id, subject_type, subject, purpose, status, captured_at, received_at, source, method "
+        "from consent_decisions where record_id = any(%s) or (subject_type = 'email' and subject = any(%s)) "
+        "or (subject_type = 'phone' and subject = any(%s))",
+        [list(weights), sorted(points["email"]), sorted(points["phone"])],
+    )
+    links = [Link(record, weight, frozenset(own[record])) for record, weight in weights.items()]
+    return [Decision(**row) for row in decisions], links, {kind: sorted(values) for kind, values in points.items()}
+
+
+def loyalty(connection: psycopg.Connection, customer_id: str) -> tuple[list[Row], list[Row]]:
+    """The customer's accounts with their balances, and every dated entry (kind, amount, when)."""
+    accounts = _all(
+        connection,
+        "select l.account_id, l.record_id, l.programme, l.unit, coalesce(sum(e.amount), 0)::bigint as balance "
+        "from assignment a join ledger_accounts l using (record_id) left join ledger_entries e using (account_id) "
+        "where a.customer_id = %s group by l.account_id order by l.account_id",
+        [customer_id],
+    )
+    entries = _all(
+        connection,
+        "select e.entry_id::text, e.kind, e.amount, e.occurred_at, e.reason, e.order_id, e.programme_version "
+        "from assignment a join ledger_accounts l using (record_id) join ledger_entries e using (account_id) "
+        "where a.customer_id = %s order by e.occurred_at desc, e.entry_id",
+        [customer_id],
+    )
+    return accounts, entries
+
+
+def audit(connection: psycopg.Connection, key_id: str, action: str, customer_id: str, now: datetime) -> None:
+    """Note who sees unmasked data, committed before it is shown."""
+    with connection.transaction():
+        connection.execute(
+            "insert into audit_log (at, key_id, action, customer_id) values (%s, %s, %s, %s)", [now, key_id, action, customer_id]
+        )
+
+
+def _all(connection: psycopg.Connection, query: str, parameters: Any) -> list[Row]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, parameters).fetchall()
+
+
+def _one(connection: psycopg.Connection, query: str, parameters: Any) -> Row | None:
+    found = _all(connection, query, parameters)
+    return found[0] if found else None

@@ -1,1 +1,118 @@
-"""Commands."""
+"""`cdp sql` and `cdp source`: look into the lake, add a channel."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdp.cli.main import app
+from cdp.cli.output import say, table
+from cdp.errors import CdpError, ConfigError
+from cdp.settings import Settings
+from cdp.store.connect import database
+from cdp.workspace import Workspace, open_workspace
+
+source_commands = typer.Typer(help="Sources: the channels that are read.", no_args_is_help=True)
+app.add_typer(source_commands, name="source")
+
+
+class Format(StrEnum):
+    """How a result is written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+@app.command()
+def sql(
+    query: str,
+    format: Annotated[Format, typer.Option(help="How to write the result.")] = Format.TABLE,  # noqa: A002
+    out: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
+) -> None:
+    """Ask the lake, read-only.
+
+    Example: cdp sql "select source, sum(lines) from ops__reconciliation group by all" --format csv
+    """
+    import duckdb  # noqa: PLC0415
+
+    from cdp.lake.engine import open_lake  # noqa: PLC0415
+
+    if format is Format.PARQUET and out is None:
+        raise ConfigError("Parquet cannot be printed", "add --out FILE.parquet")
+    workspace = open_workspace(Settings())
+    with database(workspace), open_lake(workspace, read_only=True) as lake:
+        try:
+            result = lake.connection.execute(query).to_arrow_table()
+        except duckdb.Error as error:
+            raise CdpError(str(error).strip().splitlines()[0], "cdp sql \"show tables\" lists what there is") from error
+    _write(result, format, out)
+
+
+def _write(result: object, format: Format, out: Path | None) -> None:  # noqa: A002
+    import polars as pl  # noqa: PLC0415
+
+    frame = pl.from_arrow(result)  # type: ignore[arg-type]
+    if not isinstance(frame, pl.DataFrame):
+        raise CdpError("the query made no table", "write a select")
+    if format is Format.PARQUET:
+        frame.write_parquet(out or sys.stdout.buffer)
+        return
+    if format is Format.CSV:
+        flat = frame.with_columns(pl.col(n).map_elements(str, pl.String) for n, t in frame.schema.items() if t.is_nested())
+        text = flat.write_csv()
+    elif format is Format.JSON:
+        text = json.dumps(frame.rows(named=True), default=str, ensure_ascii=False, indent=1) + "\n"
+    else:
+        text = table(frame.columns, frame.rows()) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
+@source_commands.command()
+def add(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sample of the new source.")],
+    name: Annotated[str, typer.Option(help="Name of the source; the file's by default.")] = "",
+) -> None:
+    """Draft the YAML of a new source from a sample, and check it.
+
+    Example: cdp source add exports/online_retail.parquet --name online_retail
+    """
+    import re  # noqa: PLC0415
+
+    from cdp.sources import draft  # noqa: PLC0415
+    from cdp.sources.model import Source  # noqa: PLC0415
+    from cdp.yamlfile import load_yaml  # noqa: PLC0415
+
+    workspace = open_workspace(Settings())
+    chosen = name or re.sub(r"\W+", "_", file.name.split(".")[0]).strip("_").lower()
+    target = workspace.path("sources", f"{chosen}.yaml")
+    if target.exists():
+        raise ConfigError(f"{target} exists", "edit that file, or choose another --name")
+    text = draft.to_yaml(draft.draft(file, chosen))
+    target.write_text(text, encoding="utf-8")
+    rows, bad, reasons = draft.check(file, load_yaml(target, Source))
+    workspace.path("landing", chosen).mkdir(mode=0o700, exist_ok=True)
+    print(target)
+    say(f"{rows:,} sample rows, {bad:,} break the contract" + "".join(f"\n  {reason}" for reason in reasons))
+    say(f"Read the draft, then put files into {workspace.path('landing', chosen)} and run 'cdp run'.")
+
+
+@source_commands.command("list")
+def list_sources() -> None:
+    """List the sources and what was read from each."""
+    from cdp.lake.engine import open_lake  # noqa: PLC0415
+    from cdp.sources.load import load_sources  # noqa: PLC0415
+
+    workspace: Workspace = open_workspace(Settings())
+    query = "select source, count(*), sum(accepted) from ops__reconciliation group by all"
+    with database(workspace), open_lake(workspace, read_only=True) as lake:
+        read = {s: (f, int(a)) for s, f, a in lake.rows(query)} if lake.exists("ops__reconciliation") else {}
+    rows = [(s.source, s.format, s.raw_table, *read.get(s.source, (0, 0))) for s in load_sources(workspace)]
+    print(table(["source", "format", "table", "files", "rows"], rows))

@@ -2,9 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 
+from cdp.errors import CdpError
 from cdp.workspace import Workspace
 
 
@@ -34,6 +38,35 @@ def _start(command: list[str], environment: dict[str, str], workspace: Workspace
         return subprocess.Popen(command, env=environment, preexec_fn=reset)  # noqa: PLW1509 - one thread here
     with workspace.path("logs", log).open("ab") as output:
         return subprocess.Popen(command, env=environment, preexec_fn=reset, stdout=output, stderr=output)  # noqa: PLW1509
+
+
+def free_port(wanted: int) -> int:
+    """This port, or the next one that nobody listens on."""
+    for port in range(wanted, wanted + 50):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise CdpError(f"no free port from {wanted} on", "end what listens there, or choose another port")
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        CdpError: If it ends, or is silent for too long.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - an address of this machine
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise CdpError(f"{url} does not answer", "look into the workspace's logs/ folder")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -107,7 +107,12 @@ class Lake:
 
 @contextmanager
 def open_lake(
-    workspace: Workspace, *, run_id: str = "none", snapshot: int | None = None, memory_limit: str | None = None
+    workspace: Workspace,
+    *,
+    run_id: str = "none",
+    snapshot: int | None = None,
+    read_only: bool = False,
+    memory_limit: str | None = None,
 ) -> Iterator[Lake]:
     """Open the lake for the length of the block.
 
@@ -115,6 +120,7 @@ def open_lake(
         workspace: Whose lake.
         run_id: The run on whose behalf it is written.
         snapshot: Read this snapshot (read-only) instead of the newest.
+        read_only: Refuse every write, and every file outside the lake.
         memory_limit: DuckDB's memory before it spills; the settings' value by default.
 
     Raises:
@@ -123,7 +129,7 @@ def open_lake(
     connection = _engine(workspace, memory_limit)
     lake = Lake(connection, run_id)
     try:
-        _attach(connection, workspace, snapshot)
+        _attach(connection, workspace, snapshot, read_only=read_only)
         yield lake
     finally:
         lake.roll_back()
@@ -168,7 +174,7 @@ def _engine(workspace: Workspace, memory_limit: str | None) -> duckdb.DuckDBPyCo
     return connection
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapshot: int | None) -> None:
+def _attach(connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapshot: int | None, *, read_only: bool) -> None:
     fields = lake_address(workspace).fields
     # A secret, not a connection string: a string shows its password in errors and in duckdb_databases().
     pairs = ", ".join(
@@ -181,6 +187,8 @@ def _attach(connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapsho
     options.append(f"data_path {_quote(str(workspace.path('lake')) + '/')}")
     if workspace.encrypted:
         options.append("encrypted")
+    if read_only:
+        options.append("read_only")
     if snapshot is not None:
         options.append(f"snapshot_version {int(snapshot)}")
     try:
@@ -188,6 +196,10 @@ def _attach(connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapsho
     except duckdb.Error as error:
         raise StoreUnavailable(f"the lake's catalog cannot be opened: {_first_line(error)}", "run 'cdp doctor'") from error
     connection.execute("set search_path = 'memory.main,lake.main'")
+    if read_only:
+        connection.execute(f"set allowed_directories = [{_quote(str(workspace.path('lake')))}]")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
 
 
 def _quote(value: str) -> str:

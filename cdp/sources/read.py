@@ -93,7 +93,8 @@ def read_batches(path: Path, source: Source) -> Iterator[Batch]:
         ) from error
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> IO[bytes]:
+    """The bytes of a file, unzipped where it is gzip, whatever its name says."""
     with path.open("rb") as probe:
         zipped = probe.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
@@ -101,7 +102,7 @@ def _open(path: Path) -> IO[bytes]:
 
 def _physical_lines(path: Path, limit: int) -> Iterator[tuple[int, bytes, int]]:
     """(line number, bytes without the line end, bytes left out because the line is over the limit)."""
-    with _open(path) as file:
+    with open_file(path) as file:
         number = 0
         while data := file.readline(limit):
             number += 1

@@ -36,7 +36,10 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
                 max_size=10,
                 open=False,
                 timeout=5,
-                kwargs={"autocommit": True, "options": f"-c search_path={SCHEMA} -c timezone=UTC -c statement_timeout=10s"},
+                kwargs={
+                    "autocommit": True,
+                    "options": f"-c search_path={SCHEMA} -c timezone=UTC -c statement_timeout=10s",
+                },
             )
             pool.open()
             app.state.context = Context(workspace, pool, load_policy(workspace), load_programme(workspace), clock)

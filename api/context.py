@@ -18,7 +18,9 @@ from cdp.loyalty.programme import Programme
 from cdp.store import keys
 from cdp.workspace import Workspace
 
-bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer cdp_…` (see `cdp keys create --help`)")
+bearer = HTTPBearer(
+    auto_error=False, description="An API key: `Authorization: Bearer cdp_…` (see `cdp keys create --help`)"
+)
 
 
 @dataclass(frozen=True)

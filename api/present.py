@@ -4,7 +4,13 @@ from typing import Any
 
 from cdp import mask
 
-HIDDEN = {"birth_date": mask.text, "email": mask.email, "phone": mask.phone, "postal_code": mask.text, "city": mask.text}
+HIDDEN = {
+    "birth_date": mask.text,
+    "email": mask.email,
+    "phone": mask.phone,
+    "postal_code": mask.text,
+    "city": mask.text,
+}
 SHOWN = ("country", "language")
 
 
@@ -13,7 +19,10 @@ def profile(stored: dict[str, Any], *, revealed: bool) -> dict[str, Any]:
     hide = (lambda value: value) if revealed else mask.text
     name = stored["name"]
     return {
-        "name": {**{part: hide(name[part]) for part in ("given_name", "family_name", "full_name")}, "record_id": record(name["record_id"], revealed=revealed)},
+        "name": {
+            **{part: hide(name[part]) for part in ("given_name", "family_name", "full_name")},
+            "record_id": record(name["record_id"], revealed=revealed),
+        },
         **{field: value(stored[field], HIDDEN[field], revealed=revealed) for field in HIDDEN},
         **{field: value(stored[field], None, revealed=revealed) for field in SHOWN},
     }

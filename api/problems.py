@@ -45,12 +45,27 @@ class Forbidden(CdpError):
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI declarations of the errors an endpoint may answer."""
-    titles = {401: "No living key", 403: "The key lacks the scope", 404: "Not found", 422: "Invalid request", 503: "Store unavailable"}
+    titles = {
+        401: "No living key",
+        403: "The key lacks the scope",
+        404: "Not found",
+        422: "Invalid request",
+        503: "Store unavailable",
+    }
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {status: {"description": titles[status], "model": Problem, "content": {MEDIA_TYPE: schema}} for status in statuses}
+    return {
+        status: {"description": titles[status], "model": Problem, "content": {MEDIA_TYPE: schema}}
+        for status in statuses
+    }
 
 
-def answer(status: int, title: str, detail: str, errors: list[dict[str, Any]] | None = None, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def answer(
+    status: int,
+    title: str,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
     """One problem document."""
     kind = TYPES + title.lower().replace(" ", "-")
     body = Problem(type=kind, title=title, status=status, detail=detail, errors=errors or [])
@@ -62,7 +77,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(CdpError)
     def _known(_: Request, error: CdpError) -> JSONResponse:
-        headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else None  # noqa: PLR2004
+        headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else None
         return answer(error.status_code, error.title, error.message, headers=headers)
 
     @app.exception_handler(RequestValidationError)
@@ -85,5 +100,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("unexpected error", path=request.scope.get("route") and request.scope["route"].path, error=type(error).__name__)
+        log.error(
+            "unexpected error",
+            path=request.scope.get("route") and request.scope["route"].path,
+            error=type(error).__name__,
+        )
         return answer(500, "Internal error", "the request failed; nothing was changed")

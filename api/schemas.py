@@ -46,7 +46,9 @@ class Record(Model):
     kind: str = Field(examples=["card"])
     first_seen: datetime
     last_seen: datetime
-    link_weight: float = Field(examples=[99.0], description="How strongly it hangs on the customer (log2 odds; 99 = core)")
+    link_weight: float = Field(
+        examples=[99.0], description="How strongly it hangs on the customer (log2 odds; 99 = core)"
+    )
 
 
 class Customer(Model):

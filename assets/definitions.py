@@ -21,6 +21,9 @@ def defs() -> dg.Definitions:
         config=dg.RunConfig(loggers={"progress": {}}),
     )
     shared = dg.Definitions(
-        jobs=[job], resources={"platform": Platform()}, executor=dg.in_process_executor, loggers={"progress": progress}
+        jobs=[job],
+        resources={"platform": Platform()},
+        executor=dg.in_process_executor,
+        loggers={"progress": progress},
     )
     return dg.Definitions.merge(dg.load_from_defs_folder(path_within_project=Path(__file__).parent), shared)

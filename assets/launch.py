@@ -12,7 +12,11 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
-from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from assets.definitions import JOB, defs
@@ -47,7 +51,9 @@ def run_job(dagster_home: Path, *, as_of: str = "", wait: bool = True) -> tuple[
         "resources": {"platform": {"config": {"as_of": as_of, "wait": wait}}},
     }
     with dg.DagsterInstance.get() as instance:
-        run = instance.create_run_for_job(job, remote_job_origin=_origin(), run_config=config, tags={"cdp/started_by": "cdp run"})
+        run = instance.create_run_for_job(
+            job, remote_job_origin=_origin(), run_config=config, tags={"cdp/started_by": "cdp run"}
+        )
         list(_events(job, run, instance))
         finished = instance.get_run_by_id(run.run_id)
         return bool(finished and finished.status == dg.DagsterRunStatus.SUCCESS), run.run_id

@@ -49,12 +49,16 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
         say = context.log.info if context.log else print
         self._now = parse_as_of(self.as_of) if self.as_of else system_now()
         self._workspace = open_workspace(Settings())
-        with database(self._workspace), queue(self._workspace, f"run {run_id[:8]}", wait=self.wait, log=say):
-            with open_lake(self._workspace, run_id=run_id) as lake, connect(owner_address(self._workspace)) as store:
-                create_registers(lake)
-                self._lake, self._store = lake, store
-                self._started_at = assignment.position(store)
-                yield self
+        with (
+            database(self._workspace),
+            queue(self._workspace, f"run {run_id[:8]}", wait=self.wait, log=say),
+            open_lake(self._workspace, run_id=run_id) as lake,
+            connect(owner_address(self._workspace)) as store,
+        ):
+            create_registers(lake)
+            self._lake, self._store = lake, store
+            self._started_at = assignment.position(store)
+            yield self
 
     @property
     def workspace(self) -> Workspace:

@@ -51,14 +51,19 @@ def _try(name: str, work: Callable[[], str]) -> Finding:
         return Finding(name, sound=True, detail=work())
     except CdpError as error:
         return Finding(name, sound=False, detail=error.message, remedy=error.hint)
-    except Exception as error:  # noqa: BLE001 - whatever it is, a person must read it here
+    except Exception as error:
         return Finding(name, sound=False, detail=f"{type(error).__name__}: {error}", remedy="see docs/operate.md")
 
 
 def _secret(workspace: Workspace) -> Finding:
     path = workspace.path("secret.key")
     open_to_others = bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
-    return Finding("secret.key", not open_to_others, "readable by others" if open_to_others else "private", f"chmod 600 {path}")
+    return Finding(
+        "secret.key",
+        not open_to_others,
+        "readable by others" if open_to_others else "private",
+        f"chmod 600 {path}",
+    )
 
 
 def _disk(workspace: Workspace) -> Finding:
@@ -67,11 +72,11 @@ def _disk(workspace: Workspace) -> Finding:
 
 
 def _configuration(workspace: Workspace) -> Iterator[Finding]:
-    from cdp.consent.policy import load_policy  # noqa: PLC0415
-    from cdp.identity_rules import load_identity_rules  # noqa: PLC0415
-    from cdp.loyalty.programme import load_programme  # noqa: PLC0415
-    from cdp.sources.canonical import canonical_selects  # noqa: PLC0415
-    from cdp.sources.load import load_sources, unknown_folders  # noqa: PLC0415
+    from cdp.consent.policy import load_policy
+    from cdp.identity_rules import load_identity_rules
+    from cdp.loyalty.programme import load_programme
+    from cdp.sources.canonical import canonical_selects
+    from cdp.sources.load import load_sources, unknown_folders
 
     def sources() -> str:
         found = load_sources(workspace)
@@ -101,12 +106,16 @@ def _database(workspace: Workspace) -> str:
             raise CdpError("the API's role can read the lake's catalog", f"revoke usage on schema lake from {API_ROLE}")
         newest = releases.newest(store)
     where = f"embedded, in {server.socket_folder(workspace)}" if embedded else "external"
-    released = f"newest release {newest[0].release_id} as of {newest[0].as_of:%Y-%m-%d %H:%M}" if newest else "nothing released yet"
+    released = (
+        f"newest release {newest[0].release_id} as of {newest[0].as_of:%Y-%m-%d %H:%M}"
+        if newest
+        else "nothing released yet"
+    )
     return f"PostgreSQL {version} ({where}); {released}"
 
 
 def _lake(workspace: Workspace) -> str:
-    from cdp.lake.engine import open_lake  # noqa: PLC0415
+    from cdp.lake.engine import open_lake
 
     with database(workspace), connect(lake_address(workspace)), open_lake(workspace, read_only=True) as lake:
         return f"snapshot {lake.snapshot()}, {'encrypted' if workspace.encrypted else 'not encrypted'}"

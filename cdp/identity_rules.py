@@ -8,7 +8,18 @@ from cdp.sources.model import Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
 
-IdentifierType = Literal["any", "email", "phone", "card", "account", "browser", "device", "wechat_openid", "wechat_unionid", "order"]
+IdentifierType = Literal[
+    "any",
+    "email",
+    "phone",
+    "card",
+    "account",
+    "browser",
+    "device",
+    "wechat_openid",
+    "wechat_unionid",
+    "order",
+]
 
 
 class IdentityRules(Strict):
@@ -22,8 +33,8 @@ class IdentityRules(Strict):
         match_weight: Least Splink match weight (log2 odds) of a probabilistic edge.
     """
 
-    blocked: dict[IdentifierType, tuple[str, ...]] = {}
-    people: dict[IdentifierType, int] = {}
+    blocked: dict[IdentifierType, tuple[str, ...]] = Field(default_factory=dict)
+    people: dict[IdentifierType, int] = Field(default_factory=dict)
     names: int = Field(default=8, ge=1)
     accounts_per_browser: int = Field(default=3, ge=1)
     match_weight: float = 6.0

@@ -42,12 +42,16 @@ def clusters(records: list[str], edges: list[tuple[str, str, float]], weak: floa
         return pl.DataFrame(schema=WRITTEN)
     frame = pl.DataFrame({"record_id": records}, schema={"record_id": pl.String}).with_row_index("at")
     links = pl.DataFrame(edges, schema={"l": pl.String, "r": pl.String, "weight": pl.Float64}, orient="row")
-    links = links.join(frame.rename({"record_id": "l"}), on="l").join(frame.rename({"record_id": "r"}), on="r", suffix="_r")
+    links = links.join(frame.rename({"record_id": "l"}), on="l").join(
+        frame.rename({"record_id": "r"}), on="r", suffix="_r"
+    )
     strong = links.filter(pl.col("weight") >= weak)
     frame = frame.with_columns(cluster=_labels(len(records), links), part=_labels(len(records), strong))
     frame = frame.with_columns(cluster_id=pl.col("record_id").min().over("cluster"), size=pl.len().over("part"))
     core = (
-        frame.sort(["size", "part"], descending=[True, False]).group_by("cluster").agg(pl.col("part").first().alias("core"))
+        frame.sort(["size", "part"], descending=[True, False])
+        .group_by("cluster")
+        .agg(pl.col("part").first().alias("core"))
     )
     crossing = links.join(frame.select("at", "part"), on="at").join(
         frame.select(pl.col("at").alias("at_r"), pl.col("part").alias("part_r")), on="at_r"

@@ -49,11 +49,21 @@ def _edges(lake: Lake, trained: Model | None, rules: IdentityRules) -> pl.DataFr
     scored = _score(lake, trained, rules.match_weight)
     sound = [row for row in scored if names.compatible(row["given_l"], row["given_r"])]
     rows = [
-        (row["left_id"], row["right_id"], "similar", "probabilistic", row["match_weight"], trained.version, _evidence(row))
+        (
+            row["left_id"],
+            row["right_id"],
+            "similar",
+            "probabilistic",
+            row["match_weight"],
+            trained.version,
+            _evidence(row),
+        )
         for row in sound
         if row["left_id"] != row["right_id"]
     ]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row").unique(["left_id", "right_id"], keep="first", maintain_order=True)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").unique(
+        ["left_id", "right_id"], keep="first", maintain_order=True
+    )
 
 
 def _score(lake: Lake, trained: Model, threshold: float) -> list[dict[str, Any]]:
@@ -98,4 +108,6 @@ def _score(lake: Lake, trained: Model, threshold: float) -> list[dict[str, Any]]
 
 
 def _evidence(row: dict[str, Any]) -> str:
-    return json.dumps({name.removeprefix("mw_"): value for name, value in row.items() if name.startswith("mw_") and value})
+    return json.dumps(
+        {name.removeprefix("mw_"): value for name, value in row.items() if name.startswith("mw_") and value}
+    )

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 import polars as pl
+import pyarrow as pa
 
 from cdp.identity_rules import IdentityRules
 from cdp.lake import build
@@ -10,6 +11,11 @@ from cdp.lake.engine import Lake
 from identity import names
 
 DEFAULT_PEOPLE = 1
+COUNTED = """
+    select type, value, count(distinct full_key) as names,
+        count(distinct case when identifier = 'account' then record_id end) as accounts
+    from core__identifier_holders group by all
+"""
 
 
 def build_sharing(lake: Lake, rules: IdentityRules) -> list[build.Built]:
@@ -29,21 +35,16 @@ def _limits(lake: Lake, rules: IdentityRules) -> build.Built:
 
 def _groups(lake: Lake) -> list[build.Built]:
     mark = build.fingerprint(lake, ("core__identifier_holders",), "sharing 1")
-    groups = lambda: lake.connection.execute(  # noqa: E731 - deferred until it is known to be needed
-        "select type, value, count(distinct full_key) as names, "
-        "count(distinct case when identifier = 'account' then record_id end) as accounts "
-        "from core__identifier_holders group by all"
-    ).to_arrow_table()
     people = build.build_table(lake, "core__identifier_people", mark, lambda: _people(lake).to_arrow())
 
-    def sized() -> object:
+    def sized() -> pa.Table:
         counted = "select type, value, max(person_no) as people from core__identifier_people group by all"
-        with build.incoming(lake, groups()):
+        with build.incoming(lake, lake.connection.execute(COUNTED).to_arrow_table()):
             return lake.connection.execute(
                 f"select i.*, coalesce(c.people, 1) as people from incoming i left join ({counted}) c using (type, value)"  # noqa: S608
             ).to_arrow_table()
 
-    return [people, build.build_table(lake, "core__identifier_groups", mark, sized)]  # type: ignore[arg-type]
+    return [people, build.build_table(lake, "core__identifier_groups", mark, sized)]
 
 
 def _people(lake: Lake) -> pl.DataFrame:

@@ -33,6 +33,8 @@ def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFr
             overlaps.append([(str(c), str(i), int(n)) for c, i, n in lake.rows(OVERLAP)])
     clusters = [str(row[0]) for row in lake.rows("select distinct cluster_id from core__clusters")]
     chosen = ids.assign(clusters, overlaps[0], overlaps[1], lambda: ids.uuid7(now))
-    members = pl.DataFrame(lake.rows("select record_id, cluster_id from core__clusters order by 1"), schema=MEMBER, orient="row")
+    members = pl.DataFrame(
+        lake.rows("select record_id, cluster_id from core__clusters order by 1"), schema=MEMBER, orient="row"
+    )
     names = pl.DataFrame(list(chosen.items()), schema=NAMED, orient="row")
     return members.join(names, on="cluster_id", maintain_order="left").select("record_id", "customer_id")

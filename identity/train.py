@@ -36,7 +36,11 @@ def train(connection: duckdb.DuckDBPyConnection, table: str) -> Model | None:
         return None
     with quiet():
         linker = Linker(DuckDBAPI(connection).register(table), model.settings(), log_level=logging.ERROR)
-        rules = [block_on("email"), block_on("phone", "given_key"), block_on("given_key", "family_key", "postal_code")]
+        rules = [
+            block_on("email"),
+            block_on("phone", "given_key"),
+            block_on("given_key", "family_key", "postal_code"),
+        ]
         linker.training.estimate_probability_two_random_records_match(rules, recall=RECALL)
         linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=SEED, min_count_per_level=None)
         for rule in (("family_key", "postal_code"), ("email",), ("given_key", "family_key")):
@@ -82,7 +86,11 @@ def save(trained: Model, folder: Path) -> Path:
     target = folder / trained.version
     target.mkdir(parents=True, exist_ok=True)
     path = target / "model.json"
-    content = {"settings": trained.settings, "term_frequencies": trained.term_frequencies, "imputed": trained.imputed}
+    content = {
+        "settings": trained.settings,
+        "term_frequencies": trained.term_frequencies,
+        "imputed": trained.imputed,
+    }
     path.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
     (folder / "current").write_text(trained.version, encoding="utf-8")
     return path
@@ -96,7 +104,8 @@ def load(folder: Path) -> Model | None:
     version = current.read_text(encoding="utf-8").strip()
     content = json.loads((folder / version / "model.json").read_text(encoding="utf-8"))
     frequencies = {
-        column: [(str(term), float(share)) for term, share in rows] for column, rows in content["term_frequencies"].items()
+        column: [(str(term), float(share)) for term, share in rows]
+        for column, rows in content["term_frequencies"].items()
     }
     return Model(content["settings"], frequencies, version, content["imputed"])
 

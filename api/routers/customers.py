@@ -45,7 +45,7 @@ def lookup(asked: Lookup, app: App, key: ProfileReader) -> Matches:
 
 
 @router.get("/{customer_id}", responses=ERRORS)
-def get_customer(customer_id: UUID, app: App, key: ProfileReader, reveal: Reveal = False) -> Customer:  # noqa: FBT002
+def get_customer(customer_id: UUID, app: App, key: ProfileReader, reveal: Reveal = False) -> Customer:
     """The profile with the record each value came from. A retired id answers with the customer it became."""
     with app.store() as store:
         living = _living(store, customer_id)
@@ -93,7 +93,7 @@ def get_timeline(
 
 
 @router.get("/{customer_id}/consents", responses=ERRORS)
-def get_consents(customer_id: UUID, app: App, key: ConsentReader, reveal: Reveal = False) -> Consents:  # noqa: FBT002
+def get_consents(customer_id: UUID, app: App, key: ConsentReader, reveal: Reveal = False) -> Consents:
     """Effective consent for every purpose and contact point, computed now from the decisions."""
     now = app.clock()
     with app.store() as store:
@@ -104,7 +104,11 @@ def get_consents(customer_id: UUID, app: App, key: ConsentReader, reveal: Reveal
             _reveal(app, store, key, "consents.reveal", living)
         decisions, links, points = customers.consent_material(store, living)
     flags = [
-        {**vars(flag), "contact_point": present.point(flag.contact_point, revealed=reveal), "conflicting": list(flag.conflicting)}
+        {
+            **vars(flag),
+            "contact_point": present.point(flag.contact_point, revealed=reveal),
+            "conflicting": list(flag.conflicting),
+        }
         for flag in customer_flags(decisions, links, app.policy, now, points)
     ]
     return Consents.model_validate({"customer_id": living, "as_of": now, "consents": flags})
@@ -161,7 +165,11 @@ def _match(row: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
 
 def _account(row: dict[str, Any]) -> dict[str, Any]:
     record = present.record(row["record_id"], revealed=False)
-    return {"account_id": f"{row['programme']}:{row['unit']}:{record}", "record_id": record, "balance": row["balance"]}
+    return {
+        "account_id": f"{row['programme']}:{row['unit']}:{record}",
+        "record_id": record,
+        "balance": row["balance"],
+    }
 
 
 def _write_cursor(row: dict[str, Any]) -> str:

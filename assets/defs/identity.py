@@ -6,7 +6,7 @@ from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
-from identity import cluster, link, lifecycle, sharing, stable
+from identity import cluster, lifecycle, link, sharing, stable
 
 GROUP = "identity"
 
@@ -23,7 +23,7 @@ GROUP = "identity"
                      description="Grain: identifier value. How many names, accounts and people hold it."),
     ],
 )  # fmt: skip
-def identifier_sharing(platform: Platform):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a generator of results
+def identifier_sharing(platform: Platform):  # type: ignore[no-untyped-def]
     """Find values that several people share."""
     for built in sharing.build_sharing(platform.lake, platform.rules):
         yield report(platform.lake, built, asset_key=built.table)
@@ -59,5 +59,11 @@ def core__record_customers(platform: Platform) -> dg.MaterializeResult:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Evidence, model, clusters and ids."""
-    python = [identifier_sharing, core__model, core__probabilistic_edges, core__clusters, core__record_customers]
+    python = [
+        identifier_sharing,
+        core__model,
+        core__probabilistic_edges,
+        core__clusters,
+        core__record_customers,
+    ]
     return dg.Definitions(assets=[*python, *(sql_asset(GROUP, table) for table in sql_tables(GROUP))])

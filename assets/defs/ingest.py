@@ -33,7 +33,12 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
         built = Built(source.raw_table, done.rows, changed=bool(done.files))
-        return report(platform.lake, built, check_results=[_reconciles(done), _contract(done, source)], extra=_counts(done))
+        return report(
+            platform.lake,
+            built,
+            check_results=[_reconciles(done), _contract(done, source)],
+            extra=_counts(done),
+        )
 
     return raw
 
@@ -53,15 +58,23 @@ _FILES = dg.TableSchema(
 
 def _reconciles(done: IngestReport) -> dg.AssetCheckResult:
     wrong = [file.file for file in done.files if not file.reconciles]
-    return dg.AssetCheckResult(passed=not wrong, check_name="reconciliation", metadata={"files that do not add up": wrong})
+    return dg.AssetCheckResult(
+        passed=not wrong, check_name="reconciliation", metadata={"files that do not add up": wrong}
+    )
 
 
 def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
     many = [file.file for file in done.files if file.quarantined > source.limits.warn * file.lines]
     blocked = {file.file: file.blocked for file in done.blocked}
     severity = dg.AssetCheckSeverity.ERROR if blocked else dg.AssetCheckSeverity.WARN
-    metadata = {"left out": blocked, "over the warning limit": many, "what to do": "look at ops__rejected_rows"}
-    return dg.AssetCheckResult(passed=not blocked and not many, check_name="contract", severity=severity, metadata=metadata)
+    metadata = {
+        "left out": blocked,
+        "over the warning limit": many,
+        "what to do": "look at ops__rejected_rows",
+    }
+    return dg.AssetCheckResult(
+        passed=not blocked and not many, check_name="contract", severity=severity, metadata=metadata
+    )
 
 
 @dg.definitions

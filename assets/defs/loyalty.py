@@ -17,14 +17,29 @@ def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
     return report(platform.lake, targets.build_targets(platform.lake, platform.programme))
 
 
-@dg.asset(group_name=GROUP, deps=["core__loyalty_targets", "ops__published"], kinds={"postgres", "duckdb"}, owners=OWNERS)
+@dg.asset(
+    group_name=GROUP,
+    deps=["core__loyalty_targets", "ops__published"],
+    kinds={"postgres", "duckdb"},
+    owners=OWNERS,
+)
 def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
     written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
-    return report(platform.lake, history.build_entries(platform.lake, platform.store), extra={"entries written": written})
+    return report(
+        platform.lake,
+        history.build_entries(platform.lake, platform.store),
+        extra={"entries written": written},
+    )
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Targets, entries and balances."""
-    return dg.Definitions(assets=[core__loyalty_targets, core__ledger_entries, *(sql_asset(GROUP, t) for t in sql_tables(GROUP))])
+    return dg.Definitions(
+        assets=[
+            core__loyalty_targets,
+            core__ledger_entries,
+            *(sql_asset(GROUP, t) for t in sql_tables(GROUP)),
+        ]
+    )

@@ -18,4 +18,6 @@ def core__customer_consents(platform: Platform) -> dg.MaterializeResult:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Golden records and consent flags."""
-    return dg.Definitions(assets=[core__customer_consents, *(sql_asset("profile", table) for table in sql_tables("profile"))])
+    return dg.Definitions(
+        assets=[core__customer_consents, *(sql_asset("profile", table) for table in sql_tables("profile"))]
+    )

@@ -25,7 +25,12 @@ def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     done = publish(platform.lake, platform.store, platform.now, platform.started_at, context.log.info)
     if done.left_alone:
         context.log.warning(f"{len(done.left_alone)} customers changed online meanwhile; the next run catches up")
-    metadata = {"rows written": done.written, "batches": done.batches, "left alone": done.left_alone, **done.rows}
+    metadata = {
+        "rows written": done.written,
+        "batches": done.batches,
+        "left alone": done.left_alone,
+        **done.rows,
+    }
     return dg.MaterializeResult(metadata=metadata)
 
 

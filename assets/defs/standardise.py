@@ -28,7 +28,7 @@ GROUP = "standardise"
         )
     ],
 )  # fmt: skip
-def dictionaries(platform: Platform):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a generator of results
+def dictionaries(platform: Platform):  # type: ignore[no-untyped-def]
     """Read every new distinct value once."""
     regions = tuple(platform.workspace.settings.phone_regions.split(","))
     for built in dictionary.build_dictionaries(platform.lake, regions, platform.rules):
@@ -46,4 +46,6 @@ def defs() -> dg.Definitions:
     """Canonical tables of all sources, then the standardised ones."""
     sources = load_sources(Workspace(Settings()))
     canonical = [select_asset(GROUP, select) for select in canonical_selects(sources)]
-    return dg.Definitions(assets=[*canonical, dictionaries, core__purposes, *(sql_asset(GROUP, t) for t in sql_tables(GROUP))])
+    return dg.Definitions(
+        assets=[*canonical, dictionaries, core__purposes, *(sql_asset(GROUP, t) for t in sql_tables(GROUP))]
+    )

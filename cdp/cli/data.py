@@ -31,16 +31,16 @@ class Format(StrEnum):
 @app.command()
 def sql(
     query: str,
-    format: Annotated[Format, typer.Option(help="How to write the result.")] = Format.TABLE,  # noqa: A002
+    format: Annotated[Format, typer.Option(help="How to write the result.")] = Format.TABLE,
     out: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
 ) -> None:
     """Ask the lake, read-only.
 
     Example: cdp sql "select source, sum(lines) from ops__reconciliation group by all" --format csv
     """
-    import duckdb  # noqa: PLC0415
+    import duckdb
 
-    from cdp.lake.engine import open_lake  # noqa: PLC0415
+    from cdp.lake.engine import open_lake
 
     if format is Format.PARQUET and out is None:
         raise ConfigError("Parquet cannot be printed", "add --out FILE.parquet")
@@ -49,21 +49,23 @@ def sql(
         try:
             result = lake.connection.execute(query).to_arrow_table()
         except duckdb.Error as error:
-            raise CdpError(str(error).strip().splitlines()[0], "cdp sql \"show tables\" lists what there is") from error
+            raise CdpError(str(error).strip().splitlines()[0], 'cdp sql "show tables" lists what there is') from error
     _write(result, format, out)
 
 
-def _write(result: object, format: Format, out: Path | None) -> None:  # noqa: A002
-    import polars as pl  # noqa: PLC0415
+def _write(result: object, format: Format, out: Path | None) -> None:
+    import polars as pl
 
-    frame = pl.from_arrow(result)  # type: ignore[arg-type]
+    frame = pl.from_arrow(result)
     if not isinstance(frame, pl.DataFrame):
         raise CdpError("the query made no table", "write a select")
     if format is Format.PARQUET:
         frame.write_parquet(out or sys.stdout.buffer)
         return
     if format is Format.CSV:
-        flat = frame.with_columns(pl.col(n).map_elements(str, pl.String) for n, t in frame.schema.items() if t.is_nested())
+        flat = frame.with_columns(
+            pl.col(n).map_elements(str, pl.String) for n, t in frame.schema.items() if t.is_nested()
+        )
         text = flat.write_csv()
     elif format is Format.JSON:
         text = json.dumps(frame.rows(named=True), default=str, ensure_ascii=False, indent=1) + "\n"
@@ -84,11 +86,11 @@ def add(
 
     Example: cdp source add exports/online_retail.parquet --name online_retail
     """
-    import re  # noqa: PLC0415
+    import re
 
-    from cdp.sources import draft  # noqa: PLC0415
-    from cdp.sources.model import Source  # noqa: PLC0415
-    from cdp.yamlfile import load_yaml  # noqa: PLC0415
+    from cdp.sources import draft
+    from cdp.sources.model import Source
+    from cdp.yamlfile import load_yaml
 
     workspace = open_workspace(Settings())
     chosen = name or re.sub(r"\W+", "_", file.name.split(".")[0]).strip("_").lower()
@@ -107,8 +109,8 @@ def add(
 @source_commands.command("list")
 def list_sources() -> None:
     """List the sources and what was read from each."""
-    from cdp.lake.engine import open_lake  # noqa: PLC0415
-    from cdp.sources.load import load_sources  # noqa: PLC0415
+    from cdp.lake.engine import open_lake
+    from cdp.sources.load import load_sources
 
     workspace: Workspace = open_workspace(Settings())
     query = "select source, count(*), sum(accepted) from ops__reconciliation group by all"

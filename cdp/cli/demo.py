@@ -1,6 +1,5 @@
 """`cdp simulate` and `cdp demo`: people who do not exist, and the whole product over them."""
 
-from datetime import UTC, datetime
 import shutil
 import time
 from pathlib import Path
@@ -27,11 +26,13 @@ def simulate(
 
     Example: cdp simulate --people 5000 --seed 7 --out /tmp/case --until 2026-01-31
     """
-    from cdp.simulate.write import simulate as write  # noqa: PLC0415
+    from cdp.simulate.write import simulate as write
 
     expected = write(people, seed, out, parse_as_of(until) if until else system_now(), say)
     for channel, counts in expected["rows"].items():
-        say(f"{channel:<8} {counts['lines']:>10,} lines, {counts['quarantined']:,} damaged, {counts['duplicates']:,} sent twice")
+        say(
+            f"{channel:<8} {counts['lines']:>10,} lines, {counts['quarantined']:,} damaged, {counts['duplicates']:,} sent twice"
+        )
     say(f"{expected['people']:,} people in {out}")
 
 
@@ -39,16 +40,18 @@ def simulate(
 def demo(
     people: Annotated[int, typer.Option(min=1, help="How many people to simulate.")] = 5_000,
     seed: Annotated[str, typer.Option(help="Which people.")] = "1",
-    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve API and Dagster UI after the report.")] = True,
+    serve: Annotated[
+        bool, typer.Option("--serve/--no-serve", help="Serve API and Dagster UI after the report.")
+    ] = True,
 ) -> None:
     """The whole product in minutes: simulate, run, publish, report, serve until Ctrl-C.
 
     Example: cdp demo --no-serve
     """
-    from cdp.cli.pipeline import initialise, run_pipeline  # noqa: PLC0415
-    from cdp.cli.report import demo_report  # noqa: PLC0415
-    from cdp.simulate.write import simulate as write  # noqa: PLC0415
-    from cdp.store.connect import database  # noqa: PLC0415
+    from cdp.cli.pipeline import initialise, run_pipeline
+    from cdp.cli.report import demo_report
+    from cdp.simulate.write import simulate as write
+    from cdp.store.connect import database
 
     now = system_now()
     workspace = initialise(Settings())
@@ -71,24 +74,33 @@ def demo(
 
 def serve_all(workspace: Workspace) -> None:
     """API and Dagster UI until Ctrl-C, with a fresh key."""
-    from cdp.cli.serve import api_process, dagster_process, free_port, stop, wait_for  # noqa: PLC0415
-    from cdp.store import keys  # noqa: PLC0415
-    from cdp.store.connect import connect, owner_address  # noqa: PLC0415
+    from cdp.cli.serve import api_process, dagster_process, free_port, stop, wait_for
+    from cdp.store import keys
+    from cdp.store.connect import connect, owner_address
 
     settings = workspace.settings
     api_port, ui_port = free_port(settings.api_port), free_port(settings.ui_port)
     with connect(owner_address(workspace)) as store:
         name = f"demo-{system_now():%Y%m%d-%H%M%S}"
-        key = keys.create(store, workspace.secrets["pepper"], name, ["profiles:read", "consent:read", "loyalty:read"], system_now())
+        key = keys.create(
+            store,
+            workspace.secrets["pepper"],
+            name,
+            ["profiles:read", "consent:read", "loyalty:read"],
+            system_now(),
+        )
     say("\nstarting API and Dagster UI …")
-    processes = [api_process(workspace, "127.0.0.1", api_port), dagster_process(workspace, ui_port, quiet=True)]
+    processes = [
+        api_process(workspace, "127.0.0.1", api_port),
+        dagster_process(workspace, ui_port, quiet=True),
+    ]
     try:
         wait_for(f"http://127.0.0.1:{api_port}/readyz", processes[0])
         wait_for(f"http://127.0.0.1:{ui_port}/server_info", processes[1])
         print(
             f"\nAPI        http://127.0.0.1:{api_port}/docs\nDagster UI http://127.0.0.1:{ui_port}\nAPI key    {key}\n\n"
             f"try: curl -s -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
-            f"       -d '{{\"value\": \"noah\"}}' http://127.0.0.1:{api_port}/v1/customers/lookup\n"
+            f'       -d \'{{"value": "noah"}}\' http://127.0.0.1:{api_port}/v1/customers/lookup\n'
             "Ctrl-C stops everything.",
             flush=True,
         )

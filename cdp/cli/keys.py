@@ -38,7 +38,16 @@ def list_keys() -> None:
     workspace = open_workspace(Settings())
     with database(workspace), connect(owner_address(workspace)) as store:
         found = store_keys.listed(store)
-    rows = [(k.name, f"cdp_{k.prefix}_…", " ".join(k.scopes), f"{k.created_at:%Y-%m-%d}", "revoked" if k.revoked_at else "living") for k in found]
+    rows = [
+        (
+            k.name,
+            f"cdp_{k.prefix}_…",
+            " ".join(k.scopes),
+            f"{k.created_at:%Y-%m-%d}",
+            "revoked" if k.revoked_at else "living",
+        )
+        for k in found
+    ]
     print(table(["name", "key", "scopes", "created", "state"], rows))
 
 

@@ -19,7 +19,7 @@ app = typer.Typer(
 
 def run() -> None:
     """Entry point: errors a person can act on are printed, not thrown."""
-    from cdp.cli import commands  # noqa: F401, PLC0415 - registers the commands
+    from cdp.cli import commands  # noqa: F401 - registers the commands
 
     try:
         app()

@@ -14,7 +14,7 @@ from cdp.workspace import Workspace, open_workspace
 @app.command()
 def doctor() -> None:
     """Check the deployment: what is wrong, and how to mend it."""
-    from cdp.doctor import examine  # noqa: PLC0415
+    from cdp.doctor import examine
 
     wrong = 0
     for finding in examine(Settings()):
@@ -29,7 +29,7 @@ def doctor() -> None:
 @app.command()
 def stop() -> None:
     """Stop the embedded database, whoever uses it. What was committed is safe."""
-    from cdp.store import server  # noqa: PLC0415
+    from cdp.store import server
 
     workspace = Workspace(Settings())
     if workspace.settings.database_url is not None:
@@ -48,13 +48,19 @@ def serve(
 
     Example: cdp serve --port 8000
     """
-    import uvicorn  # noqa: PLC0415
+    import uvicorn
 
-    from api.app import create_app  # noqa: PLC0415
+    from api.app import create_app
 
     settings = Settings()
     workspace = open_workspace(settings)
     with database(workspace):
         where = f"http://{host or settings.api_host}:{port or settings.api_port}"
         say(f"The API is at {where}, its documentation at {where}/docs")
-        uvicorn.run(create_app(settings), host=host or settings.api_host, port=port or settings.api_port, log_level="warning", access_log=False)
+        uvicorn.run(
+            create_app(settings),
+            host=host or settings.api_host,
+            port=port or settings.api_port,
+            log_level="warning",
+            access_log=False,
+        )

@@ -1,6 +1,7 @@
 """How the command line speaks."""
 
 import sys
+from collections.abc import Sequence
 
 
 def say(text: str) -> None:
@@ -8,11 +9,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def table(headers: list[str], rows: list[tuple[object, ...]]) -> str:
+def table(headers: list[str], rows: Sequence[tuple[object, ...]]) -> str:
     """A plain table whose columns line up; numbers to the right."""
     cells = [headers, *[[_cell(value) for value in row] for row in rows]]
     widths = [max(_width(row[at]) for row in cells) for at in range(len(headers))]
-    numeric = [bool(rows) and all(isinstance(row[at], int | float) or row[at] is None for row in rows) for at in range(len(headers))]
+    numeric = [
+        bool(rows) and all(isinstance(row[at], int | float) or row[at] is None for row in rows)
+        for at in range(len(headers))
+    ]
     lines = []
     for row in cells:
         padded = [
@@ -32,6 +36,6 @@ def _cell(value: object) -> str:
 
 def _width(text: str) -> int:
     """Columns on a terminal: Chinese characters take two."""
-    import unicodedata  # noqa: PLC0415
+    import unicodedata
 
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -15,8 +15,8 @@ from cdp.workspace import Workspace, create, open_workspace
 
 def initialise(settings: Settings) -> Workspace:
     """Make or migrate the workspace, its database and its lake."""
-    from cdp.lake.engine import create_lake  # noqa: PLC0415
-    from cdp.store.migrate import migrate  # noqa: PLC0415
+    from cdp.lake.engine import create_lake
+    from cdp.store.migrate import migrate
 
     workspace = create(settings)
     with database(workspace):
@@ -40,7 +40,9 @@ def init() -> None:
 def run(
     as_of: Annotated[str, typer.Option("--as-of", help="The run's clock: RFC 3339 or a date. Now by default.")] = "",
     full: Annotated[bool, typer.Option("--full", help="Build every table from scratch.")] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for a run in progress, or say so and stop.")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for a run in progress, or say so and stop.")
+    ] = True,
 ) -> None:
     """Run the whole pipeline over what is new: the same job that the Dagster UI runs.
 
@@ -56,16 +58,18 @@ def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, w
     Raises:
         CdpError: If the run failed; the message is the error that stopped it.
     """
-    from assets import launch  # noqa: PLC0415
-    from cdp.clock import parse_as_of  # noqa: PLC0415
-    from cdp.cli import summary  # noqa: PLC0415
-    from cdp.sources.load import load_sources, unknown_folders  # noqa: PLC0415
+    from assets import launch
+    from cdp.cli import summary
+    from cdp.clock import parse_as_of
+    from cdp.sources.load import load_sources, unknown_folders
 
     if as_of:
         parse_as_of(as_of)
     sources = load_sources(workspace)
     for folder in unknown_folders(workspace, sources):
-        say(f"warning: landing/{folder} has no source: its files are not read\n  → run 'cdp source add landing/{folder}/FILE'")
+        say(
+            f"warning: landing/{folder} has no source: its files are not read\n  → run 'cdp source add landing/{folder}/FILE'"
+        )
     started = time.monotonic()
     with database(workspace):
         if not wait:
@@ -82,7 +86,7 @@ def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, w
 
 
 def _refuse_if_busy(workspace: Workspace) -> None:
-    from cdp.store.lock import queue  # noqa: PLC0415
+    from cdp.store.lock import queue
 
     with queue(workspace, "check", wait=False, log=say):
         pass
@@ -96,7 +100,7 @@ def dagster(
 
     Example: cdp dagster --port 3000
     """
-    from cdp.cli.serve import dagster_process  # noqa: PLC0415
+    from cdp.cli.serve import dagster_process
 
     workspace = open_workspace(Settings())
     with database(workspace):

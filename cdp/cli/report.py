@@ -41,10 +41,19 @@ def _came_in(lake: Lake, expected: Path) -> str:
     )
     wanted = json.loads(expected.read_text(encoding="utf-8"))["rows"] if expected.exists() else {}
     shown = [
-        (source, *(int(n) for n in numbers), "yes" if wanted.get(source) == dict(zip(("lines", "accepted", "duplicates", "quarantined"), map(int, numbers), strict=True)) else "no")
+        (
+            source,
+            *(int(n) for n in numbers),
+            "yes"
+            if wanted.get(source)
+            == dict(zip(("lines", "accepted", "duplicates", "quarantined"), map(int, numbers), strict=True))
+            else "no",
+        )
         for source, *numbers in rows
     ]
-    reasons = lake.rows('select coalesce("column", \'line\'), reason, count(*) from ops__rejected_rows group by all order by 3 desc limit 5')
+    reasons = lake.rows(
+        "select coalesce(\"column\", 'line'), reason, count(*) from ops__rejected_rows group by all order by 3 desc limit 5"
+    )
     why = "\n".join(f"  {count:>5,}  {column}: {reason}" for column, reason, count in reasons)
     head = ["channel", "lines", "accepted", "sent twice", "quarantined", "as written"]
     return f"WHAT CAME IN\n{table(head, shown)}\nmost frequent reasons for quarantine:\n{why}"
@@ -52,7 +61,10 @@ def _came_in(lake: Lake, expected: Path) -> str:
 
 def _found(lake: Lake, truth: Path) -> str:
     kinds = dict(lake.rows("select kind, count(*) from core__customers group by kind"))
-    records, edges = lake.scalar("select count(*) from core__contact_records"), lake.rows("select kind, count(*) from core__edges group by all order by all")
+    records, edges = (
+        lake.scalar("select count(*) from core__contact_records"),
+        lake.rows("select kind, count(*) from core__edges group by all order by all"),
+    )
     lines = [
         f"{records:,} contact records became {kinds.get('known', 0):,} known customers and {kinds.get('anonymous', 0):,} anonymous visitors,",
         "joined by " + ", ".join(f"{count:,} {kind} links" for kind, count in edges) + ".",
@@ -62,9 +74,15 @@ def _found(lake: Lake, truth: Path) -> str:
         with truth.open(encoding="utf-8") as file:
             linkable = [(r["record_id"], r["person_id"]) for r in csv.DictReader(file) if r["linkable"] == "1"]
         s = score(predicted, linkable)
-        lines.append(f"Against the truth: precision {s.precision:.3f}, recall {s.recall:.3f}, F1 {s.f1:.3f}, B-cubed {s.b_cubed:.3f}")
-        lines.append(f"({s.records:,} linkable records; largest customer {s.largest} records, largest true person {s.largest_true}).")
-        lines.append("The people are simulated: these figures prove that it runs, not how well it matches your customers.")
+        lines.append(
+            f"Against the truth: precision {s.precision:.3f}, recall {s.recall:.3f}, F1 {s.f1:.3f}, B-cubed {s.b_cubed:.3f}"
+        )
+        lines.append(
+            f"({s.records:,} linkable records; largest customer {s.largest} records, largest true person {s.largest_true})."
+        )
+        lines.append(
+            "The people are simulated: these figures prove that it runs, not how well it matches your customers."
+        )
     return "WHO IS WHO\n" + "\n".join(lines)
 
 
@@ -78,15 +96,22 @@ def _one(workspace: Workspace, store: Any, customer: str, now: datetime) -> str:
     accounts, entries = customers.loyalty(store, customer)
     standing = tier([(e["occurred_at"], e["amount"]) for e in entries if e["kind"] != "redeem"], programme, now)
     events = customers.timeline(store, customer, None, 8)
-    spent = "; ".join(f"{o['orders']} orders, {o['returns']} returns, {o['spent'][:-2]} {currency}" for currency, o in profile["orders"].items())
+    spent = "; ".join(
+        f"{o['orders']} orders, {o['returns']} returns, {o['spent'][:-2]} {currency}"
+        for currency, o in profile["orders"].items()
+    )
     balance = sum(account["balance"] for account in accounts)
     lines = [
         f"{profile['name']['full_name']} ({customer})",
         f"  e-mail {profile['email']['value']}, phone {profile['phone']['value']}, postcode {profile['postal_code']['value']}",
         f"  seen on {', '.join(profile['channels'])} as {profile['records']} records; {spent}",
-        f"  {balance:,} points, tier {standing.tier}" + (f", {standing.points_to_next:,} to {standing.next_tier}" if standing.next_tier else ""),
+        f"  {balance:,} points, tier {standing.tier}"
+        + (f", {standing.points_to_next:,} to {standing.next_tier}" if standing.next_tier else ""),
         "  may we?",
-        *(f"    {'yes' if f.allowed else 'no ':<3} {f.purpose:<16} {f.contact_point or '':<34} {f.status}{', conflicting answers' if f.conflict else ''}" for f in flags),
+        *(
+            f"    {'yes' if f.allowed else 'no ':<3} {f.purpose:<16} {f.contact_point or '':<34} {f.status}{', conflicting answers' if f.conflict else ''}"
+            for f in flags
+        ),
         "  last seen doing:",
         *(f"    {e['occurred_at']:%Y-%m-%d %H:%M}  {e['channel']:<8} {e['type']:<12} {_short(e)}" for e in events),
     ]

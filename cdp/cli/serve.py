@@ -14,22 +14,48 @@ from cdp.workspace import Workspace
 
 def dagster_process(workspace: Workspace, port: int, *, quiet: bool = False) -> subprocess.Popen[bytes]:
     """Start the Dagster UI and daemon. Signals are reset: a shell's background jobs ignore them by inheritance."""
-    from assets.launch import prepare_home  # noqa: PLC0415
+    from assets.launch import prepare_home
 
-    environment = os.environ | {"DAGSTER_HOME": str(prepare_home(workspace.path("dagster"))), "CDP_HOME": str(workspace.home)}
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "assets.definitions", "-p", str(port), "-h", "127.0.0.1"]
+    environment = os.environ | {
+        "DAGSTER_HOME": str(prepare_home(workspace.path("dagster"))),
+        "CDP_HOME": str(workspace.home),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-m",
+        "assets.definitions",
+        "-p",
+        str(port),
+        "-h",
+        "127.0.0.1",
+    ]
     return _start(command, environment, workspace, "dagster.log" if quiet else None)
 
 
 def api_process(workspace: Workspace, host: str, port: int) -> subprocess.Popen[bytes]:
     """Start the API in a process of its own."""
     environment = os.environ | {"CDP_HOME": str(workspace.home)}
-    command = [sys.executable, "-m", "uvicorn", "--factory", "api.app:from_environment", "--host", host, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "api.app:from_environment",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
     command += ["--log-level", "warning", "--no-access-log"]
     return _start(command, environment, workspace, "api.log")
 
 
-def _start(command: list[str], environment: dict[str, str], workspace: Workspace, log: str | None) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], environment: dict[str, str], workspace: Workspace, log: str | None
+) -> subprocess.Popen[bytes]:
     def reset() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

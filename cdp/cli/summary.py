@@ -17,8 +17,11 @@ def of_run(workspace: Workspace, run_id: str, seconds: float) -> str:
     with open_lake(workspace) as lake:
         files, blocked = lake.rows(FILES), lake.rows(BLOCKED)
     with connect(owner_address(workspace)) as store:
-        kinds = dict(store.execute("select kind, count(*) from profiles group by kind").fetchall())
-        points = store.execute("select coalesce(sum(amount), 0)::bigint, count(*) from ledger_entries").fetchone() or (0, 0)
+        kinds: dict[str, int] = dict(store.execute("select kind, count(*) from profiles group by kind").fetchall())
+        points = store.execute("select coalesce(sum(amount), 0)::bigint, count(*) from ledger_entries").fetchone() or (
+            0,
+            0,
+        )
     headers = ["source", "files", "lines", "accepted", "duplicates", "quarantined", "suppressed"]
     counted = [(row[0], *(int(value) for value in row[1:])) for row in files]
     parts = [table(headers, counted) if counted else "no files yet"]
@@ -36,5 +39,6 @@ def forget_builds(workspace: Workspace) -> None:
     with open_lake(workspace, run_id="full") as lake:
         if lake.exists("ops__builds"):
             lake.write(
-                lambda: lake.rows("delete from lake.main.ops__builds where table_name not like 'raw\\_%' escape '\\'"), "forget builds"
+                lambda: lake.rows("delete from lake.main.ops__builds where table_name not like 'raw\\_%' escape '\\'"),
+                "forget builds",
             )

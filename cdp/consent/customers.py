@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +14,7 @@ from cdp.lake.engine import Lake
 
 TABLE = "core__customer_consents"
 INPUTS = ("core__consent_decisions", "core__record_customers", "core__record_identifiers", "core__clusters")
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "customer_id": pl.String, "purpose": pl.String, "contact_point": pl.String, "allowed": pl.Boolean, "status": pl.String,
     "basis": pl.String, "reason": pl.String, "decided_by": pl.String, "conflict": pl.Boolean, "conflicting": pl.List(pl.String),
 }  # fmt: skip
@@ -34,13 +35,13 @@ def _flags(lake: Lake, policy: Policy, now: datetime) -> pl.DataFrame:
     asked = "select distinct customer_id from core__consent_decisions join core__record_customers using (record_id)"
     for customer, record, kind, value in lake.rows(
         "select customer_id, record_id, type, value from core__record_identifiers join core__record_customers using (record_id) "
-        f"where type in ('email', 'phone') and not blocked and customer_id in ({asked})"  # noqa: S608
+        f"where type in ('email', 'phone') and not blocked and customer_id in ({asked})"
     ):
         points[customer][kind].add(value)
         own[record].add(value)
     for customer, record, weight in lake.rows(
         "select customer_id, record_id, link_weight from core__clusters join core__record_customers using (record_id) "
-        f"where customer_id in ({asked})"  # noqa: S608
+        f"where customer_id in ({asked})"
     ):
         links[customer].append(Link(record, weight, frozenset(own[record])))
     on_point: dict[str, list[Decision]] = defaultdict(list)
@@ -60,7 +61,18 @@ def _flags(lake: Lake, policy: Policy, now: datetime) -> pl.DataFrame:
         others = [d for value in held for d in on_point[value] if owner[d.decision_id] != customer]
         addresses = {kind: list(values) for kind, values in points[customer].items()}
         rows += [
-            (customer, e.purpose, e.contact_point, e.allowed, e.status, e.basis, e.reason, e.decided_by, e.conflict, list(e.conflicting))
+            (
+                customer,
+                e.purpose,
+                e.contact_point,
+                e.allowed,
+                e.status,
+                e.basis,
+                e.reason,
+                e.decided_by,
+                e.conflict,
+                list(e.conflicting),
+            )
             for e in customer_flags(said + others, links[customer], policy, now, addresses)
             if e.status != "unknown"
         ]

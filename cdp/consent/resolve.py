@@ -109,12 +109,18 @@ def _decide(purpose: str, point: str | None, candidates: list[Decision], heard: 
     for decision in sorted(heard, key=_rank):
         latest[decision.record_id] = decision
     against = tuple(
-        sorted(d.decision_id for d in latest.values() if (d.status == GRANTED) != (winner.status == GRANTED) and d.status != "unknown")
+        sorted(
+            d.decision_id
+            for d in latest.values()
+            if (d.status == GRANTED) != (winner.status == GRANTED) and d.status != "unknown"
+        )
     )
     return _answer(purpose, point, winner, f"{winner.status}_by_{winner.subject_type}", against)
 
 
-def _answer(purpose: str, point: str | None, winner: Decision | None, reason: str, against: tuple[str, ...]) -> Effective:
+def _answer(
+    purpose: str, point: str | None, winner: Decision | None, reason: str, against: tuple[str, ...]
+) -> Effective:
     status = winner.status if winner else "unknown"
     return Effective(
         purpose=purpose,

@@ -5,6 +5,7 @@ id; a connection is rolled back before it closes, because closing with an open t
 went away aborts the process.
 """
 
+import contextlib
 import importlib.util
 import json
 import time
@@ -56,9 +57,7 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         """Whether the lake holds this table."""
-        return bool(
-            self.rows("select 1 from duckdb_tables() where database_name = 'lake' and table_name = ?", [table])
-        )
+        return bool(self.rows("select 1 from duckdb_tables() where database_name = 'lake' and table_name = ?", [table]))
 
     def write(self, work: Callable[[], T], message: str) -> T:
         """Run `work` as one transaction; repeat it when another writer was faster.
@@ -72,7 +71,8 @@ class Lake:
                 result = work()
                 note = json.dumps({"run_id": self.run_id})
                 self.connection.execute(
-                    "call lake.set_commit_message('cdp', ?, extra_info => ?)", [f"run {self.run_id}: {message}", note]
+                    "call lake.set_commit_message('cdp', ?, extra_info => ?)",
+                    [f"run {self.run_id}: {message}", note],
                 )
                 self.connection.commit()
                 return result
@@ -95,10 +95,8 @@ class Lake:
     def roll_back(self) -> None:
         """Leave any open transaction; never raises, because it runs on the way out of an error."""
         self.register = None
-        try:
+        with contextlib.suppress(duckdb.Error):
             self.connection.rollback()
-        except duckdb.Error:
-            pass
 
     def snapshot(self) -> int:
         """The newest snapshot of the lake."""
@@ -174,12 +172,20 @@ def _engine(workspace: Workspace, memory_limit: str | None) -> duckdb.DuckDBPyCo
     return connection
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapshot: int | None, *, read_only: bool) -> None:
+def _attach(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapshot: int | None, *, read_only: bool
+) -> None:
     fields = lake_address(workspace).fields
     # A secret, not a connection string: a string shows its password in errors and in duckdb_databases().
     pairs = ", ".join(
         f"{name} {_quote(fields[key])}"
-        for name, key in (("host", "host"), ("port", "port"), ("database", "dbname"), ("user", "user"), ("password", "password"))
+        for name, key in (
+            ("host", "host"),
+            ("port", "port"),
+            ("database", "dbname"),
+            ("user", "user"),
+            ("password", "password"),
+        )
         if key in fields
     )
     connection.execute(f"create or replace temporary secret pg (type postgres, {pairs})")
@@ -194,7 +200,9 @@ def _attach(connection: duckdb.DuckDBPyConnection, workspace: Workspace, snapsho
     try:
         connection.execute(f"attach 'ducklake:postgres:' as lake ({', '.join(options)})")
     except duckdb.Error as error:
-        raise StoreUnavailable(f"the lake's catalog cannot be opened: {_first_line(error)}", "run 'cdp doctor'") from error
+        raise StoreUnavailable(
+            f"the lake's catalog cannot be opened: {_first_line(error)}", "run 'cdp doctor'"
+        ) from error
     connection.execute("set search_path = 'memory.main,lake.main'")
     if read_only:
         connection.execute(f"set allowed_directories = [{_quote(str(workspace.path('lake')))}]")

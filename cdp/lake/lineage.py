@@ -16,10 +16,13 @@ def column_lineage(query: str, inputs: dict[str, list[tuple[str, str]]]) -> dict
         query: One select.
         inputs: Name and type of each column of the tables it reads.
     """
-    types = {table: dict(columns) for table, columns in inputs.items()}
+    types: dict[str, object] = {table: dict(columns) for table, columns in inputs.items()}
     try:
         tree = qualify(
-            sqlglot.parse_one(query, dialect=DIALECT), schema=types, dialect=DIALECT, validate_qualify_columns=False
+            sqlglot.parse_one(query, dialect=DIALECT),
+            schema=types,
+            dialect=DIALECT,
+            validate_qualify_columns=False,
         )
         scope = build_scope(tree)
         found = {}
@@ -30,7 +33,7 @@ def column_lineage(query: str, inputs: dict[str, list[tuple[str, str]]]) -> dict
                 for leaf in node.walk()
                 if isinstance(leaf.source, exp.Table) and leaf.source.name in types
             }
-            found[name] = sorted(pair for pair in leaves if pair[1] in types[pair[0]])
+            found[name] = sorted(pair for pair in leaves if pair[1] in dict(inputs[pair[0]]))
         return found
     except sqlglot.errors.SqlglotError:
         return {}  # lineage decorates the graph; a select that it cannot follow is still right

@@ -51,7 +51,9 @@ def record(lake: Lake, table: str, mark: str, lineage: Lineage | None = None) ->
     """Note a table, inside the transaction that makes it. A name with `#` is a mark without a table."""
     version, rows, columns = mark, 0, list[tuple[str, str]]()
     if "#" not in table:
-        count, total = lake.connection.execute(f"select count(*), sum(hash(t)) from lake.main.{table} as t").fetchall()[0]  # noqa: S608
+        count, total = lake.connection.execute(f"select count(*), sum(hash(t)) from lake.main.{table} as t").fetchall()[
+            0
+        ]
         version, rows = f"{count}:{total}", int(count)
         described = lake.connection.execute(f"describe lake.main.{table}").fetchall()
         columns = [(str(row[0]), str(row[1])) for row in described]

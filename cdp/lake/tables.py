@@ -7,7 +7,7 @@ OPERATIONS = {
     "reason varchar, contract varchar, run_id varchar, registered_at timestamptz",
     "ops__reconciliation": "source varchar, file varchar, sha256 varchar, lines bigint, accepted bigint, "
     "duplicates bigint, quarantined bigint, suppressed bigint, run_id varchar",
-    "ops__rejected_rows": "source varchar, file varchar, line bigint, \"column\" varchar, \"check\" varchar, "
+    "ops__rejected_rows": 'source varchar, file varchar, line bigint, "column" varchar, "check" varchar, '
     "reason varchar, payload varchar, run_id varchar, rejected_at timestamptz",
     "ops__builds": "table_name varchar, fingerprint varchar, version varchar, rows bigint, columns varchar, "
     "lineage varchar, run_id varchar",

@@ -1,5 +1,7 @@
 """The ledger's entries read back into the lake: the store is their authority, the lake their history."""
 
+from typing import Any
+
 import polars as pl
 import psycopg
 
@@ -7,7 +9,7 @@ from cdp.lake import build
 from cdp.lake.engine import Lake
 
 TABLE = "core__ledger_entries"
-COLUMNS = {
+COLUMNS: dict[str, Any] = {
     "entry_id": pl.String, "account_id": pl.String, "record_id": pl.String, "programme": pl.String, "unit": pl.String,
     "kind": pl.String, "amount": pl.Int64, "occurred_at": pl.Datetime("us", "UTC"), "posted_at": pl.Datetime("us", "UTC"),
     "posting_key": pl.String, "revision": pl.Int64, "order_id": pl.String, "original_order_id": pl.String,
@@ -25,5 +27,8 @@ def build_entries(lake: Lake, store: psycopg.Connection) -> build.Built:
     size = store.execute("select count(*), coalesce(max(posted_at)::text, '') from ledger_entries").fetchall()
     mark = build.fingerprint(lake, (), size, "entries 1")
     return build.build_table(
-        lake, TABLE, mark, lambda: pl.DataFrame(store.execute(QUERY).fetchall(), schema=COLUMNS, orient="row").to_arrow()
+        lake,
+        TABLE,
+        mark,
+        lambda: pl.DataFrame(store.execute(QUERY).fetchall(), schema=COLUMNS, orient="row").to_arrow(),
     )

@@ -69,7 +69,10 @@ def derive(entries: Iterable[Entry]) -> State:
                     del state.deficits[debit]
         elif entry.amount < 0:
             left = -entry.amount
-            own_first = sorted(state.lots, key=lambda lot: (lot.entry.order_id != entry.order_id or entry.order_id is None, lot.order))
+            own_first = sorted(
+                state.lots,
+                key=lambda lot: (lot.entry.order_id != entry.order_id or entry.order_id is None, lot.order),
+            )
             for lot in own_first:
                 left -= state._draw(entry.entry_id, lot, left)
             if left:

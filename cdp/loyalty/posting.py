@@ -69,11 +69,16 @@ def post(connection: psycopg.Connection, postings: Iterable[Posting], programme:
                 entries[row.account_id].append(row.entry)
                 rows.append(row)
     _insert(connection, rows, programme, now)
-    _derive_again(connection, {account: derive(entries[account]) for account in sorted({row.account_id for row in rows})})
+    _derive_again(
+        connection,
+        {account: derive(entries[account]) for account in sorted({row.account_id for row in rows})},
+    )
     return len(rows)
 
 
-def _lock(connection: psycopg.Connection, postings: list[Posting], programme: Programme, now: datetime) -> dict[str, list[str]]:
+def _lock(
+    connection: psycopg.Connection, postings: list[Posting], programme: Programme, now: datetime
+) -> dict[str, list[str]]:
     """Accounts of each posting's customer, opened where missing and locked: record → account ids."""
     records = sorted({posting.record_id for posting in postings})
     customers = connection.execute(
@@ -89,13 +94,14 @@ def _lock(connection: psycopg.Connection, postings: list[Posting], programme: Pr
     members: dict[str, list[str]] = defaultdict(list)
     for record, customer in customers:
         members[customer].append(record)
-    customer_of = dict(customers)
+    customer_of: dict[str, str] = dict(customers)
     wanted = {r: members[customer_of[r]] if r in customer_of else [r] for r in records}
     every = sorted({account_id(m, programme) for group in wanted.values() for m in group})
     existing = {
         row[0]
         for row in connection.execute(
-            "select account_id from ledger_accounts where account_id = any(%s) order by account_id for update", [every]
+            "select account_id from ledger_accounts where account_id = any(%s) order by account_id for update",
+            [every],
         )
     }
     return {r: [a for m in group if (a := account_id(m, programme)) in existing] for r, group in wanted.items()}
@@ -113,7 +119,9 @@ def _entries(connection: psycopg.Connection, accounts: set[str]) -> dict[str, li
     return found
 
 
-def _split(posting: Posting, accounts: list[str], entries: dict[str, list[Entry]], programme: Programme) -> Iterable[_Row]:
+def _split(
+    posting: Posting, accounts: list[str], entries: dict[str, list[Entry]], programme: Programme
+) -> Iterable[_Row]:
     """One row for each account that the posting touches; a debit across accounts follows their lots' common order."""
     own = account_id(posting.record_id, programme)
     parts = {own: posting.amount}
@@ -169,7 +177,14 @@ def _derive_again(connection: psycopg.Connection, states: dict[str, State]) -> N
         cursor.executemany(
             "insert into ledger_lots values (%s, %s, %s, %s, %s, %s)",
             [
-                (lot.entry.entry_id, account, lot.entry.amount, lot.remaining, lot.entry.occurred_at, lot.entry.expires_at)
+                (
+                    lot.entry.entry_id,
+                    account,
+                    lot.entry.amount,
+                    lot.remaining,
+                    lot.entry.occurred_at,
+                    lot.entry.expires_at,
+                )
                 for account, state in states.items()
                 for lot in state.lots
             ],

@@ -53,5 +53,7 @@ def load_programme(workspace: Workspace) -> Programme:
     """
     paths = sorted(workspace.path("programmes").glob("*.y*ml"))
     if len(paths) != 1:
-        raise ConfigError(f"{len(paths)} programmes in {workspace.path('programmes')}, expected one", "keep one file there")
+        raise ConfigError(
+            f"{len(paths)} programmes in {workspace.path('programmes')}, expected one", "keep one file there"
+        )
     return load_yaml(paths[0], Programme)

@@ -46,7 +46,11 @@ DIFFERENCES = """
 
 
 def settle(
-    lake: Lake, store: psycopg.Connection, programme: Programme, now: datetime, log: Callable[[str], None] | None = None
+    lake: Lake,
+    store: psycopg.Connection,
+    programme: Programme,
+    now: datetime,
+    log: Callable[[str], None] | None = None,
 ) -> int:
     """Post what is owed, customer by customer, in transactions of about a thousand postings.
 
@@ -57,7 +61,7 @@ def settle(
     for number, batch in enumerate(_batches(_owed(lake, store))):
         with store.transaction():
             written += post(store, [_posting(row) for row in batch], programme, now)
-        if log and number % 20 == 19:  # noqa: PLR2004 - about every 20,000 postings
+        if log and number % 20 == 19:
             log(f"{written:,} ledger entries posted")
     return written
 

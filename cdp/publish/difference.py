@@ -1,7 +1,11 @@
 """What the store lacks: served rows whose fingerprint differs, rows that are gone, records that change customer."""
 
+import io
+
 import polars as pl
 import psycopg
+import pyarrow as pa
+import pyarrow.csv as pacsv
 from psycopg import sql
 
 from cdp.lake.build import incoming
@@ -25,12 +29,14 @@ def stage_assignment(lake: Lake, store: psycopg.Connection) -> int:
 
 def stage_table(lake: Lake, store: psycopg.Connection, table: Served) -> int:
     """`changed_<table>` in memory: rows to write and keys to delete (`gone`), each with its customer."""
-    columns = ", ".join(table.columns)
+    columns = ", ".join((*table.columns, *table.watched))
     keys = ", ".join(table.key)
     same = " and ".join(f"s.{name} = n.{name}" for name in table.key)
     customer = "n.customer_id" if table.owner == "customer_id" else "c.customer_id"
-    member = "" if table.owner == "customer_id" else f"left join core__record_customers c on c.record_id = n.{table.owner}"
-    with incoming(lake, _stored(store, table).to_arrow()):
+    member = (
+        "" if table.owner == "customer_id" else f"left join core__record_customers c on c.record_id = n.{table.owner}"
+    )
+    with incoming(lake, _stored(store, table)):
         lake.rows(
             f"""
             create or replace table memory.main.changed_{table.name} as
@@ -45,15 +51,17 @@ def stage_table(lake: Lake, store: psycopg.Connection, table: Served) -> int:
                 select * from new union all by name select {keys}, row_hash, true as gone from old
             )
             select n.*, {customer} as whose from united n {member}
-            """  # noqa: S608 - table and column names are the constants of SERVED
+            """
         )
-    return int(lake.scalar(f"select count(*) from changed_{table.name}"))  # noqa: S608
+    return int(lake.scalar(f"select count(*) from changed_{table.name}"))
 
 
 def stage_decisions(lake: Lake, store: psycopg.Connection) -> int:
     """`changed_consent_decisions` in memory: decisions that the store does not know yet."""
     known = pl.DataFrame(
-        store.execute("select decision_id from consent_decisions").fetchall(), schema={"decision_id": pl.String}, orient="row"
+        store.execute("select decision_id from consent_decisions").fetchall(),
+        schema={"decision_id": pl.String},
+        orient="row",
     )
     with incoming(lake, known.to_arrow()):
         lake.rows(
@@ -73,9 +81,22 @@ def stage_all(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
     return found
 
 
-def _stored(store: psycopg.Connection, table: Served) -> pl.DataFrame:
+def _stored(store: psycopg.Connection, table: Served) -> pa.Table:
+    """Keys and fingerprints of what is served, as text. COPY and Arrow: a million rows are not a million tuples."""
     names = [*table.key, "row_hash"]
-    query = sql.SQL("select {} from {}").format(
-        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in names), sql.Identifier(table.name)
+    query = sql.SQL("copy (select {} from {}) to stdout (format csv)").format(
+        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.name)
     )
-    return pl.DataFrame(store.execute(query).fetchall(), schema=dict.fromkeys(names, pl.String), orient="row")
+    buffer = io.BytesIO()
+    with store.cursor() as cursor, cursor.copy(query) as copy:
+        for chunk in copy:
+            buffer.write(chunk)
+    if not buffer.tell():
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    buffer.seek(0)
+    return pacsv.read_csv(
+        buffer,
+        read_options=pacsv.ReadOptions(column_names=names),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+    )

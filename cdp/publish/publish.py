@@ -39,7 +39,11 @@ class Published:
 
 
 def publish(
-    lake: Lake, store: psycopg.Connection, now: datetime, started_at: int, log: Callable[[str], None] | None = None
+    lake: Lake,
+    store: psycopg.Connection,
+    now: datetime,
+    started_at: int,
+    log: Callable[[str], None] | None = None,
 ) -> Published:
     """Bring the store to what the lake says; a second call writes nothing.
 
@@ -57,12 +61,13 @@ def publish(
         return result
     _group(lake)
     result.left_alone = _leave_alone(lake, store, started_at)
+    _stage_lines(lake)
     numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]
     for number in numbers:
         with store.transaction():
             _write_batch(lake, store, number, now)
         result.batches += 1
-        if log and result.batches % 20 == 0:  # noqa: PLR2004
+        if log and result.batches % 20 == 0:
             log(f"published {result.batches} of {len(numbers)} batches")
     changes.sequence(store)
     return result
@@ -77,13 +82,18 @@ def _group(lake: Lake) -> None:
             parents[customer] = customer = parents.get(parent, parent)
         return customer
 
-    for left, right in lake.rows("select customer_id, previous from moves where customer_id is not null and previous is not null"):
+    for left, right in lake.rows(
+        "select customer_id, previous from moves where customer_id is not null and previous is not null"
+    ):
         one, other = sorted((root(left), root(right)))
         parents[other] = one
     parts = [f"select whose from changed_{table.name}" for table in (*SERVED, DECISIONS)]
-    parts += ["select customer_id as whose from moves", "select previous from moves where customer_id is null"]
+    parts += [
+        "select customer_id as whose from moves",
+        "select previous from moves where customer_id is null",
+    ]
     counted = lake.rows(
-        f"select coalesce(whose, '{NOBODY}'), count(*) from ({' union all '.join(parts)}) as t group by 1 order by 1"  # noqa: S608
+        f"select coalesce(whose, '{NOBODY}'), count(*) from ({' union all '.join(parts)}) as t group by 1 order by 1"
     )
     sizes: dict[str, int] = {}
     members: dict[str, list[str]] = {}
@@ -104,6 +114,36 @@ def _group(lake: Lake) -> None:
         lake.rows("create or replace table memory.main.batches as from incoming")
 
 
+def _stage_lines(lake: Lake) -> None:
+    """`changed_lines`: the lines of orders that differ, one batch after the other."""
+    lake.rows(
+        f"""
+        create or replace table memory.main.changed_lines as
+        select b.batch, l.order_id, l.line_no, cast(to_json({{'line_no': l.line_no, 'sku': l.sku, 'name': l.name,
+            'quantity': l.quantity, 'unit_price': cast(l.unit_price as varchar), 'amount': cast(l.amount as varchar)}}) as varchar) as line
+        from changed_orders o
+        join core__order_lines l on l.order_id = o.order_id
+        join batches b on b.customer_id = coalesce(o.whose, '{NOBODY}')
+        order by b.batch
+        """
+    )
+
+
+def _with_lines(lake: Lake, orders: pl.DataFrame, number: int) -> pl.DataFrame:
+    """Put the lines of a batch's orders into their details."""
+    lines = dict(
+        lake.rows(
+            "select order_id, string_agg(line, ', ' order by line_no) from changed_lines where batch = ? group by order_id",
+            [number],
+        )
+    )
+    details = [
+        f'{text[:-1]}, "lines": [{lines.get(order, "")}]}}' if text else text
+        for order, text in zip(orders["order_id"].to_list(), orders["details"].to_list(), strict=True)
+    ]
+    return orders.with_columns(details=pl.Series(details, dtype=pl.String))
+
+
 def _leave_alone(lake: Lake, store: psycopg.Connection, started_at: int) -> list[str]:
     """Take out the groups of customers whose assignment changed since the run began; returns those customers."""
     touched = store.execute(
@@ -122,13 +162,15 @@ def _leave_alone(lake: Lake, store: psycopg.Connection, started_at: int) -> list
 def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: datetime) -> None:
     moves = lake.rows(
         "select m.record_id, m.customer_id from moves m "
-        f"join batches b on b.customer_id = coalesce(m.customer_id, m.previous, '{NOBODY}') where b.batch = ? order by 1",  # noqa: S608
+        f"join batches b on b.customer_id = coalesce(m.customer_id, m.previous, '{NOBODY}') where b.batch = ? order by 1",
         [number],
     )
     assignment.apply(store, [assignment.Move(r, c) for r, c in moves], now, lake.run_id, "pipeline")
     updated: set[str] = set()
     for table in SERVED:
         frame = _rows(lake, table.name, number)
+        if table.name == "orders":
+            frame = _with_lines(lake, frame, number)
         _delete(store, table, frame.filter(pl.col("gone")))
         _upsert(store, table, frame.filter(~pl.col("gone")))
         if table.name == "profiles":
@@ -142,9 +184,7 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
 
 
 def _rows(lake: Lake, table: str, number: int) -> pl.DataFrame:
-    query = (
-        f"select t.* from changed_{table} t join batches b on b.customer_id = coalesce(t.whose, '{NOBODY}') where b.batch = ?"  # noqa: S608
-    )
+    query = f"select t.* from changed_{table} t join batches b on b.customer_id = coalesce(t.whose, '{NOBODY}') where b.batch = ?"
     frame = pl.from_arrow(lake.connection.execute(query, [number]).to_arrow_table())
     if not isinstance(frame, pl.DataFrame):
         raise TypeError(f"changed_{table} is not a table")
@@ -161,7 +201,10 @@ def _upsert(store: psycopg.Connection, table: Served, frame: pl.DataFrame, *, ha
     store.execute(
         sql.SQL("create temporary table if not exists {} (like {}) on commit delete rows").format(staged, target)
     )
-    with store.cursor() as cursor, cursor.copy(sql.SQL("copy {} ({}) from stdin").format(staged, names)) as copy:
+    with (
+        store.cursor() as cursor,
+        cursor.copy(sql.SQL("copy {} ({}) from stdin").format(staged, names)) as copy,
+    ):
         for row in frame.select(columns).iter_rows():
             copy.write_row(row)
     keys = sql.SQL(", ").join(map(sql.Identifier, table.key))
@@ -170,7 +213,9 @@ def _upsert(store: psycopg.Connection, table: Served, frame: pl.DataFrame, *, ha
     )
     action = sql.SQL("do update set {}").format(updates) if hashed else sql.SQL("do nothing")
     store.execute(
-        sql.SQL("insert into {} ({}) select {} from {} on conflict ({}) {}").format(target, names, names, staged, keys, action)
+        sql.SQL("insert into {} ({}) select {} from {} on conflict ({}) {}").format(
+            target, names, names, staged, keys, action
+        )
     )
     store.execute(sql.SQL("truncate {}").format(staged))
 
@@ -178,10 +223,9 @@ def _upsert(store: psycopg.Connection, table: Served, frame: pl.DataFrame, *, ha
 def _delete(store: psycopg.Connection, table: Served, frame: pl.DataFrame) -> None:
     if frame.is_empty():
         return
-    matches = sql.SQL(" and ").join(
-        sql.SQL("{}::text = %s").format(sql.Identifier(name)) for name in table.key
-    )
+    matches = sql.SQL(" and ").join(sql.SQL("{}::text = %s").format(sql.Identifier(name)) for name in table.key)
     with store.cursor() as cursor:
         cursor.executemany(
-            sql.SQL("delete from {} where {}").format(sql.Identifier(table.name), matches), frame.select(table.key).rows()
+            sql.SQL("delete from {} where {}").format(sql.Identifier(table.name), matches),
+            frame.select(table.key).rows(),
         )

@@ -16,12 +16,14 @@ class Served:
         key: Columns that identify a row.
         owner: Column with the customer, or with the record whose customer it is; rows without one belong to nobody.
         columns: All columns but the hash, in the store's order.
+        watched: Further columns of the select that are not served, but whose change makes the row differ.
     """
 
     name: str
     key: tuple[str, ...]
     owner: str
     columns: tuple[str, ...]
+    watched: tuple[str, ...] = ()
 
     @property
     def select(self) -> Select:
@@ -38,7 +40,8 @@ SERVED = (
            ("left_id", "right_id", "type", "kind", "weight", "model_version", "evidence")),
     Served("profiles", ("customer_id",), "customer_id", ("customer_id", "kind", "profile")),
     Served("orders", ("order_id",), "record_id",
-           ("order_id", "record_id", "source", "kind", "ordered_at", "currency", "total", "details")),
+           ("order_id", "record_id", "source", "kind", "ordered_at", "currency", "total", "details"),
+           watched=("lines_hash",)),
     Served("interactions", ("interaction_id",), "record_id",
            ("interaction_id", "record_id", "source", "kind", "occurred_at", "details")),
 )  # fmt: skip

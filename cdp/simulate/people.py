@@ -47,14 +47,18 @@ def household(seed: str, number: int, first_person: int) -> list[Person]:
     chinese = rng.random() < 0.2
     family = rng.choice(words.CHINESE_FAMILY if chinese else words.FAMILY)
     city, code = rng.choice(words.CHINESE_CITIES if chinese else words.ENGLISH_CITIES)
-    postal = f"{int(code) + rng.randrange(9999):06d}" if chinese else f"{code}{rng.randrange(1, 40)} {rng.randrange(10)}{_letters(rng, 2)}"
+    postal = (
+        f"{int(code) + rng.randrange(9999):06d}"
+        if chinese
+        else f"{code}{rng.randrange(1, 40)} {rng.randrange(10)}{_letters(rng, 2)}"
+    )
     phone = _phone(rng, chinese=chinese)
     birthday = _birthday(rng)
     people: list[Person] = []
     for member in range(size):
         given = _given(rng, chinese=chinese)
-        shares_phone = member > 0 and rng.random() < 0.35
-        sibling = member == 2 and rng.random() < 0.4  # noqa: PLR2004 - the third member, a sibling of the second
+        shares_phone = member > 0 and rng.random() < 0.2
+        sibling = member == 2 and rng.random() < 0.4
         local = (_pinyin(given) + "." + _pinyin(family)) if chinese else f"{given}.{family}".lower()
         local += str(first_person + member)
         domain = rng.choice(words.CHINESE_MAIL if chinese else words.MAIL)
@@ -109,12 +113,20 @@ def written_phone(rng: random.Random, person: Person) -> str:
     if person.chinese:
         return rng.choice((f"+86{digits}", digits, f"{digits[:3]} {digits[3:7]} {digits[7:]}"))
     local = "0" + digits
-    return rng.choice((f"+44{digits}", f"0044{digits}", local, f"{local[:5]} {local[5:]}", f"{local[:3]}-{local[3:7]}-{local[7:]}"))
+    return rng.choice(
+        (
+            f"+44{digits}",
+            f"0044{digits}",
+            local,
+            f"{local[:5]} {local[5:]}",
+            f"{local[:3]}-{local[3:7]}-{local[7:]}",
+        )
+    )
 
 
 def transposed(rng: random.Random, text: str) -> str:
     """Two neighbouring letters change places."""
-    if len(text) < 4:  # noqa: PLR2004 - too short to stay recognisable
+    if len(text) < 4:
         return text
     at = rng.randrange(1, len(text) - 1)
     return text[:at] + text[at + 1] + text[at] + text[at + 2 :]

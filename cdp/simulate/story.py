@@ -13,6 +13,7 @@ from cdp.simulate.people import Person, written_name, written_phone
 LONDON = ZoneInfo("Europe/London")
 DAYS = 365
 PEOPLE_PER_KIOSK = 400
+POSTAGE: dict[str, Any] = {"sku": "POST", "name": "POSTAGE", "price": 3.5, "quantity": 1}
 DUMMIES = (("00000000000", ""), ("0123456789", ""), ("", "noemail@shop.example"))
 
 
@@ -49,7 +50,9 @@ class Story:
         """A time in the period, in shop hours, at or after this share of it."""
         day = int((earliest + (1 - earliest) * self.rng.random()) * (DAYS - 1))
         seconds = self.rng.randrange(9 * 3600, 17 * 3600)
-        return self.until - timedelta(days=DAYS - day) + timedelta(seconds=seconds, milliseconds=self.rng.randrange(1000))
+        return (
+            self.until - timedelta(days=DAYS - day) + timedelta(seconds=seconds, milliseconds=self.rng.randrange(1000))
+        )
 
     def name(self, prefix: str) -> str:
         """A new id of an order or ticket."""
@@ -62,11 +65,21 @@ class Story:
         context: dict[str, Any] = {"ip": f"10.{self.rng.randrange(256)}.{self.rng.randrange(256)}.{self.rng.randrange(256)}",
                                    "locale": parts.pop("locale", "en-GB")}  # fmt: skip
         if channel == "app":
-            context |= {"library": {"name": "analytics-ios", "version": "2.4.0"}, "device": {"id": anonymous, "type": "ios"}}
+            context |= {
+                "library": {"name": "analytics-ios", "version": "2.4.0"},
+                "device": {"id": anonymous, "type": "ios"},
+            }
         else:
-            context |= {"library": {"name": "analytics.js", "version": "2.4.0"}, "page": {"path": "/", "referrer": ""}}
+            context |= {
+                "library": {"name": "analytics.js", "version": "2.4.0"},
+                "page": {"path": "/", "referrer": ""},
+            }
         context |= parts.pop("context", {})
-        body: dict[str, Any] = {"messageId": f"m-{self.number:07d}-{self.serial:04d}", "type": kind, "anonymousId": anonymous}
+        body: dict[str, Any] = {
+            "messageId": f"m-{self.number:07d}-{self.serial:04d}",
+            "type": kind,
+            "anonymousId": anonymous,
+        }
         return body | parts | {"context": context, "timestamp": rfc3339(at)}
 
 
@@ -77,7 +90,12 @@ def rfc3339(at: datetime) -> str:
 
 def tell(seed: str, number: int, people: list[Person], until: datetime) -> list[Line]:
     """All lines of a household, in no particular order; the same arguments give the same lines."""
-    story = Story(random.Random(f"{seed}:story:{number}"), until.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC), number, seed)
+    story = Story(
+        random.Random(f"{seed}:story:{number}"),
+        until.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC),
+        number,
+        seed,
+    )
     for person in people:
         _live(story, person)
     if len(people) > 1 and story.rng.random() < 0.05:
@@ -102,7 +120,11 @@ def _live(story: Story, person: Person) -> None:
 def _traits(story: Story, person: Person, email: str) -> dict[str, Any]:
     rng = story.rng
     given, family = written_name(rng, person)
-    traits: dict[str, Any] = {"firstName": given, "lastName": family, "email": email.upper() if rng.random() < 0.2 else email}
+    traits: dict[str, Any] = {
+        "firstName": given,
+        "lastName": family,
+        "email": email.upper() if rng.random() < 0.2 else email,
+    }
     if rng.random() < 0.5:
         traits["phone"] = written_phone(rng, person)
     if rng.random() < 0.4:
@@ -115,7 +137,14 @@ def _traits(story: Story, person: Person, email: str) -> dict[str, Any]:
 def _consent(story: Story, at: datetime, source: str, purposes: tuple[str, ...]) -> dict[str, Any]:
     preferences = {purpose: story.rng.random() < 0.5 for purpose in purposes}
     captured = at - timedelta(days=1) if story.rng.random() < 0.2 else at
-    return {"consent": {"categoryPreferences": preferences, "capturedAt": rfc3339(captured), "noticeVersion": "1", "source": source}}
+    return {
+        "consent": {
+            "categoryPreferences": preferences,
+            "capturedAt": rfc3339(captured),
+            "noticeVersion": "1",
+            "source": source,
+        }
+    }
 
 
 def _account(story: Story, person: Person, channel: str, user: str, anonymous: str) -> None:
@@ -129,21 +158,54 @@ def _account(story: Story, person: Person, channel: str, user: str, anonymous: s
     signup = story.event(channel, start, "identify", anonymous, locale=locale, userId=user, traits=_traits(story, person, email),
                          context=_consent(story, start, f"{channel}-signup", purposes))  # fmt: skip
     story.lines.append(Line(channel, start, signup, both, (visitor,)))
-    page = story.event(channel, start - timedelta(minutes=2), "screen" if channel == "app" else "page", anonymous, locale=locale, name=rng.choice(words.PAGES))
+    page = story.event(
+        channel,
+        start - timedelta(minutes=2),
+        "screen" if channel == "app" else "page",
+        anonymous,
+        locale=locale,
+        name=rng.choice(words.PAGES),
+    )
     story.lines.append(Line(channel, start, page, both[1:]))
     if person.old_email:
         later = start + timedelta(days=30)
-        change = story.event(channel, later, "identify", anonymous, locale=locale, userId=user, traits=_traits(story, person, person.email))
+        change = story.event(
+            channel,
+            later,
+            "identify",
+            anonymous,
+            locale=locale,
+            userId=user,
+            traits=_traits(story, person, person.email),
+        )
         story.lines.append(Line(channel, later, change, both, (visitor,)))
     if channel == "web" and rng.random() < 0.05:
         kiosk = kiosk_id(story.seed, int(person.person_id[1:]) // PEOPLE_PER_KIOSK)
         at = story.moment()
-        login = story.event("web", at, "identify", kiosk, locale=locale, userId=user, traits=_traits(story, person, person.email))
+        login = story.event(
+            "web",
+            at,
+            "identify",
+            kiosk,
+            locale=locale,
+            userId=user,
+            traits=_traits(story, person, person.email),
+        )
         story.lines.append(Line("web", at, login, [both[0], (f"web:anon:{kiosk}", None)]))
     if rng.random() < 0.3:
         at = story.moment()
-        enrolled = story.event(channel, at, "track", anonymous, event="Loyalty Enrolled", userId=user, properties={"card_no": person.card})
-        story.lines.append(Line(channel, at, enrolled, [*both, (f"pos:card:{person.card}", person.person_id)], (visitor,)))
+        enrolled = story.event(
+            channel,
+            at,
+            "track",
+            anonymous,
+            event="Loyalty Enrolled",
+            userId=user,
+            properties={"card_no": person.card},
+        )
+        story.lines.append(
+            Line(channel, at, enrolled, [*both, (f"pos:card:{person.card}", person.person_id)], (visitor,))
+        )
     if rng.random() < 0.2:
         at = story.moment()
         update = story.event(channel, at, "track", anonymous, event="Consent Updated", userId=user, properties={},
@@ -152,7 +214,15 @@ def _account(story: Story, person: Person, channel: str, user: str, anonymous: s
     for name in ("Product Reviewed", "Product Shared", "Friend Referred"):
         if rng.random() < 0.06:
             at = story.moment()
-            touch = story.event(channel, at, "track", anonymous, event=name, userId=user, properties={"product_id": _sku(rng), "rating": rng.randrange(1, 6)})
+            touch = story.event(
+                channel,
+                at,
+                "track",
+                anonymous,
+                event=name,
+                userId=user,
+                properties={"product_id": _sku(rng), "rating": rng.randrange(1, 6)},
+            )
             story.lines.append(Line(channel, at, touch, both, (visitor,)))
     for _ in range(rng.choices((0, 1, 2, 4), (30, 40, 20, 10))[0]):
         _online_order(story, channel, anonymous, {"userId": user}, both, (visitor,))
@@ -179,7 +249,16 @@ def _online_order(
     products = [_product(rng) for _ in range(rng.choices((1, 2, 3, 5), (30, 35, 25, 10))[0])]
     properties = {"order_id": order, "currency": "GBP", "total": _total(products), "products": products} | (guest or {})
     privacy = {"globalPrivacyControl": True} if channel == "web" and rng.random() < 0.12 else {}
-    body = story.event(channel, at, "track", anonymous, event="Order Completed", properties=properties, context=privacy, **who)
+    body = story.event(
+        channel,
+        at,
+        "track",
+        anonymous,
+        event="Order Completed",
+        properties=properties,
+        context=privacy,
+        **who,
+    )
     story.lines.append(Line(channel, at, body, named, links))
     if rng.random() < 0.15:
         _online_refund(story, channel, anonymous, who, records, links, order, products, at, guest, person)
@@ -207,7 +286,13 @@ def _online_refund(
         at = ordered - timedelta(days=1)
     refund = story.name(f"{channel[0].upper()}C")
     named = [*records, *([(f"{channel}:order:{refund}", person.person_id)] if person else [])]
-    properties = {"order_id": refund, "currency": "GBP", "total": abs(_total(back)), "products": back, "original_order_id": original} | (guest or {})
+    properties = {
+        "order_id": refund,
+        "currency": "GBP",
+        "total": abs(_total(back)),
+        "products": back,
+        "original_order_id": original,
+    } | (guest or {})
     body = story.event(channel, at, "track", anonymous, event="Order Refunded", properties=properties, **who)
     story.lines.append(Line(channel, at, body, named, links))
 
@@ -225,7 +310,16 @@ def _guest(story: Story, person: Person) -> None:
     _online_order(story, "web", browser, {}, [(visitor, person.person_id)], (visitor,), guest, person)
 
 
-def _receipt(story: Story, buyer: Person | None, card: str, phone: str, email: str, name: str, opt_in: str, record: tuple[str, str | None] | None) -> None:
+def _receipt(
+    story: Story,
+    buyer: Person | None,
+    card: str,
+    phone: str,
+    email: str,
+    name: str,
+    opt_in: str,
+    record: tuple[str, str | None] | None,
+) -> None:
     rng = story.rng
     at = story.moment()
     transaction = story.name("S")
@@ -236,9 +330,9 @@ def _receipt(story: Story, buyer: Person | None, card: str, phone: str, email: s
     redeemed = "100" if card and rng.random() < 0.04 else ""
     store, till = f"ST{rng.randrange(1, 20):02d}", str(rng.randrange(1, 4))
     tender = rng.choice(("card", "cash", "wallet"))
-    bought = []
+    bought: list[dict[str, Any]] = []
     for number in range(1, rng.choices((2, 3, 4, 8), (25, 35, 30, 10))[0]):
-        product = _product(rng) if rng.random() > 0.02 else {"sku": "POST", "name": "POSTAGE", "price": 3.5, "quantity": 1}
+        product = _product(rng) if rng.random() > 0.02 else POSTAGE
         bought.append(product)
         row = [transaction, number, store, till, sold, card, phone, email, name, opt_in, product["sku"], product["name"],
                product["quantity"], f"{product['price']:.2f}", "0.00", "GBP", tender, redeemed, ""]  # fmt: skip
@@ -274,7 +368,16 @@ def _receipts(story: Story, person: Person) -> None:
         by_mail = rng.random() < 0.2
         name = "" if by_mail else rng.choice(("", family, f"{family}, {given}"))
         phone = "" if by_mail else written_phone(rng, person)
-        _receipt(story, person, "", phone, person.email if by_mail else "", name, "", ("pos:txn:", person.person_id))
+        _receipt(
+            story,
+            person,
+            "",
+            phone,
+            person.email if by_mail else "",
+            name,
+            "",
+            ("pos:txn:", person.person_id),
+        )
 
 
 def _dummy_receipt(story: Story) -> None:
@@ -289,8 +392,20 @@ def _pass_card_on(story: Story, giver: Person, taker: Person) -> None:
         line.records = [(r, None if r == f"pos:card:{giver.card}" else p) for r, p in line.records]
     for when, person in ((at - timedelta(days=200), giver), (at, taker)):
         user, browser = f"web:user:{person.web}", f"web:anon:{person.browser}"
-        body = story.event("web", when, "track", person.browser, event="Loyalty Enrolled", userId=person.web, properties={"card_no": giver.card})
-        records: list[tuple[str, str | None]] = [(user, person.person_id), (browser, person.person_id), (f"pos:card:{giver.card}", None)]
+        body = story.event(
+            "web",
+            when,
+            "track",
+            person.browser,
+            event="Loyalty Enrolled",
+            userId=person.web,
+            properties={"card_no": giver.card},
+        )
+        records: list[tuple[str, str | None]] = [
+            (user, person.person_id),
+            (browser, person.person_id),
+            (f"pos:card:{giver.card}", None),
+        ]
         story.lines.append(Line("web", when, body, records, (browser,)))
 
 
@@ -299,12 +414,16 @@ def _ticket(story: Story, person: Person) -> None:
     rng = story.rng
     at = story.moment()
     given, family = written_name(rng, person)
-    requester: dict[str, Any] = {"name": f"{family}{given}" if person.chinese and rng.random() < 0.7 else f"{given} {family}"}
+    requester: dict[str, Any] = {
+        "name": f"{family}{given}" if person.chinese and rng.random() < 0.7 else f"{given} {family}"
+    }
     if rng.random() < 0.6:
         requester["phone"] = written_phone(rng, person)
     if rng.random() < 0.5:
         requester["email"] = person.email
-    subjects, texts = (words.CHINESE_SUBJECTS, words.CHINESE_COMPLAINTS) if person.chinese else (words.SUBJECTS, words.COMPLAINTS)
+    subjects, texts = (
+        (words.CHINESE_SUBJECTS, words.CHINESE_COMPLAINTS) if person.chinese else (words.SUBJECTS, words.COMPLAINTS)
+    )
     asker = person.partner if person.partner and rng.random() < 0.05 else person
     own = {asker.person_id}
     orders = [
@@ -353,8 +472,14 @@ def _product(rng: random.Random) -> dict[str, Any]:
     number = rng.randrange(300)
     sku = f"{20000 + number:05d}"
     name = f"{words.COLOURS[number % 10]} {words.THINGS[number // 30]}"
-    return {"product_id": sku, "sku": sku, "name": name, "price": (55 + number * 7 % 1300) / 100, "quantity": rng.choice((1, 1, 2, 3, 6, 12))}
+    return {
+        "product_id": sku,
+        "sku": sku,
+        "name": name,
+        "price": (55 + number * 7 % 1300) / 100,
+        "quantity": rng.choice((1, 1, 2, 3, 6, 12)),
+    }
 
 
 def _total(products: list[dict[str, Any]]) -> float:
-    return round(sum(product["price"] * product["quantity"] for product in products), 2)
+    return float(round(sum(product["price"] * product["quantity"] for product in products), 2))

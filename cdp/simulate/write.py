@@ -48,7 +48,9 @@ class Case:
         self.counts = {channel: Counts() for channel in FILES}
         self.start = until - timedelta(days=DAYS)
         self.files = {
-            (channel, name): _open(stack, folder / "landing" / channel / f"{name}.{'csv' if channel == 'pos' else 'jsonl'}.gz")
+            (channel, name): _open(
+                stack, folder / "landing" / channel / f"{name}.{'csv' if channel == 'pos' else 'jsonl'}.gz"
+            )
             for channel, names in FILES.items()
             for name in names
         }
@@ -98,7 +100,9 @@ class Case:
         return self.files[line.channel, names[at]]
 
 
-def simulate(people: int, seed: str, folder: Path, until: datetime, log: Callable[[str], None] | None = None) -> dict[str, Any]:
+def simulate(
+    people: int, seed: str, folder: Path, until: datetime, log: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """Write a case of about this many people (households are not cut).
 
     Args:
@@ -133,7 +137,7 @@ def simulate(people: int, seed: str, folder: Path, until: datetime, log: Callabl
 def _open(stack: ExitStack, path: Path) -> Any:
     raw = stack.enter_context(path.open("wb"))
     zipped = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0))
-    return stack.enter_context(io.BufferedWriter(zipped, 1 << 16))  # type: ignore[arg-type]
+    return stack.enter_context(io.BufferedWriter(zipped, 1 << 16))
 
 
 def _encode(channel: str, body: Any) -> bytes:
@@ -151,7 +155,12 @@ def _damaged(line: Line, data: bytes, rng: random.Random) -> bytes:
     if line.channel == "pos":
         row = list(line.body)
         how = rng.randrange(4)
-        name, value = (("sold_at", "31/02/2011 10:00:00"), ("unit_price", "free"), ("currency", "POUNDS"), ("transaction_id", ""))[how]
+        name, value = (
+            ("sold_at", "31/02/2011 10:00:00"),
+            ("unit_price", "free"),
+            ("currency", "POUNDS"),
+            ("transaction_id", ""),
+        )[how]
         row[COLUMN[name]] = value
         return _encode("pos", row)
     if line.channel == "service":

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 import sqlglot
 
 from cdp.errors import ConfigError
-from cdp.lake.build import DIALECT, Select
+from cdp.lake.build import Select
+from cdp.lake.lineage import DIALECT
 from cdp.sources.model import Consent, Interaction, Orders, Party, Source
 
 FIELDS = (
@@ -106,7 +107,9 @@ def _owner(source: Source, names: tuple[str, ...]) -> str:
 def _mentions(source: Source) -> Iterable[str]:
     for party in source.parties.values():
         fields = ", ".join(
-            f"cast(({party.fields[name]}) as varchar) as {name}" if name in party.fields else f"cast(null as varchar) as {name}"
+            f"cast(({party.fields[name]}) as varchar) as {name}"
+            if name in party.fields
+            else f"cast(null as varchar) as {name}"
             for name in FIELDS
         )
         keep = ", ".join(FIELDS)

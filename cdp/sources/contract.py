@@ -53,13 +53,19 @@ class Contract:
         sound = typed.filter(~pl.col("_row").is_in(list(bad))) if bad else typed
         return sound.sort("_row").select(*self.source.columns, "_line"), rejected
 
-    def _apply_list(self, name: str, column: Column, values: list[object]) -> tuple[pl.DataFrame, list[tuple[int, str, str, str]]]:
+    def _apply_list(
+        self, name: str, column: Column, values: list[object]
+    ) -> tuple[pl.DataFrame, list[tuple[int, str, str, str]]]:
         columns = _item_columns(column)
         faults = [
-            (row, name, "type_list", "expected a list of objects") for row, value in enumerate(values) if isinstance(value, str)
+            (row, name, "type_list", "expected a list of objects")
+            for row, value in enumerate(values)
+            if isinstance(value, str)
         ]
         faults += [
-            (row, name, "not_nullable", "a value is required") for row, value in enumerate(values) if column.required and not value
+            (row, name, "not_nullable", "a value is required")
+            for row, value in enumerate(values)
+            if column.required and not value
         ]
         flat = [
             {"_row": row, "item_no": number, **item}
@@ -155,7 +161,10 @@ def _matches(data: PolarsData, pattern: str) -> pl.LazyFrame:
 
 def _between(data: PolarsData, low: float | None, high: float | None) -> pl.LazyFrame:
     value = pl.col(data.key).cast(pl.Float64, strict=False)
-    return _holds(data, value.is_between(low if low is not None else float("-inf"), high if high is not None else float("inf")))
+    return _holds(
+        data,
+        value.is_between(low if low is not None else float("-inf"), high if high is not None else float("inf")),
+    )
 
 
 def _short(data: PolarsData, limit: int) -> pl.LazyFrame:
@@ -167,13 +176,17 @@ def _cast(value: pl.Expr, column: Column) -> pl.Expr:
     match column.type:
         case ColumnType.INTEGER:
             number = value.cast(pl.Float64, strict=False)
-            whole = pl.when((number.floor() == number) & (number.abs() < 2**53)).then(number).cast(pl.Int64, strict=False)
+            whole = (
+                pl.when((number.floor() == number) & (number.abs() < 2**53)).then(number).cast(pl.Int64, strict=False)
+            )
             return pl.coalesce(value.cast(pl.Int64, strict=False), whole)
         case ColumnType.DECIMAL:
             return value.cast(pl.Float64, strict=False)
         case ColumnType.BOOLEAN:
             lower = value.str.to_lowercase()
-            return pl.when(lower.is_in(TRUE)).then(pl.lit(value=True)).when(lower.is_in(FALSE)).then(pl.lit(value=False))
+            return (
+                pl.when(lower.is_in(TRUE)).then(pl.lit(value=True)).when(lower.is_in(FALSE)).then(pl.lit(value=False))
+            )
         case ColumnType.TIMESTAMP if column.format is None:
             return value.str.to_datetime(RFC3339, time_zone="UTC", time_unit="us", strict=False)
         case ColumnType.TIMESTAMP:

@@ -17,8 +17,25 @@ from cdp.sources.model import Source
 from cdp.sources.read import Batch, open_file, read_batches
 
 SAMPLE = 2_000
-FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
-TIME_FORMATS = (None, "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%Y%m%d%H%M%S")
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+}
+TIME_FORMATS = (
+    None,
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+    "%Y%m%d%H%M%S",
+)
 DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%Y%m%d")
 ROLES = {
     "order": r"^(order|invoice|transaction|receipt|bill|basket)_?(id|no|number|key|ref)?$",
@@ -43,7 +60,17 @@ ROLES = {
     "key": r"^(id|uuid|guid|message_?id|event_?id|record_?id|row_?id|line_?id)$",
 }
 NAMES_SOMETHING = re.compile(r"(^|_)(id|no|number|code|key|ref|reference|card|phone|mobile|zip|sku)$")
-PERSONAL = ("email", "phone", "given_name", "family_name", "full_name", "birth_date", "postal_code", "city", "country")
+PERSONAL = (
+    "email",
+    "phone",
+    "given_name",
+    "family_name",
+    "full_name",
+    "birth_date",
+    "postal_code",
+    "city",
+    "country",
+)
 
 
 def draft(path: Path, name: str) -> dict[str, Any]:
@@ -54,14 +81,20 @@ def draft(path: Path, name: str) -> dict[str, Any]:
     """
     kind = _format(path)
     headers, delimiter = _headers(path, kind)
-    columns = {_column_name(header): {"path": header} for header in headers}
-    plain: dict[str, Any] = {"source": name, "table": "rows", "format": kind, "seen_at": "_landed_at", "columns": columns}
+    columns: dict[str, dict[str, Any]] = {_column_name(header): {"path": header} for header in headers}
+    plain: dict[str, Any] = {
+        "source": name,
+        "table": "rows",
+        "format": kind,
+        "seen_at": "_landed_at",
+        "columns": columns,
+    }
     if delimiter != ",":
         plain["delimiter"] = delimiter
     batch = _sample(path, Source.model_validate(plain))
     for column, definition in columns.items():
         if not NAMES_SOMETHING.search(column) or column in ("line_no", "line_number"):
-            definition |= _type([value for value in batch.columns[column] if value is not None])
+            definition.update(_type([value for value in batch.columns[column] if value is not None]))
         if definition["path"] == column:
             del definition["path"]
         if all(value is not None for value in batch.columns[column]):
@@ -85,16 +118,32 @@ def check(path: Path, source: Source) -> tuple[int, int, list[str]]:
 
 def to_yaml(values: dict[str, Any]) -> str:
     """The draft as text, in the order in which a person reads it."""
-    order = ("source", "table", "description", "format", "delimiter", "key", "version", "seen_at", "columns", "parties", "orders")
+    order = (
+        "source",
+        "table",
+        "description",
+        "format",
+        "delimiter",
+        "key",
+        "version",
+        "seen_at",
+        "columns",
+        "parties",
+        "orders",
+    )
     kept = {key: values[key] for key in order if key in values}
-    note = "# Drafted from a sample by 'cdp source add': read it, correct it, then run 'cdp run'. See docs/sources.md.\n"
+    note = (
+        "# Drafted from a sample by 'cdp source add': read it, correct it, then run 'cdp run'. See docs/sources.md.\n"
+    )
     return note + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _format(path: Path) -> str:
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix not in FORMATS:
-        raise UnreadableFile(f"{path.name}: unknown format '{suffix}'", "give a .csv, .jsonl or .parquet file (also .gz)")
+        raise UnreadableFile(
+            f"{path.name}: unknown format '{suffix}'", "give a .csv, .jsonl or .parquet file (also .gz)"
+        )
     return FORMATS[suffix]
 
 
@@ -151,7 +200,9 @@ def _type(values: list[str]) -> dict[str, Any]:
     if not leading_zero and series.str.contains(r"^-?\d+([.]\d+)?([eE]-?\d+)?$").sum() >= need:
         return {"type": "decimal"}
     for shape in TIME_FORMATS:
-        parsed = series.str.to_datetime(shape or "%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone=None if shape else "UTC")
+        parsed = series.str.to_datetime(
+            shape or "%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone=None if shape else "UTC"
+        )
         if parsed.is_not_null().sum() >= need:
             return {"type": "timestamp"} | ({"format": shape} if shape else {})
     for shape in DATE_FORMATS:
@@ -178,7 +229,11 @@ def _meaning(name: str, batch: Batch, roles: dict[str, str], columns: dict[str, 
         if "version" in roles and columns[roles["version"]].get("type") in ("timestamp", "integer"):
             result["version"] = roles["version"]
     times = [column for column, definition in columns.items() if definition.get("type") == "timestamp"]
-    dates = [column for column, definition in columns.items() if definition.get("type") == "date" and roles.get("birth_date") != column]
+    dates = [
+        column
+        for column, definition in columns.items()
+        if definition.get("type") == "date" and roles.get("birth_date") != column
+    ]
     seen = times[0] if times else f"cast({dates[0]} as timestamptz)" if dates else "_landed_at"
     result["seen_at"] = seen
     fields = {role: roles[role] for role in PERSONAL if role in roles}

@@ -71,7 +71,10 @@ def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callab
         now: When the files are registered.
         log: Told the progress of anything that takes more than five seconds.
     """
-    columns_mark, mark_table = hashlib.sha256(repr(stage.raw_columns(source)).encode()).hexdigest(), f"{source.raw_table}#columns"
+    columns_mark, mark_table = (
+        hashlib.sha256(repr(stage.raw_columns(source)).encode()).hexdigest(),
+        f"{source.raw_table}#columns",
+    )
     if register.recorded(lake, mark_table) != columns_mark:
 
         def prepare() -> None:
@@ -107,7 +110,9 @@ def _new_files(lake: Lake, source: Source, landing: Path) -> list[FileReport]:
         )
         if status == "read" or mark == contract_mark(source)
     }
-    identities = dict(lake.rows("select sha256, min(identity) from ops__files where source = ? group by all", [source.source]))
+    identities = dict(
+        lake.rows("select sha256, min(identity) from ops__files where source = ? group by all", [source.source])
+    )
     found = []
     for path in landing_files(landing, source):
         name = path.relative_to(landing / source.source).as_posix()
@@ -137,7 +142,9 @@ def _read_file(
             bad += len(batch.lines) + len(batch.rejected) - len(sound)
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
-                log(f"{contract.source.source}/{report.file}: {report.lines:,} lines, {report.lines / (told - started):,.0f}/s")
+                log(
+                    f"{contract.source.source}/{report.file}: {report.lines:,} lines, {report.lines / (told - started):,.0f}/s"
+                )
         if report.lines == 0:
             report.blocked = "the file is empty"
     except UnreadableFile as error:
@@ -166,7 +173,10 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
         {"run": lake.run_id, "now": now},
     )
     for item in report.files:
-        execute("delete from lake.main.ops__rejected_rows where source = ? and file = ?", [source.source, item.file])
+        execute(
+            "delete from lake.main.ops__rejected_rows where source = ? and file = ?",
+            [source.source, item.file],
+        )
         execute(
             "delete from lake.main.ops__reconciliation where source = ? and file = ? and sha256 = ?",
             [source.source, item.file, item.sha256],
@@ -177,17 +187,36 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
         )
         execute(
             "insert into lake.main.ops__files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [source.source, item.file, item.sha256, item.identity, item.size, "blocked" if item.blocked else "read",
-             item.blocked, contract_mark(source), lake.run_id, now],
+            [
+                source.source,
+                item.file,
+                item.sha256,
+                item.identity,
+                item.size,
+                "blocked" if item.blocked else "read",
+                item.blocked,
+                contract_mark(source),
+                lake.run_id,
+                now,
+            ],
         )
         execute(
             "insert into lake.main.ops__reconciliation values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [source.source, item.file, item.sha256, item.lines, item.accepted, item.duplicates, item.quarantined,
-             item.suppressed, lake.run_id],
+            [
+                source.source,
+                item.file,
+                item.sha256,
+                item.lines,
+                item.accepted,
+                item.duplicates,
+                item.quarantined,
+                item.suppressed,
+                lake.run_id,
+            ],
         )
     execute(
         "insert into lake.main.ops__rejected_rows "
-        "select $source, file, line, \"column\", \"check\", reason, payload, $run, $now from memory.main.stage_rejected",
+        'select $source, file, line, "column", "check", reason, payload, $run, $now from memory.main.stage_rejected',
         {"source": source.source, "run": lake.run_id, "now": now},
     )
     execute(

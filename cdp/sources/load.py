@@ -23,7 +23,8 @@ def load_sources(workspace: Workspace) -> list[Source]:
         source = load_yaml(path, Source)
         if source.source != path.stem:
             raise ConfigError(
-                f"{path}:1: source is '{source.source}', expected '{path.stem}'", "rename the file or the source"
+                f"{path}:1: source is '{source.source}', expected '{path.stem}'",
+                "rename the file or the source",
             )
         found.append(source)
     if not found:

@@ -82,8 +82,18 @@ class Party(Strict):
     one_per_person: bool = False
     fields: dict[
         Literal[
-            "given_name", "family_name", "full_name", "birth_date", "email", "phone", "postal_code", "city", "country",
-            "language", "wechat_openid", "wechat_unionid",
+            "given_name",
+            "family_name",
+            "full_name",
+            "birth_date",
+            "email",
+            "phone",
+            "postal_code",
+            "city",
+            "country",
+            "language",
+            "wechat_openid",
+            "wechat_unionid",
         ],
         Expression,
     ] = {}
@@ -197,7 +207,8 @@ class Source(Strict):
             if name not in known:
                 raise ValueError(f"key or version names '{name}', which is not among the columns")
         used = [side for link in self.links for side in (link.left, link.right)]
-        used += [name for part in (*self.interactions, *self.consents) for name in part.party]
+        used += [name for touch in self.interactions for name in touch.party]
+        used += [name for consent in self.consents for name in consent.party]
         used += list(self.orders.owner) if self.orders else []
         if missing := sorted(set(used) - set(self.parties)):
             raise ValueError(f"unknown party {', '.join(missing)}: expected one of {', '.join(self.parties) or 'none'}")

@@ -89,7 +89,8 @@ def read_batches(path: Path, source: Source) -> Iterator[Batch]:
         yield from readers[source.format](path, source)
     except (OSError, EOFError, gzip.BadGzipFile, pa.ArrowInvalid) as error:
         raise UnreadableFile(
-            f"cannot be read as {source.format}: {str(error).splitlines()[0][:200]}", "send the whole file again"
+            f"cannot be read as {source.format}: {str(error).splitlines()[0][:200]}",
+            "send the whole file again",
         ) from error
 
 
@@ -183,7 +184,9 @@ def _read_jsonl(path: Path, source: Source) -> Iterator[Batch]:
             continue
         line = _decode(data, source)
         if dropped:
-            reason = f"{len(data) + dropped:,} bytes, over the limit of {source.max_line_bytes:,}; the payload is its start"
+            reason = (
+                f"{len(data) + dropped:,} bytes, over the limit of {source.max_line_bytes:,}; the payload is its start"
+            )
             batch.reject(number, "line_length", reason, line or repr(data[:PAYLOAD_CHARACTERS]))
         elif line is None:
             batch.reject(number, "encoding", f"not {source.encoding}", repr(data[:PAYLOAD_CHARACTERS]))
@@ -303,11 +306,17 @@ def _read_parquet(path: Path, source: Source) -> Iterator[Batch]:
             raise UnreadableFile("is not a table", "send a Parquet table")
         batch = Batch(list(source.columns))
         rows = frame.rows(named=True)
-        extractors = [_extractor(name, column.model_copy(update={"path": name})) for name, column in source.columns.items()]
+        extractors = [
+            _extractor(name, column.model_copy(update={"path": name})) for name, column in source.columns.items()
+        ]
         names = {name: paths[name] for name in source.columns if paths[name] in present}
         for offset, row in enumerate(rows, 1):
             flat = {name: _plain(row[path]) for name, path in names.items()}
-            batch.add(start + offset, orjson.dumps(flat, default=str).decode(), [extract(flat) for extract in extractors])
+            batch.add(
+                start + offset,
+                orjson.dumps(flat, default=str).decode(),
+                [extract(flat) for extract in extractors],
+            )
         start += len(rows)
         yield batch
 
@@ -318,5 +327,5 @@ def _plain(value: Any) -> Any:
         shown: str = value.isoformat()
         return shown + "Z" if hasattr(value, "tzinfo") and value.tzinfo is None and hasattr(value, "hour") else shown
     if isinstance(value, str | int | float | bool | list | dict) or value is None:
-        return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
+        return None if isinstance(value, float) and value != value else value
     return str(value)

@@ -48,7 +48,8 @@ def create_raw_table(lake: Lake, source: Source) -> None:
     present = {
         name
         for (name,) in lake.rows(
-            "select column_name from duckdb_columns() where database_name = 'lake' and table_name = ?", [source.raw_table]
+            "select column_name from duckdb_columns() where database_name = 'lake' and table_name = ?",
+            [source.raw_table],
         )
     }
     for name, kind in raw_columns(source).items():

@@ -20,10 +20,17 @@ SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
     EMAILS: {"raw": pl.String, "email": pl.String},
     PHONES: {"raw": pl.String, "phone": pl.String},
     NAMES: {
-        "raw_given": pl.String, "raw_family": pl.String, "raw_full": pl.String,
-        "given_name": pl.String, "family_name": pl.String, "full_name": pl.String,
-        "given_key": pl.String, "family_key": pl.String, "full_key": pl.String, "is_full_name": pl.Boolean,
-    },  # fmt: skip
+        "raw_given": pl.String,
+        "raw_family": pl.String,
+        "raw_full": pl.String,
+        "given_name": pl.String,
+        "family_name": pl.String,
+        "full_name": pl.String,
+        "given_key": pl.String,
+        "family_key": pl.String,
+        "full_key": pl.String,
+        "is_full_name": pl.Boolean,
+    },
     BLOCKED: {"type": pl.String, "pattern": pl.String},
 }
 DISTINCT = {

@@ -2,7 +2,19 @@
 
 from cdp.standard import contact
 
-TYPES = ("email", "phone", "card", "account", "browser", "device", "wechat_openid", "wechat_unionid", "order", "ticket", "record")
+TYPES = (
+    "email",
+    "phone",
+    "card",
+    "account",
+    "browser",
+    "device",
+    "wechat_openid",
+    "wechat_unionid",
+    "order",
+    "ticket",
+    "record",
+)
 
 
 def candidates(kind: str | None, value: str, regions: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -9,11 +9,59 @@ from opencc import OpenCC
 from pypinyin import Style, lazy_pinyin
 
 TITLES = frozenset(
-    "mr mrs ms miss mx dr prof professor sir dame lord lady rev reverend capt captain major col colonel "
-    "baron baroness earl duke count viscount bart jr sr esq".split()
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "miss",
+        "mx",
+        "dr",
+        "prof",
+        "professor",
+        "sir",
+        "dame",
+        "lord",
+        "lady",
+        "rev",
+        "reverend",
+        "capt",
+        "captain",
+        "major",
+        "col",
+        "colonel",
+        "baron",
+        "baroness",
+        "earl",
+        "duke",
+        "count",
+        "viscount",
+        "bart",
+        "jr",
+        "sr",
+        "esq",
+    ]
 )
 CHINESE_TITLES = ("先生", "女士", "小姐", "太太", "老师", "老師")
-COMPOUND_SURNAMES = frozenset("欧阳 司马 上官 诸葛 东方 皇甫 尉迟 公孙 慕容 令狐 司徒 端木 夏侯 南宫 独孤 西门".split())
+COMPOUND_SURNAMES = frozenset(
+    [
+        "欧阳",
+        "司马",
+        "上官",
+        "诸葛",
+        "东方",
+        "皇甫",
+        "尉迟",
+        "公孙",
+        "慕容",
+        "令狐",
+        "司徒",
+        "端木",
+        "夏侯",
+        "南宫",
+        "独孤",
+        "西门",
+    ]
+)
 CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _SIMPLIFY = OpenCC("t2s")
 
@@ -57,7 +105,7 @@ def key(text: str | None) -> str | None:
     if not text:
         return None
     if CJK.search(text):
-        text = "".join(lazy_pinyin(_SIMPLIFY.convert(text), style=Style.NORMAL, errors=lambda rest: [rest]))
+        text = "".join(lazy_pinyin(_SIMPLIFY.convert(text), style=Style.NORMAL, errors="default"))
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     words = re.sub(r"[^\w\s]|_", "", plain).split()
@@ -87,11 +135,11 @@ def _parts(full: str | None) -> tuple[str | None, str | None]:
     if CJK.search(full):
         tight = full.replace(" ", "").replace("·", "")
         parts = full.split()
-        if len(parts) == 2 and all(CJK.search(part) for part in parts):  # noqa: PLR2004 - two words
+        if len(parts) == 2 and all(CJK.search(part) for part in parts):
             shorter, longer = sorted(parts, key=len)
             # '文涛 萧' is written given name first, '萧 文涛' surname first: the shorter word is the surname
             return (longer, shorter) if len(shorter) < len(longer) else (parts[0], parts[1])
-        size = 2 if tight[:2] in COMPOUND_SURNAMES and len(tight) > 2 else 1  # noqa: PLR2004
+        size = 2 if tight[:2] in COMPOUND_SURNAMES and len(tight) > 2 else 1
         return tight[size:] or None, tight[:size]
     words = [word for word in full.split() if word.casefold().strip(".") not in TITLES] or full.split()
     if len(words) == 1:

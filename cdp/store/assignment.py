@@ -66,7 +66,9 @@ def apply(connection: psycopg.Connection, moves: list[Move], now: datetime, run_
     known = _lock_customers(connection, concerned)
     created = [c for c in concerned if c not in known]
     with connection.cursor() as cursor:
-        cursor.executemany("insert into customers (customer_id, created_at) values (%s, %s)", [(c, now) for c in created])
+        cursor.executemany(
+            "insert into customers (customer_id, created_at) values (%s, %s)", [(c, now) for c in created]
+        )
         cursor.execute("update customers set retired_at = null, merged_into = null where customer_id = any(%s::uuid[])",
                        [sorted({m.customer_id for m in moves if m.customer_id})])  # fmt: skip
         cursor.executemany(
@@ -74,7 +76,10 @@ def apply(connection: psycopg.Connection, moves: list[Move], now: datetime, run_
             "values (%s, %s, %s, %s, %s, %s)",
             [(m.record_id, m.customer_id, before.get(m.record_id), now, run_id, reason) for m in moves],
         )
-        cursor.execute("delete from assignment where record_id = any(%s)", [[m.record_id for m in moves if not m.customer_id]])
+        cursor.execute(
+            "delete from assignment where record_id = any(%s)",
+            [[m.record_id for m in moves if not m.customer_id]],
+        )
         cursor.executemany(
             "insert into assignment (record_id, customer_id, position) values (%s, %s, "
             "(select max(position) from assignment_history)) on conflict (record_id) do update "
@@ -86,12 +91,16 @@ def apply(connection: psycopg.Connection, moves: list[Move], now: datetime, run_
 
 
 def _held_by(connection: psycopg.Connection, records: list[str]) -> dict[str, str]:
-    query = "select record_id, customer_id::text from assignment where record_id = any(%s) order by record_id for update"
+    query = (
+        "select record_id, customer_id::text from assignment where record_id = any(%s) order by record_id for update"
+    )
     return dict(connection.execute(query, [records]).fetchall())
 
 
 def _lock_customers(connection: psycopg.Connection, customers: list[str]) -> set[str]:
-    query = "select customer_id::text from customers where customer_id = any(%s::uuid[]) order by customer_id for update"
+    query = (
+        "select customer_id::text from customers where customer_id = any(%s::uuid[]) order by customer_id for update"
+    )
     return {str(row[0]) for row in connection.execute(query, [customers])}
 
 

@@ -13,7 +13,11 @@ Row = dict[str, Any]
 
 def profile(connection: psycopg.Connection, customer_id: str) -> Row | None:
     """The published profile of a living customer."""
-    return _one(connection, "select customer_id::text, kind, profile from profiles where customer_id = %s", [customer_id])
+    return _one(
+        connection,
+        "select customer_id::text, kind, profile from profiles where customer_id = %s",
+        [customer_id],
+    )
 
 
 def records(connection: psycopg.Connection, customer_id: str) -> list[Row]:
@@ -91,7 +95,9 @@ def timeline(
     )
 
 
-def consent_material(connection: psycopg.Connection, customer_id: str) -> tuple[list[Decision], list[Link], dict[str, list[str]]]:
+def consent_material(
+    connection: psycopg.Connection, customer_id: str
+) -> tuple[list[Decision], list[Link], dict[str, list[str]]]:
     """What the consent function needs: decisions on the customer's records and contact points, links, points by type."""
     held = _all(
         connection,
@@ -114,7 +120,11 @@ def consent_material(connection: psycopg.Connection, customer_id: str) -> tuple[
         [list(weights), sorted(points["email"]), sorted(points["phone"])],
     )
     links = [Link(record, weight, frozenset(own[record])) for record, weight in weights.items()]
-    return [Decision(**row) for row in decisions], links, {kind: sorted(values) for kind, values in points.items()}
+    return (
+        [Decision(**row) for row in decisions],
+        links,
+        {kind: sorted(values) for kind, values in points.items()},
+    )
 
 
 def loyalty(connection: psycopg.Connection, customer_id: str) -> tuple[list[Row], list[Row]]:
@@ -140,7 +150,8 @@ def audit(connection: psycopg.Connection, key_id: str, action: str, customer_id:
     """Note who sees unmasked data, committed before it is shown."""
     with connection.transaction():
         connection.execute(
-            "insert into audit_log (at, key_id, action, customer_id) values (%s, %s, %s, %s)", [now, key_id, action, customer_id]
+            "insert into audit_log (at, key_id, action, customer_id) values (%s, %s, %s, %s)",
+            [now, key_id, action, customer_id],
         )
 
 

@@ -35,7 +35,12 @@ class Key:
 
 
 def create(
-    connection: psycopg.Connection, pepper: str, name: str, scopes: list[str], now: datetime, expires_at: datetime | None = None
+    connection: psycopg.Connection,
+    pepper: str,
+    name: str,
+    scopes: list[str],
+    now: datetime,
+    expires_at: datetime | None = None,
 ) -> str:
     """Make a key; its text is returned here and never again.
 
@@ -61,7 +66,7 @@ def create(
 def find(connection: psycopg.Connection, pepper: str, text: str, now: datetime) -> Key | None:
     """The living key with this text, None for anything else. Compared in constant time."""
     parts = text.split("_", 2)
-    if len(parts) != 3 or parts[0] != "cdp":  # noqa: PLR2004 - cdp, prefix, secret
+    if len(parts) != 3 or parts[0] != "cdp":
         return None
     row = connection.execute(
         "select key_id::text, name, prefix, scopes, created_at, expires_at, revoked_at, hash from api_keys where prefix = %s",
@@ -88,7 +93,9 @@ def revoke(connection: psycopg.Connection, name: str, now: datetime) -> None:
         NotFound: If no living key has this name.
     """
     with connection.transaction():
-        done = connection.execute("update api_keys set revoked_at = %s where name = %s and revoked_at is null", [now, name])
+        done = connection.execute(
+            "update api_keys set revoked_at = %s where name = %s and revoked_at is null", [now, name]
+        )
     if done.rowcount == 0:
         raise NotFound(f"no living key is named '{name}'", "see 'cdp keys list'")
 

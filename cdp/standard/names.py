@@ -155,6 +155,6 @@ def _join(given: str | None, family: str | None) -> str | None:
 
 def _show(text: str | None) -> str | None:
     """Upper- or lower-case typing is mended for display; mixed case (McDonald, van Gogh) is left as its owner wrote it."""
-    if text is None or CJK.search(text):
+    if text is None or CJK.search(text) or not (text.isupper() or text.islower()):
         return text
-    return " ".join(word.capitalize() if word.isupper() or word.islower() else word for word in text.split())
+    return " ".join(word.capitalize() for word in text.split())

@@ -1,0 +1,222 @@
+"""Ingest: every line is accounted for, whatever a channel sends."""
+
+import gzip
+import json
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from cdp.errors import ConfigError
+from cdp.sources.contract import compile_contract
+from cdp.sources.ingest import ingest
+from cdp.sources.model import Source
+from cdp.sources.read import Batch, read_batches
+from cdp.yamlfile import load_yaml
+from tests.conftest import NOW
+
+COLUMNS = {
+    "id": {"required": True},
+    "n": {"type": "integer"},
+    "price": {"type": "decimal"},
+    "at": {"type": "timestamp"},
+    "local": {"type": "timestamp", "format": "%d/%m/%Y %H:%M:%S", "timezone": "Europe/London"},
+    "day": {"type": "date"},
+    "yes": {"type": "boolean"},
+    "currency": {"matches": "^[A-Z]{3}$"},
+    "kind": {"one_of": ["a", "b"]},
+    "score": {"type": "integer", "minimum": 0, "maximum": 10},
+}
+
+
+def source(name, form="jsonl", **more):
+    return Source.model_validate(
+        {"source": name, "table": "rows", "format": form, "seen_at": "_landed_at", "key": ["id"], "columns": COLUMNS} | more
+    )
+
+
+@pytest.fixture
+def take(platform):
+    """Write files of a source and ingest them; returns the reports by file name."""
+
+    def run(definition, files):
+        folder = platform.workspace.path("landing", definition.source)
+        folder.mkdir(exist_ok=True)
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            folder.joinpath(name).write_bytes(data)
+        report = ingest(platform.lake, definition, platform.workspace.path("landing"), NOW, print)
+        assert all(file.reconciles for file in report.files)
+        return {file.file: file for file in report.files}
+
+    return run
+
+
+def counts(file):
+    return file.lines, file.accepted, file.duplicates, file.quarantined
+
+
+def reasons(platform, name):
+    return platform.lake.rows(
+        'select file, line, "column", "check", payload from ops__rejected_rows where source = ? order by all', [name]
+    )
+
+
+VECTORS = [
+    ("n", ["1", "-7", "6.0", "1e3"], ["x", "1.5", "0x1"]),
+    ("price", ["1.85", "0", "-3", "1e2"], ["free", "nan", "inf", "1e30"]),
+    ("at", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.123+08:00"], ["2026-01-01", "2026-02-30T00:00:00Z", "yesterday"]),
+    ("local", ["01/12/2010 08:26:07"], ["31/02/2011 10:00:00", "27/03/2011 01:30:00", "2010-12-01 08:26:07"]),
+    ("day", ["2026-02-28"], ["2026-02-30", "28/02/2026"]),
+    ("yes", ["Y", "no", "true", "0"], ["maybe"]),
+    ("currency", ["GBP"], ["POUNDS", "gbp"]),
+    ("kind", ["a"], ["teleport"]),
+    ("score", ["0", "10"], ["-1", "11"]),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "sound"), [(c, v, s) for c, good, bad in VECTORS for vs, s in ((good, True), (bad, False)) for v in vs])
+def test_contract_vectors(column, value, sound):
+    definition = source("vectors")
+    batch = Batch(list(COLUMNS))
+    batch.add(1, "payload", ["x" if name == "id" else value if name == column else None for name in COLUMNS])
+    accepted, rejected = compile_contract(definition).apply(batch)
+    assert (len(accepted) == 1) is sound
+    assert {r.column for r in rejected} == (set() if sound else {column})
+
+
+def test_a_missing_required_value_is_quarantined_with_line_column_check_and_payload(platform, take):
+    files = take(source("missing"), {"a.jsonl": '{"id": "1"}\n{"n": 3}\n\n' + '{"id": "2"}\n' * 1 + '{"id": "3"}\n{"id": "4"}\n{"id": "5"}\n'})
+    assert counts(files["a.jsonl"]) == (6, 5, 0, 1)
+    assert reasons(platform, "missing") == [("a.jsonl", 2, "id", "not_nullable", '{"n": 3}')]
+
+
+def test_duplicates_within_and_across_files_and_runs(take):
+    definition = source("twice")
+    first = take(definition, {"a.jsonl": '{"id": "1", "n": 1}\n{"id": "1", "n": 1}\n', "b.jsonl": '{"id": "1", "n": 1}\n{"id": "2"}\n'})
+    assert counts(first["a.jsonl"]) == (2, 1, 1, 0)
+    assert counts(first["b.jsonl"]) == (2, 1, 1, 0)
+    assert take(definition, {}) == {}
+    assert counts(take(definition, {"c.jsonl": '{"id": "2"}\n'})["c.jsonl"]) == (1, 0, 1, 0)
+
+
+def test_the_same_key_with_other_content_is_a_conflict(platform, take):
+    done = take(source("conflict", limits={"block": 1}), {"a.jsonl": '{"id": "1", "n": 1}\n{"id": "1", "n": 2}\n'})
+    assert counts(done["a.jsonl"]) == (2, 1, 0, 1)
+    assert reasons(platform, "conflict")[0][3] == "key_conflict"
+
+
+def test_a_newer_version_is_an_update_and_the_same_version_a_duplicate(take):
+    definition = source("versions", version="at")
+    lines = ['{"id": "1", "n": 1, "at": "2026-01-01T00:00:00Z"}', '{"id": "1", "n": 2, "at": "2026-01-02T00:00:00Z"}', '{"id": "1", "n": 2, "at": "2026-01-02T00:00:00Z"}']
+    assert counts(take(definition, {"a.jsonl": "\n".join(lines)})["a.jsonl"]) == (3, 2, 1, 0)
+
+
+def test_without_a_key_equal_rows_are_all_accepted_and_reading_again_changes_nothing(take):
+    definition = source("keyless", key=())
+    files = {"a.jsonl": '{"id": "1"}\n{"id": "1"}\n'}
+    assert counts(take(definition, files)["a.jsonl"]) == (2, 2, 0, 0)
+    assert take(definition, files) == {}
+    assert counts(take(definition, {"copy.jsonl": files["a.jsonl"]})["copy.jsonl"]) == (2, 0, 2, 0)
+    grown = files["a.jsonl"] + '{"id": "1"}\n'
+    assert counts(take(definition, {"a.jsonl": grown})["a.jsonl"]) == (3, 1, 2, 0)
+
+
+def test_csv_with_quotes_line_breaks_and_stray_quotes(platform, take):
+    text = 'id,n,kind\n1,1,a\n"2\nand more",2,b\n3,3,a\n4" wide,4,b\n5,5,a,extra\n"6,6,a\n7,7,b\n8,8,a\n9,9,b\n10,10,a\n'
+    done = take(source("quotes", "csv", limits={"block": 1}), {"a.csv": text})
+    assert counts(done["a.csv"]) == (10, 8, 0, 2)
+    assert [(line, check) for _, line, _, check, _ in reasons(platform, "quotes")] == [(7, "field_count"), (8, "csv")]
+    assert platform.lake.rows("select id from raw_quotes__rows where n = 2") == [("2\nand more",)]
+
+
+def test_gzip_and_parquet_hold_the_same_rows(platform, take):
+    lines = '{"id": "1", "n": 5, "at": "2026-01-01T00:00:00Z"}\n'
+    take(source("zipped"), {"a.jsonl.gz": gzip.compress(lines.encode())})
+    frame = pl.DataFrame({"id": ["1"], "n": [5], "at": [datetime(2026, 1, 1, tzinfo=UTC)]})
+    path = platform.workspace.path("p.parquet")
+    frame.write_parquet(path)
+    take(source("columnar", "parquet"), {"a.parquet": path.read_bytes()})
+    query = "select id, n, \"at\" from raw_{}__rows"
+    assert platform.lake.rows(query.format("zipped")) == platform.lake.rows(query.format("columnar"))
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "content", "words"),
+    [
+        ("empty", "jsonl", b"", "empty"),
+        ("noheader", "csv", b"1,2,3\n4,5,6\n", "header"),
+        ("renamed", "csv", b"identifier,n\n1,2\n", "column id is missing"),
+        ("cutzip", "jsonl", gzip.compress(b'{"id": "1"}\n' * 5000)[:-20], "cannot be read"),
+        ("notparquet", "parquet", b"PAR1 nonsense", "cannot be read"),
+        ("utf16", "jsonl", '{"id": "é"}\n'.encode("utf-16"), "break the contract"),
+        ("latin", "csv", "id,n\n".encode() + "é,1\n".encode("latin-1") * 9, "break the contract"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_left_out_with_a_reason_and_nothing_is_lost(platform, take, name, form, content, words):
+    done = take(source(name, form), {"a": content})["a"]
+    assert words in done.blocked
+    assert "→" in done.blocked or name == "empty"
+    assert done.accepted == 0
+    status = platform.lake.rows("select status, reason from ops__files where source = ?", [name])
+    assert status == [("blocked", done.blocked)]
+    assert take(source(name, form), {}) == {}
+
+
+def test_a_blocked_file_is_read_once_its_definition_is_mended(take):
+    text = "id;n\n1;1\n"
+    assert take(source("mended", "csv"), {"a.csv": text})["a.csv"].blocked
+    assert counts(take(source("mended", "csv", delimiter=";"), {})["a.csv"]) == (1, 1, 0, 0)
+
+
+def test_another_encoding_is_a_setting(take):
+    done = take(source("gb", "csv", encoding="gb18030"), {"a.csv": "id,n\n郑磊华,1\n".encode("gb18030")})
+    assert counts(done["a.csv"]) == (1, 1, 0, 0)
+
+
+def test_too_many_bad_rows_block_the_file_and_keep_its_quarantine(platform, take):
+    text = "".join(json.dumps({"id": str(n), "n": "x" if n % 3 == 0 else n}) + "\n" for n in range(30))
+    done = take(source("mostly"), {"a.jsonl": text})["a.jsonl"]
+    assert "10 of 30 lines" in done.blocked
+    assert counts(done) == (30, 0, 0, 30)
+    assert len(reasons(platform, "mostly")) == 11  # ten bad rows and the file itself
+    assert platform.lake.rows("select count(*) from raw_mostly__rows") == [(0,)]
+
+
+def test_an_overlong_line_is_quarantined_by_its_start_and_the_rest_is_read(platform, take):
+    text = '{"id": "1"}\n{"id": "2", "pad": "' + "x" * 50_000 + '"}\n{"id": "3"}\n'
+    done = take(source("long", max_line_bytes=10_000, limits={"block": 1}), {"a.jsonl": text})
+    assert counts(done["a.jsonl"]) == (3, 2, 0, 1)
+    found = reasons(platform, "long")
+    assert found[0][1:4] == (2, None, "line_length")
+    assert len(found[0][4]) <= 10_000
+
+
+def test_reading_is_streamed_in_bounded_batches(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "1"}\n' * 45_000, encoding="utf-8")
+    sizes = [len(batch.lines) for batch in read_batches(path, source("stream"))]
+    assert sizes == [20_000, 20_000, 5_000]
+
+
+def test_lists_are_judged_item_by_item(platform, take):
+    items = {"products": {"type": "list", "items": {"sku": {"required": True}, "price": {"type": "decimal"}}}}
+    lines = [{"id": "1", "products": [{"sku": "A", "price": 1.5}, {"sku": "B"}]}, {"id": "2", "products": [{"sku": "A", "price": "free"}]}, {"id": "3", "products": "none"}, {"id": "4"}]
+    done = take(source("lists", columns=COLUMNS | items, limits={"block": 1}), {"a.jsonl": "\n".join(map(json.dumps, lines))})
+    assert counts(done["a.jsonl"]) == (4, 2, 0, 2)
+    assert [(line, column) for _, line, column, _, _ in reasons(platform, "lists")] == [(2, "products.price"), (3, "products")]
+    stored = platform.lake.rows("select products from raw_lists__rows where id = '1'")[0][0]
+    assert [(p["item_no"], p["sku"], str(p["price"])) for p in stored] == [(1, "A", "1.5000"), (2, "B", "None")]
+
+
+def test_broken_yaml_is_named_by_file_line_and_expectation(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("source: x\ntable: rows\nformat: csv\nseen_at: _landed_at\nkey: [id]\ncolumns:\n  id: {type: text}\n  n: {type: numbre}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"x\.yaml:8: columns\.n\.type: Input should be 'text'"):
+        load_yaml(path, Source)
+    path.write_text("source: [x\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"x\.yaml:2: not valid YAML"):
+        load_yaml(path, Source)
+    path.write_text("on: x\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="reads the key 'on' as true or false"):
+        load_yaml(path, Source)

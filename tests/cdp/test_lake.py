@@ -1,0 +1,223 @@
+"""The lake: encrypted, transactional, readable while it is written; tables made once."""
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+
+import duckdb
+import pytest
+
+from cdp.errors import Busy, LakeError
+from cdp.lake.build import Select, build, find_inputs, sql_file, sql_tables
+from cdp.lake.engine import open_lake
+from cdp.lake.lineage import column_lineage
+from cdp.lake.maintain import expire, remove_orphans
+from cdp.lake.register import entries
+from cdp.store.connect import LAKE_ROLE, api_address, connect, lake_address, owner_address
+from cdp.store.lock import queue
+from tests.conftest import ROOT, cdp, opened
+
+STAGES = ("standardise", "identity", "profile", "loyalty", "publish")
+
+
+def test_files_are_encrypted_and_hold_no_value_in_plain(platform):
+    platform.lake.write(lambda: platform.lake.rows("create or replace table lake.main.plain as select 'hunter2hunter2' as v from range(99)"), "t")
+    files = list(platform.workspace.path("lake").rglob("*.parquet"))
+    assert files
+    assert not any(b"hunter2hunter2" in file.read_bytes() for file in files)
+    with pytest.raises(duckdb.Error):
+        duckdb.connect().execute(f"from '{files[0]}'").fetchall()
+
+
+def test_small_writes_are_never_inlined_into_the_catalog(platform):
+    platform.lake.write(lambda: platform.lake.rows("create or replace table lake.main.small as select {'q': 'it''s \"x\"', 'd': date '2026-01-01'} as s"), "t")
+    assert platform.lake.rows("select s.q from small") == [('it\'s "x"',)]
+    assert platform.store.execute("select count(*) from pg_tables where schemaname = 'lake' and tablename like '%inlined_data\\_%\\_%'").fetchall() == [(0,)]
+
+
+def test_the_lakes_role_cannot_see_the_store_nor_the_apis_the_catalog(platform):
+    with connect(lake_address(platform.workspace)) as lake, pytest.raises(Exception, match="permission denied"):
+        lake.execute("select * from store.profiles")
+    with connect(api_address(platform.workspace)) as api, pytest.raises(Exception, match="permission denied"):
+        api.execute("select * from lake.ducklake_snapshot")
+    assert LAKE_ROLE == "cdp_lake"
+
+
+def test_a_failed_write_leaves_the_old_snapshot(platform):
+    lake = platform.lake
+    lake.write(lambda: lake.rows("create or replace table lake.main.kept as select 1 as v"), "t")
+    before = lake.snapshot()
+
+    def fail():
+        lake.rows("create or replace table lake.main.kept as select 2 as v")
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        lake.write(fail, "t")
+    assert lake.rows("select v from kept") == [(1,)]
+    assert lake.snapshot() == before
+
+
+def test_a_full_disk_says_so_and_keeps_the_old_snapshot(platform):
+    platform.lake.write(lambda: platform.lake.rows("create or replace table lake.main.disk as select 1 as v"), "t")
+    script = """
+import resource, signal, sys
+from cdp.errors import LakeError
+from cdp.lake.engine import open_lake
+from cdp.settings import Settings
+from cdp.workspace import open_workspace
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with open_lake(open_workspace(Settings())) as lake:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    try:
+        lake.write(lambda: lake.rows("create or replace table lake.main.disk as select md5(range::varchar) v from range(500000)"), "t")
+    except LakeError as error:
+        print(error)
+        sys.exit(7)
+"""
+    assert resource.RLIMIT_FSIZE is not None
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"CDP_HOME": str(platform.workspace.home)}, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 7, done.stderr
+    assert "the last snapshot is untouched" in done.stdout
+    with open_lake(platform.workspace) as again:
+        assert again.rows("select v from disk") == [(1,)]
+
+
+def test_a_conflicting_writer_is_repeated(platform):
+    lake = platform.lake
+    lake.write(lambda: lake.rows("create or replace table lake.main.raced as select 0 as v"), "t")
+    tries = []
+
+    def add():
+        tries.append(1)
+        lake.rows("update lake.main.raced set v = v + 1")
+        if len(tries) == 1:  # another process is faster once
+            script = "from cdp.lake.engine import open_lake\nfrom cdp.settings import Settings\nfrom cdp.workspace import open_workspace\n" \
+                "with open_lake(open_workspace(Settings())) as lake:\n    lake.write(lambda: lake.rows('update lake.main.raced set v = v + 10'), 't')"  # fmt: skip
+            subprocess.run([sys.executable, "-c", script], env=os.environ | {"CDP_HOME": str(platform.workspace.home)}, cwd=ROOT, check=True)
+
+    lake.write(add, "t")
+    assert len(tries) == 2
+    assert lake.rows("select v from raced") == [(11,)]
+
+
+def test_readers_pin_a_snapshot_and_expiry_keeps_it(platform):
+    lake = platform.lake
+    lake.write(lambda: lake.rows("create or replace table lake.main.pinned as select 'old' as v"), "t")
+    pinned = lake.snapshot()
+    lake.write(lambda: lake.rows("create or replace table lake.main.pinned as select 'new' as v"), "t")
+    lake.write(lambda: lake.rows("create or replace table lake.main.pinned as select 'newest' as v"), "t")
+    assert expire(lake, [pinned]) > 0
+    with open_lake(platform.workspace, snapshot=pinned) as reader:
+        assert reader.rows("select v from pinned") == [("old",)]
+        with pytest.raises(duckdb.Error):
+            reader.rows("create table lake.main.no as select 1")
+    assert lake.rows("select v from pinned") == [("newest",)]
+
+
+def test_orphans_of_a_killed_writer_are_removed(platform):
+    orphan = platform.workspace.path("lake", "main", "kept", "orphan.parquet")
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    orphan.write_bytes(b"PAR1")
+    remove_orphans(platform.lake)
+    assert not orphan.exists()
+
+
+def test_a_table_is_made_again_only_when_its_text_or_inputs_change(platform):
+    lake = platform.lake
+    one, two = Select("made_one", "select 1 as a", ""), Select("made_two", "select a + 1 as b from made_one", "")
+    assert build(lake, one).changed
+    assert build(lake, two).changed
+    assert not build(lake, one).changed
+    assert not build(lake, two).changed
+    assert build(lake, Select("made_one", "select 1 as a -- reworded", "")).changed
+    assert not build(lake, two).changed, "an equal result stops the rebuild of what follows"
+    assert build(lake, Select("made_one", "select 5 as a", "")).changed
+    assert build(lake, two).changed
+    assert lake.rows("select b from made_two") == [(6,)]
+    assert entries(lake)["made_two"].lineage == {"b": [("made_one", "a")]}
+    with pytest.raises(LakeError, match="never built"):
+        build(lake, Select("x", "select * from no_such_table", ""))
+
+
+def test_inputs_are_found_in_the_text():
+    query = "with a as (select * from t1), t2 as (select * from a) select * from t2 join t3 using (x) where y in (select z from t4)"
+    assert find_inputs(query) == ("t1", "t3", "t4")
+
+
+def test_lineage_goes_through_ctes_and_functions():
+    found = column_lineage("with a as (select x + y as z from t) select upper(z) as out, 1 as one from a", {"t": [("x", "int"), ("y", "int")]})
+    assert found == {"out": [("t", "x"), ("t", "y")], "one": []}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_sql_file_is_one_described_select(stage):
+    import sqlglot
+
+    for table in sql_tables(stage):
+        select = sql_file(stage, table)
+        assert select.description.startswith("Grain:"), table
+        parsed = sqlglot.parse(select.sql, dialect="duckdb")
+        assert len(parsed) == 1
+        assert isinstance(parsed[0], sqlglot.exp.Query)
+
+
+def test_runs_queue_and_say_what_they_wait_for(workspace):
+    said, order = [], []
+
+    def second():
+        with queue(workspace, "run two", wait=True, log=said.append):
+            order.append("second")
+
+    with queue(workspace, "run one", wait=True, log=said.append):
+        with pytest.raises(Busy, match="cdp run one"), queue(workspace, "run two", wait=False, log=said.append):
+            pass
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(1.2)
+        assert waiting.is_alive()
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
+    assert "waiting for cdp run one" in said[0]
+
+
+def test_no_wait_says_that_a_run_is_in_progress(workspace):
+    with queue(workspace, "run one", wait=True, log=print):
+        done = cdp(workspace, "run", "--no-wait", check=False)
+    assert done.returncode == 1
+    assert "cdp run one" in done.stderr
+    assert "is in progress" in done.stderr
+
+
+def test_a_killed_holder_frees_the_queue(workspace):
+    script = "import sys, time\nfrom cdp.settings import Settings\nfrom cdp.store.lock import queue\nfrom cdp.workspace import open_workspace\n" \
+        "with queue(open_workspace(Settings()), 'doomed', wait=True, log=print):\n    print('held', flush=True)\n    time.sleep(60)"  # fmt: skip
+    holder = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"CDP_HOME": str(workspace.home)}, stdout=subprocess.PIPE, cwd=ROOT)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    holder.kill()
+    holder.wait()
+    with queue(workspace, "next", wait=True, log=print):
+        pass
+
+
+def test_sql_is_read_only_and_stays_inside_the_lake(workspace):
+    with opened(workspace):
+        pass
+    assert "ops__files" in cdp(workspace, "sql", "show tables").stdout
+    assert cdp(workspace, "sql", "select 1 as a, '郑' as b", "--format", "csv").stdout == "a,b\n1,郑\n"
+    for query in ("create table lake.main.x as select 1", "select * from read_csv('/etc/passwd')", "copy (select 1) to '/tmp/x.csv'"):
+        done = cdp(workspace, "sql", query, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error:")
+
+
+def test_the_password_shows_nowhere_in_the_engine(platform):
+    password = platform.workspace.secrets["lake_password"]
+    shown = repr(platform.lake.rows("from duckdb_databases()")) + repr(platform.lake.rows("from duckdb_secrets()"))
+    assert password not in shown
+    with connect(owner_address(platform.workspace)) as store:
+        assert password not in repr(store.execute("select query from pg_stat_activity").fetchall())

@@ -1,0 +1,98 @@
+"""The workspace, its settings, and what the doctor says of it."""
+
+import stat
+
+import pytest
+
+from cdp.clock import parse_as_of
+from cdp.doctor import examine
+from cdp.errors import ConfigError, WorkspaceError
+from cdp.settings import Settings
+from cdp.workspace import create, open_workspace
+from tests.conftest import ROOT, cdp
+
+
+def test_init_makes_everything_private_and_changes_nothing_the_second_time(tmp_path):
+    settings = Settings(home=tmp_path / "w")
+    made = create(settings)
+    assert stat.S_IMODE(made.path("secret.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(made.path("pg").stat().st_mode) == 0o700
+    assert {p.name for p in made.path("landing").iterdir()} == {"web", "app", "pos", "service"}
+    before = made.path("secret.key").read_text()
+    made.path("sources", "web.yaml").write_text("mine", encoding="utf-8")
+    create(settings)
+    assert made.path("secret.key").read_text() == before
+    assert made.path("sources", "web.yaml").read_text() == "mine"
+
+
+def test_a_workspace_of_another_version_says_what_to_do(tmp_path):
+    made = create(Settings(home=tmp_path / "w"))
+    made.path("VERSION").write_text("99\n", encoding="utf-8")
+    with pytest.raises(WorkspaceError, match="version 99") as error:
+        open_workspace(made.settings)
+    assert "install the version" in error.value.hint
+
+
+def test_no_workspace_says_init(tmp_path):
+    with pytest.raises(WorkspaceError, match="not a workspace yet") as error:
+        open_workspace(Settings(home=tmp_path))
+    assert "cdp init" in error.value.hint
+
+
+def test_as_of_takes_a_day_or_a_moment():
+    assert parse_as_of("2011-12-10").isoformat() == "2011-12-10T23:59:59+00:00"
+    assert parse_as_of("2011-12-10T08:00:00+08:00").isoformat() == "2011-12-10T00:00:00+00:00"
+    with pytest.raises(ConfigError):
+        parse_as_of("yesterday")
+
+
+def test_every_setting_is_documented():
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    missing = [name for name in Settings.model_fields if f"`CDP_{name.upper()}`" not in page]
+    assert not missing
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_new_workspace(workspace):
+    wrong = [finding for finding in examine(workspace.settings) if not finding.sound]
+    assert wrong == []
+
+
+def test_the_doctor_names_what_is_wrong_and_how_to_mend_it(workspace):
+    broken = workspace.path("identity.yaml")
+    sound = broken.read_text(encoding="utf-8")
+    try:
+        broken.write_text("people: many\n", encoding="utf-8")
+        workspace.path("secret.key").chmod(0o644)
+        workspace.path("landing", "mystery").mkdir(exist_ok=True)
+        workspace.path("landing", "mystery", "file.csv").write_text("a\n", encoding="utf-8")
+        wrong = {finding.name: finding for finding in examine(workspace.settings) if not finding.sound}
+        assert set(wrong) == {"identity.yaml", "secret.key", "landing"}
+        assert "identity.yaml:1" in wrong["identity.yaml"].detail
+        assert all(finding.remedy for finding in wrong.values())
+    finally:
+        broken.write_text(sound, encoding="utf-8")
+        workspace.path("secret.key").chmod(0o600)
+
+
+def test_an_unreachable_database_is_said_without_its_password(tmp_path):
+    made = create(Settings(home=tmp_path / "w"))
+    environment = Settings(home=made.home, database_url="postgresql://me:hunter2@127.0.0.1:1/db")
+    (found,) = [finding for finding in examine(environment) if finding.name == "database"]
+    assert not found.sound
+    assert "cannot be reached" in found.detail
+    assert "hunter2" not in found.detail
+
+
+def test_commands_explain_themselves(workspace):
+    for command in ((), ("run",), ("sql",), ("source", "add"), ("keys", "create"), ("simulate",), ("demo",), ("doctor",)):
+        text = cdp(workspace, *command, "--help").stdout
+        assert text.count("\n") > 5
+        assert not command or command == ("doctor",) or "Example" in text
+
+
+def test_unknown_folders_are_named_before_a_run(workspace):
+    workspace.path("landing", "mystery").mkdir(exist_ok=True)
+    workspace.path("landing", "mystery", "file.csv").write_text("a\n", encoding="utf-8")
+    log = cdp(workspace, "run").stderr
+    assert "landing/mystery has no source" in log
+    assert "cdp source add" in log

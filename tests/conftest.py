@@ -1,0 +1,123 @@
+"""Shared fixtures: real workspaces with a real PostgreSQL and a real lake, and the reference data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cdp.cli.pipeline import initialise
+from cdp.lake.engine import Lake, open_lake
+from cdp.lake.tables import create_registers
+from cdp.settings import Settings
+from cdp.store.connect import connect, database, owner_address
+from cdp.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RETAIL_AS_OF = "2011-12-10"
+
+
+def cdp(workspace: Workspace, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Type a command as a user would."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cdp", *arguments],
+        env=os.environ | {"CDP_HOME": str(workspace.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Workspace]]:
+    """Makes workspaces that are set up and whose database is up until the session ends."""
+    stack = []
+
+    def make() -> Workspace:
+        workspace = initialise(Settings(home=tmp_path_factory.mktemp("ws") / "home"))
+        running = database(workspace)
+        running.__enter__()
+        stack.append(running)
+        return workspace
+
+    yield make
+    for running in reversed(stack):
+        running.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def workspace(new_workspace: Callable[[], Workspace]) -> Workspace:
+    """One workspace for the tests of a module."""
+    return new_workspace()
+
+
+@dataclass
+class Opened:
+    """An open lake and store of a workspace."""
+
+    workspace: Workspace
+    lake: Lake
+    store: psycopg.Connection
+
+
+@contextmanager
+def opened(workspace: Workspace, run_id: str = "test") -> Iterator[Opened]:
+    """Open lake and store as a run does."""
+    with open_lake(workspace, run_id=run_id) as lake, connect(owner_address(workspace)) as store:
+        create_registers(lake)
+        yield Opened(workspace, lake, store)
+
+
+@pytest.fixture
+def platform(workspace: Workspace) -> Iterator[Opened]:
+    """The module's workspace, opened."""
+    with opened(workspace) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The reference data; skips where it is absent (CI fails on a skip)."""
+    path = Path(os.environ.get("CDP_REFERENCE_DATA", ROOT.parent / "shared" / "data"))
+    if not (path / "retail_case").is_dir():
+        pytest.skip("reference data is absent: set CDP_REFERENCE_DATA")
+    return path
+
+
+def land(workspace: Workspace, case: Path) -> None:
+    """Copy a case's landing files into a workspace."""
+    for file in case.joinpath("landing").rglob("*"):
+        if file.is_file():
+            target = workspace.path("landing") / file.relative_to(case / "landing")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+            target.chmod(0o644)
+
+
+@dataclass
+class RetailCase:
+    """The reference case after one cold run."""
+
+    workspace: Workspace
+    truth: Path
+    log: str
+
+
+@pytest.fixture(scope="session")
+def retail_case(new_workspace: Callable[[], Workspace], reference: Path) -> RetailCase:
+    """`retail_case` brought through the whole pipeline by `cdp run`, once for the session."""
+    workspace = new_workspace()
+    land(workspace, reference / "retail_case")
+    done = cdp(workspace, "run", "--as-of", RETAIL_AS_OF)
+    return RetailCase(workspace, reference / "retail_case" / "truth", done.stderr)

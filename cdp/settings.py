@@ -17,7 +17,7 @@ class Settings(BaseSettings):
         default=None,
         description="A PostgreSQL 15+ server to use instead of the embedded one (postgresql://user:pass@host/db).",
     )
-    memory_limit: str = Field(default="512MB", description="Memory of the DuckDB engine before it spills to disk.")
+    memory_limit: str = Field(default="400MB", description="Memory of the DuckDB engine before it spills to disk.")
     threads: int = Field(default=os.cpu_count() or 2, ge=1, description="Threads of the DuckDB engine.")
     phone_regions: str = Field(
         default="GB,CN",

@@ -24,7 +24,8 @@ def build_model(lake: Lake, models: Path) -> tuple[build.Built, str]:
     """Train where there is no model yet; `core__model` shows the one in use. Returns the table and the version."""
     trained = train.load(models)
     if trained is None:
-        trained = train.train(lake.connection, link.create_input(lake))
+        with lake.one_thread():
+            trained = train.train(lake.connection, link.create_input(lake))
         if trained is not None:
             train.save(trained, models)
     version = trained.version if trained else "none"

@@ -32,7 +32,7 @@ INPUT = """
 
 def create_input(lake: Lake) -> str:
     """The table of payloads that Splink reads, in memory."""
-    lake.rows(f"create or replace table memory.main.link_input as {INPUT}")
+    lake.rows(f"create or replace table memory.main.link_input as {INPUT} order by payload_id")
     return "link_input"
 
 
@@ -100,7 +100,9 @@ def _score(lake: Lake, trained: Model, threshold: float) -> list[dict[str, Any]]
                     pairs.* exclude (l, r)
                 from pairs join members m on m.payload_id = l where l = r and m.record_id <> m.first_record
             )
-            select * from between union all select * from within order by left_id, right_id, match_weight desc
+            select * replace (round(match_weight, 6) as match_weight)
+            from (select * from between union all select * from within)
+            order by left_id, right_id, match_weight desc
             """  # noqa: S608 - the only interpolated names are Splink's table and our columns
         )
         linker.table_management.delete_tables_created_by_splink_from_db()

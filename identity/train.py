@@ -77,7 +77,7 @@ def complete(settings: dict[str, Any]) -> list[str]:
                 if value is None or value == "level not observed in training dataset":
                     imputed.append(f"{comparison['output_column_name']}: {level['label_for_charts']} ({name[0]})")
                     value = LEAST_PROBABILITY * 10 if name == "m_probability" else LEAST_PROBABILITY
-                level[name] = min(max(float(value), LEAST_PROBABILITY / 100), 1 - LEAST_PROBABILITY)
+                level[name] = round(min(max(float(value), LEAST_PROBABILITY / 100), 1 - LEAST_PROBABILITY), 9)
     return imputed
 
 

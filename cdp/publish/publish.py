@@ -61,7 +61,7 @@ def publish(
         return result
     _group(lake)
     result.left_alone = _leave_alone(lake, store, started_at)
-    _stage_lines(lake)
+    _put_into_batches(lake)
     numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]
     for number in numbers:
         with store.transaction():
@@ -114,17 +114,25 @@ def _group(lake: Lake) -> None:
         lake.rows("create or replace table memory.main.batches as from incoming")
 
 
-def _stage_lines(lake: Lake) -> None:
-    """`changed_lines`: the lines of orders that differ, one batch after the other."""
+def _put_into_batches(lake: Lake) -> None:
+    """Order every change by its batch, so that reading a batch reads no other.
+
+    `changed_lines` holds the lines of the orders that differ.
+    """
+    for table in (*SERVED, DECISIONS):
+        lake.rows(
+            f"create or replace table memory.main.batched_{table.name} as select t.*, b.batch from changed_{table.name} t "
+            f"join batches b on b.customer_id = coalesce(t.whose, '{NOBODY}') order by b.batch"
+        )
+        lake.rows(f"drop table memory.main.changed_{table.name}")
     lake.rows(
-        f"""
+        """
         create or replace table memory.main.changed_lines as
-        select b.batch, l.order_id, l.line_no, cast(to_json({{'line_no': l.line_no, 'sku': l.sku, 'name': l.name,
-            'quantity': l.quantity, 'unit_price': cast(l.unit_price as varchar), 'amount': cast(l.amount as varchar)}}) as varchar) as line
-        from changed_orders o
+        select o.batch, l.order_id, l.line_no, cast(to_json({'line_no': l.line_no, 'sku': l.sku, 'name': l.name,
+            'quantity': l.quantity, 'unit_price': cast(l.unit_price as varchar), 'amount': cast(l.amount as varchar)}) as varchar) as line
+        from batched_orders o
         join core__order_lines l on l.order_id = o.order_id
-        join batches b on b.customer_id = coalesce(o.whose, '{NOBODY}')
-        order by b.batch
+        order by o.batch
         """
     )
 
@@ -184,10 +192,10 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
 
 
 def _rows(lake: Lake, table: str, number: int) -> pl.DataFrame:
-    query = f"select t.* from changed_{table} t join batches b on b.customer_id = coalesce(t.whose, '{NOBODY}') where b.batch = ?"
+    query = f"select * exclude (batch) from batched_{table} where batch = ?"
     frame = pl.from_arrow(lake.connection.execute(query, [number]).to_arrow_table())
     if not isinstance(frame, pl.DataFrame):
-        raise TypeError(f"changed_{table} is not a table")
+        raise TypeError(f"batched_{table} is not a table")
     return frame
 
 

@@ -224,7 +224,9 @@ def _roles(names: list[str]) -> dict[str, str]:
 
 @cache
 def _keywords() -> frozenset[str]:
-    return frozenset(str(row[0]) for row in duckdb.connect().execute("select keyword_name from duckdb_keywords()").fetchall())
+    return frozenset(
+        str(row[0]) for row in duckdb.connect().execute("select keyword_name from duckdb_keywords()").fetchall()
+    )
 
 
 def _expression(column: str) -> str:

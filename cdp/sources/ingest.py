@@ -16,6 +16,7 @@ from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
 
 PROGRESS_SECONDS = 5.0
+READING_MEMORY = "200MB"  # batches of text live beside the engine while files are read
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
 
 
@@ -88,9 +89,10 @@ def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callab
     if new:
         stage.open_stage(lake, source)
         contract = compile_contract(source)
-        for order, item in enumerate(new):
-            report.files.append(item)
-            _read_file(lake, contract, landing / source.source / item.file, item, order, log)
+        with lake.memory(READING_MEMORY):
+            for order, item in enumerate(new):
+                report.files.append(item)
+                _read_file(lake, contract, landing / source.source / item.file, item, order, log)
         stage.judge(lake, source)
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
     report.rows = build.rows(lake, source.raw_table)

@@ -1,5 +1,6 @@
 -- Grain: identifier value × contact record that holds it. E-mails and phones as given; browsers through logins and guest
--- orders; cards through enrolments; orders through tickets and returns that name them.
+-- orders; cards through enrolments; orders through tickets and returns that name them. Records whose
+-- every identifier is a dummy hold nothing.
 with held as (
     select type, value, record_id, type as evidence
     from core__record_identifiers
@@ -31,7 +32,10 @@ with held as (
 ),
 
 blocked_records as (
-    select record_id from core__record_identifiers where blocked and type in ('account', 'card', 'browser', 'device')
+    select record_id
+    from core__record_identifiers
+    group by record_id
+    having bool_or(blocked and type in ('account', 'card', 'browser', 'device')) or bool_and(blocked)
 )
 
 select h.type, h.value, h.record_id, r.given_key, r.full_key, r.identifier, min(h.evidence) as evidence

@@ -22,7 +22,7 @@ from cdp.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-RETAIL_AS_OF = "2011-12-10"
+RETAIL_AS_OF = "2011-12-31"  # after the last event
 
 
 def cdp(workspace: Workspace, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

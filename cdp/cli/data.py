@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +51,12 @@ def sql(
             result = lake.connection.execute(query).to_arrow_table()
         except duckdb.Error as error:
             raise CdpError(str(error).strip().splitlines()[0], 'cdp sql "show tables" lists what there is') from error
-    _write(result, format, out)
+    seen: Counter[str] = Counter()
+    names = []
+    for name in result.column_names:  # a query may name two columns alike, a table may not
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    _write(result.rename_columns(names), format, out)
 
 
 def _write(result: object, format: Format, out: Path | None) -> None:

@@ -209,6 +209,7 @@ def test_sql_is_read_only_and_stays_inside_the_lake(workspace):
         pass
     assert "ops__files" in cdp(workspace, "sql", "show tables").stdout
     assert cdp(workspace, "sql", "select 1 as a, '郑' as b", "--format", "csv").stdout == "a,b\n1,郑\n"
+    assert cdp(workspace, "sql", "select 1 as a, 2 as a", "--format", "csv").stdout == "a,a_2\n1,2\n"
     for query in ("create table lake.main.x as select 1", "select * from read_csv('/etc/passwd')", "copy (select 1) to '/tmp/x.csv'"):
         done = cdp(workspace, "sql", query, check=False)
         assert done.returncode == 1

@@ -1,0 +1,177 @@
+"""The store: assignment with history, publishing by difference, the change feed, the ledger under concurrency."""
+
+import threading
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from cdp.lake.build import build_table
+from cdp.loyalty.posting import Posting, account_id, post
+from cdp.loyalty.programme import load_programme
+from cdp.publish.publish import publish
+from cdp.publish.tables import SERVED
+from cdp.store import assignment, changes
+from cdp.store.assignment import Move
+from cdp.store.connect import connect, owner_address
+from identity.ids import uuid7
+from tests.conftest import NOW, cdp, opened
+
+A, B, C = (uuid7(NOW + timedelta(seconds=n)) for n in range(3))
+
+
+@pytest.fixture
+def store(workspace):
+    with connect(owner_address(workspace)) as connection:
+        yield connection
+        connection.execute("truncate customers, assignment, assignment_history, changes, ledger_accounts cascade")
+
+
+def move(store, *pairs):
+    with store.transaction():
+        assignment.apply(store, [Move(r, c) for r, c in pairs], NOW, "test", "test")
+
+
+def events(store):
+    changes.sequence(store)
+    rows = store.execute("select type, customer_id::text, details from changes order by position").fetchall()
+    store.execute("delete from changes")
+    return rows
+
+
+def test_created_moved_merged_and_split_are_told_to_the_feed(store):
+    move(store, ("r1", A), ("r2", A), ("r3", B))
+    assert {(t, c) for t, c, _ in events(store)} == {("customer.created", A), ("customer.created", B)}
+    move(store, ("r3", A))
+    assert events(store) == [("customer.merged", B, {"merged_into": A})]
+    move(store, ("r2", C), ("r3", C))
+    assert events(store) == [("customer.split", C, {"from": [A]})]
+    move(store, ("r2", A))
+    assert events(store) == [("customer.moved", A, {"from": [C]})]
+    move(store, ("r2", A))
+    assert events(store) == []
+
+
+def test_a_retired_id_resolves_to_the_holder_of_most_of_its_last_records_and_comes_back_to_life(store):
+    move(store, ("r1", A), ("r2", B), ("r3", B))
+    move(store, ("r2", A), ("r3", C))
+    assert assignment.resolve(store, B) in (A, C)
+    move(store, ("r2", B))
+    assert assignment.resolve(store, B) == B
+    assert assignment.resolve(store, uuid7(NOW)) is None
+
+
+def test_history_cannot_be_changed(store):
+    move(store, ("r1", A))
+    with pytest.raises(psycopg.Error, match="append-only"):
+        store.execute("delete from assignment_history")
+    with pytest.raises(psycopg.Error, match="append-only"):
+        store.execute("update assignment_history set record_id = 'x'")
+
+
+def test_a_reader_that_remembers_a_position_never_misses_a_row_that_commits_later(workspace, store):
+    with connect(owner_address(workspace)) as slow:
+        with slow.transaction():
+            changes.add(slow, [("late", None, {})], NOW)
+            changes.add(store, [("quick", None, {})], NOW)
+            changes.sequence(store)
+            seen = store.execute("select type, position from changes where position is not null").fetchall()
+            assert seen == [("quick", 1)]
+        changes.sequence(store)
+    assert store.execute("select type from changes where position > 1").fetchall() == [("late",)]
+
+
+@pytest.fixture
+def programme(workspace):
+    return load_programme(workspace)
+
+
+def posting(record, amount, name, day=0, kind="earn", across=False):
+    return Posting(name, 0, record, kind, amount, NOW + timedelta(days=day), "test", across=across, order_id=name)
+
+
+def balance(store, record, programme):
+    return store.execute("select coalesce(sum(amount), 0)::bigint from ledger_entries where account_id = %s", [account_id(record, programme)]).fetchall()[0][0]
+
+
+def test_the_same_fact_posts_once(store, programme):
+    move(store, ("r1", A))
+    for expected in (1, 0):
+        with store.transaction():
+            assert post(store, [posting("r1", 50, "once")], programme, NOW) == expected
+    assert balance(store, "r1", programme) == 50
+
+
+def test_a_debit_across_accounts_draws_from_the_oldest_lots_and_goes_into_deficit_if_need_be(store, programme):
+    move(store, ("r1", A), ("r2", A))
+    with store.transaction():
+        post(store, [posting("r1", 30, "x1", 0), posting("r2", 40, "x2", 1), posting("r2", -50, "d1", 2, "redeem", across=True)], programme, NOW)
+    assert (balance(store, "r1", programme), balance(store, "r2", programme)) == (0, 20)
+    with store.transaction():
+        post(store, [posting("r2", -50, "d2", 3, "redeem", across=True)], programme, NOW)
+    assert (balance(store, "r1", programme), balance(store, "r2", programme)) == (0, -30)
+    assert store.execute("select sum(amount) from ledger_deficits").fetchall() == [(30,)]
+
+
+def test_a_merge_posts_nothing_and_a_split_undoes_it(store, programme):
+    move(store, ("r1", A), ("r2", B))
+    with store.transaction():
+        post(store, [posting("r1", 30, "m1"), posting("r2", 40, "m2")], programme, NOW)
+    entries = store.execute("select count(*) from ledger_entries").fetchall()
+    move(store, ("r2", A))
+    move(store, ("r2", B))
+    assert store.execute("select count(*) from ledger_entries").fetchall() == entries
+    assert (balance(store, "r1", programme), balance(store, "r2", programme)) == (30, 40)
+
+
+def test_entries_cannot_be_changed(store, programme):
+    move(store, ("r1", A))
+    with store.transaction():
+        post(store, [posting("r1", 30, "fixed")], programme, NOW)
+    for attempt in ("update ledger_entries set amount = 1", "delete from ledger_entries"):
+        with pytest.raises(psycopg.Error, match="append-only"):
+            store.execute(attempt)
+
+
+def test_twenty_at_once_post_one_fact_once_and_the_books_balance(workspace, store, programme):
+    move(store, ("r1", A), ("r2", A))
+    with store.transaction():
+        post(store, [posting("r1", 100, "fund")], programme, NOW)
+    written = []
+
+    def spend(number):
+        with connect(owner_address(workspace)) as mine, mine.transaction():
+            written.append(post(mine, [posting("r2", -10, f"spend{number % 5}", 1, "redeem", across=True)], programme, NOW))
+
+    threads = [threading.Thread(target=spend, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(written) == 5
+    assert balance(store, "r1", programme) + balance(store, "r2", programme) == 50
+    assert store.execute("select sum(remaining) from ledger_lots").fetchall() == [(50,)]
+
+
+def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(new_workspace):
+    workspace = new_workspace()
+    lines = ['{"messageId": "m%d", "type": "identify", "userId": "u%d", "anonymousId": "b%d", "traits": {"email": "p%d@x.org"}, "timestamp": "2026-01-01T00:00:00Z"}' % (n, n, n, n) for n in (1, 2, 3)]
+    workspace.path("landing", "web", "a.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    cdp(workspace, "run")
+    with opened(workspace) as at:
+        held = dict(assignment.present(at.store))
+        started = assignment.position(at.store)
+        with at.store.transaction():  # an agent merges two people while the run computes
+            assignment.apply(at.store, [Move("web:user:u2", held["web:user:u1"])], NOW, "agent", "steward")
+        at.lake.rows("create or replace table memory.main.copied as from core__record_customers")
+        build_table(at.lake, "core__record_customers", "test", lambda: at.lake.connection.execute("from copied").to_arrow_table())
+        done = publish(at.lake, at.store, NOW, started)
+        assert set(done.left_alone) == {held["web:user:u1"], held["web:user:u2"]}
+        assert dict(assignment.present(at.store))["web:user:u2"] == held["web:user:u1"]
+        assert publish(at.lake, at.store, NOW, assignment.position(at.store)).left_alone == []
+
+
+def test_served_tables_have_the_columns_that_are_published(store):
+    for table in SERVED:
+        found = {row[0] for row in store.execute("select column_name from information_schema.columns where table_schema = 'store' and table_name = %s", [table.name])}
+        assert {*table.columns, "row_hash"} == found

@@ -1,6 +1,6 @@
 """A file of 2 GB with one line of 200 MB in it goes through the whole pipeline in under 1 GB of memory.
 
-    python -m benchmarks.big_file [--gigabytes 2]
+python -m benchmarks.big_file [--gigabytes 2]
 """
 
 import argparse

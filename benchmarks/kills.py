@@ -37,7 +37,9 @@ def prepare(home: Path, case: Path) -> Workspace:
 def start(workspace: Workspace, as_of: str) -> subprocess.Popen[str]:
     """`cdp run` in a process of its own."""
     command = [sys.executable, "-m", "cdp", "run", "--as-of", as_of]
-    return subprocess.Popen(command, env=os.environ | {"CDP_HOME": str(workspace.home)}, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=os.environ | {"CDP_HOME": str(workspace.home)}, stderr=subprocess.PIPE, text=True
+    )
 
 
 def measured(workspace: Workspace, as_of: str) -> tuple[float, float, float]:
@@ -118,7 +120,9 @@ def prove(case: Path, kills: int, as_of: str, folder: Path) -> dict[str, Any]:
         differs = [name for name in wanted if got[name] != wanted[name]]
         result["kills"].append({"after": round(moment, 1), "last step done": last, "differs": differs})
         print(json.dumps(result["kills"][-1]), file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "cdp", "stop"], env=os.environ | {"CDP_HOME": str(workspace.home)}, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "cdp", "stop"], env=os.environ | {"CDP_HOME": str(workspace.home)}, check=True
+        )
     return result
 
 

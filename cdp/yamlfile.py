@@ -31,21 +31,14 @@ def load_yaml(path: Path, model: type[Model]) -> Model:
         raise ConfigError(f"{path}:1: expected a mapping of keys to values", "see docs/sources.md for an example")
     _refuse_true_keys(path, root)
     if "extends" in values:
-        values = _merge(_base(path, str(values.pop("extends"))), values)
+        base = path.with_name(f"{values.pop('extends')}.yaml")
+        load_yaml(base, model)  # its own mistakes are its own lines
+        values = _merge(yaml.safe_load(base.read_text(encoding="utf-8")), values)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         lines = [f"{path}:{_line(root, list(item['loc']))}: {_where(item)}: {item['msg']}" for item in error.errors()]
         raise ConfigError("\n".join(lines), "mend these lines; docs/sources.md explains every key") from error
-
-
-def _base(path: Path, name: str) -> dict[str, Any]:
-    """The file beside this one that it extends: its keys stand where this one is silent."""
-    base = path.with_name(f"{name}.yaml")
-    if not base.is_file():
-        raise ConfigError(f"{path}: extends '{name}', but there is no {base}", "name a file of the same folder")
-    values: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
-    return values
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -2,90 +2,16 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from cdp.simulate import vocabulary as words
+from cdp.simulate.lines import Line, Story, rfc3339
 from cdp.simulate.people import Person, written_name, written_phone
+from cdp.simulate.purchases import any_sku, online_order, receipt
 
-LONDON = ZoneInfo("Europe/London")
-DAYS = 365
 PEOPLE_PER_KIOSK = 400
-POSTAGE: dict[str, Any] = {"sku": "POST", "name": "POSTAGE", "price": 3.5, "quantity": 1}
 DUMMIES = (("00000000000", ""), ("0123456789", ""), ("", "noemail@shop.example"))
-
-
-@dataclass
-class Line:
-    """One line of one channel. `records` are the contact records it names, with the person each belongs to
-    (None: in nobody's truth); `links` are anonymous records that this line ties to a person."""
-
-    channel: str
-    at: datetime
-    body: Any
-    records: list[tuple[str, str | None]]
-    links: tuple[str, ...] = ()
-
-
-@dataclass
-class Story:
-    """Collects the lines of one household.
-
-    Args:
-        rng: The household's own randomness.
-        until: End of the period.
-        number: The household's number, used to make ids.
-    """
-
-    rng: random.Random
-    until: datetime
-    number: int
-    seed: str
-    lines: list[Line] = field(default_factory=list)
-    serial: int = 0
-
-    def moment(self, earliest: float = 0.0) -> datetime:
-        """A time in the period, in shop hours, at or after this share of it."""
-        day = int((earliest + (1 - earliest) * self.rng.random()) * (DAYS - 1))
-        seconds = self.rng.randrange(9 * 3600, 17 * 3600)
-        return (
-            self.until - timedelta(days=DAYS - day) + timedelta(seconds=seconds, milliseconds=self.rng.randrange(1000))
-        )
-
-    def name(self, prefix: str) -> str:
-        """A new id of an order or ticket."""
-        self.serial += 1
-        return f"{prefix}{self.number}{self.serial:03d}"
-
-    def event(self, channel: str, at: datetime, kind: str, anonymous: str, **parts: Any) -> dict[str, Any]:
-        """A Segment event."""
-        self.serial += 1
-        context: dict[str, Any] = {"ip": f"10.{self.rng.randrange(256)}.{self.rng.randrange(256)}.{self.rng.randrange(256)}",
-                                   "locale": parts.pop("locale", "en-GB")}  # fmt: skip
-        if channel == "app":
-            context |= {
-                "library": {"name": "analytics-ios", "version": "2.4.0"},
-                "device": {"id": anonymous, "type": "ios"},
-            }
-        else:
-            context |= {
-                "library": {"name": "analytics.js", "version": "2.4.0"},
-                "page": {"path": "/", "referrer": ""},
-            }
-        context |= parts.pop("context", {})
-        body: dict[str, Any] = {
-            "messageId": f"m-{self.number:07d}-{self.serial:04d}",
-            "type": kind,
-            "anonymousId": anonymous,
-        }
-        return body | parts | {"context": context, "timestamp": rfc3339(at)}
-
-
-def rfc3339(at: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return at.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def tell(seed: str, number: int, people: list[Person], until: datetime) -> list[Line]:
@@ -221,11 +147,11 @@ def _account(story: Story, person: Person, channel: str, user: str, anonymous: s
                 anonymous,
                 event=name,
                 userId=user,
-                properties={"product_id": _sku(rng), "rating": rng.randrange(1, 6)},
+                properties={"product_id": any_sku(rng), "rating": rng.randrange(1, 6)},
             )
             story.lines.append(Line(channel, at, touch, both, (visitor,)))
     for _ in range(rng.choices((0, 1, 2, 4), (30, 40, 20, 10))[0]):
-        _online_order(story, channel, anonymous, {"userId": user}, both, (visitor,))
+        online_order(story, channel, anonymous, {"userId": user}, both, (visitor,))
 
 
 def _web_account(story: Story, person: Person) -> None:
@@ -238,65 +164,6 @@ def _app_account(story: Story, person: Person) -> None:
     _account(story, person, "app", person.app, person.device)
 
 
-def _online_order(
-    story: Story, channel: str, anonymous: str, who: dict[str, Any], records: list[tuple[str, str | None]], links: tuple[str, ...],
-    guest: dict[str, Any] | None = None, person: Person | None = None,
-) -> str:  # fmt: skip
-    rng = story.rng
-    at = story.moment(0.05)
-    order = story.name(channel[0].upper())
-    named = [*records, *([(f"{channel}:order:{order}", person.person_id)] if person else [])]
-    products = [_product(rng) for _ in range(rng.choices((1, 2, 3, 5), (30, 35, 25, 10))[0])]
-    properties = {"order_id": order, "currency": "GBP", "total": _total(products), "products": products} | (guest or {})
-    privacy = {"globalPrivacyControl": True} if channel == "web" and rng.random() < 0.12 else {}
-    body = story.event(
-        channel,
-        at,
-        "track",
-        anonymous,
-        event="Order Completed",
-        properties=properties,
-        context=privacy,
-        **who,
-    )
-    story.lines.append(Line(channel, at, body, named, links))
-    if rng.random() < 0.15:
-        _online_refund(story, channel, anonymous, who, records, links, order, products, at, guest, person)
-    return order
-
-
-def _online_refund(
-    story: Story, channel: str, anonymous: str, who: dict[str, Any], records: list[tuple[str, str | None]], links: tuple[str, ...],
-    order: str, products: list[dict[str, Any]], ordered: datetime, guest: dict[str, Any] | None, person: Person | None,
-) -> None:  # fmt: skip
-    """A refund; some name no order, return more than was bought, another article, or come before their order."""
-    rng = story.rng
-    back = [dict(rng.choice(products))]
-    back[0]["quantity"] = -rng.randrange(1, back[0]["quantity"] + 1)
-    trap = rng.random()
-    original: str | None = order
-    at = ordered + timedelta(days=rng.randrange(1, 20))
-    if trap < 0.1:
-        original = None
-    elif trap < 0.2:
-        back[0]["quantity"] -= 50
-    elif trap < 0.3:
-        back[0] |= {"sku": "99999Z", "product_id": "99999Z", "name": "ANOTHER ARTICLE"}
-    elif trap < 0.4:
-        at = ordered - timedelta(days=1)
-    refund = story.name(f"{channel[0].upper()}C")
-    named = [*records, *([(f"{channel}:order:{refund}", person.person_id)] if person else [])]
-    properties = {
-        "order_id": refund,
-        "currency": "GBP",
-        "total": abs(_total(back)),
-        "products": back,
-        "original_order_id": original,
-    } | (guest or {})
-    body = story.event(channel, at, "track", anonymous, event="Order Refunded", properties=properties, **who)
-    story.lines.append(Line(channel, at, body, named, links))
-
-
 def _guest(story: Story, person: Person) -> None:
     """An order without an account, from the person's browser or from another one."""
     rng = story.rng
@@ -307,45 +174,7 @@ def _guest(story: Story, person: Person) -> None:
     email = person.old_email if person.old_email and rng.random() < 0.5 else person.email
     guest = {"email": email, "shipping": {"name": name, "postalCode": person.postal_code, "phone": phone}}
     visitor = f"web:anon:{browser}"
-    _online_order(story, "web", browser, {}, [(visitor, person.person_id)], (visitor,), guest, person)
-
-
-def _receipt(
-    story: Story,
-    buyer: Person | None,
-    card: str,
-    phone: str,
-    email: str,
-    name: str,
-    opt_in: str,
-    record: tuple[str, str | None] | None,
-) -> None:
-    rng = story.rng
-    at = story.moment()
-    transaction = story.name("S")
-    named = [record] if record else []
-    if record and record[0] == "pos:txn:":
-        named = [(f"pos:txn:{transaction}", record[1])]
-    sold = at.astimezone(LONDON).strftime("%d/%m/%Y %H:%M:%S")
-    redeemed = "100" if card and rng.random() < 0.04 else ""
-    store, till = f"ST{rng.randrange(1, 20):02d}", str(rng.randrange(1, 4))
-    tender = rng.choice(("card", "cash", "wallet"))
-    bought: list[dict[str, Any]] = []
-    for number in range(1, rng.choices((2, 3, 4, 8), (25, 35, 30, 10))[0]):
-        product = _product(rng) if rng.random() > 0.02 else POSTAGE
-        bought.append(product)
-        row = [transaction, number, store, till, sold, card, phone, email, name, opt_in, product["sku"], product["name"],
-               product["quantity"], f"{product['price']:.2f}", "0.00", "GBP", tender, redeemed, ""]  # fmt: skip
-        story.lines.append(Line("pos", at, row, named))
-    if rng.random() < 0.1:
-        later = (at + timedelta(days=rng.randrange(1, 20))).astimezone(LONDON).strftime("%d/%m/%Y %H:%M:%S")
-        product = rng.choice(bought)
-        refund = story.name("SC")
-        if record and record[0] == "pos:txn:":
-            named = [(f"pos:txn:{refund}", record[1])]
-        row = [refund, 1, store, till, later, card, phone, email, name, "", product["sku"], product["name"],
-               -product["quantity"], f"{product['price']:.2f}", "0.00", "GBP", tender, "", transaction if rng.random() < 0.85 else ""]  # fmt: skip
-        story.lines.append(Line("pos", at, row, named))
+    online_order(story, "web", browser, {}, [(visitor, person.person_id)], (visitor,), guest, person)
 
 
 def _card(story: Story, person: Person) -> None:
@@ -357,7 +186,7 @@ def _card(story: Story, person: Person) -> None:
         opted = rng.random() < 0.35
         record = (f"pos:card:{person.card}", person.person_id)
         phone, name = (written_phone(rng, user), f"{family}, {given}") if opted else ("", "")
-        _receipt(story, user, person.card, phone, "", name, rng.choice("YN") if opted else "", record)
+        receipt(story, user, person.card, phone, "", name, rng.choice("YN") if opted else "", record)
 
 
 def _receipts(story: Story, person: Person) -> None:
@@ -368,7 +197,7 @@ def _receipts(story: Story, person: Person) -> None:
         by_mail = rng.random() < 0.2
         name = "" if by_mail else rng.choice(("", family, f"{family}, {given}"))
         phone = "" if by_mail else written_phone(rng, person)
-        _receipt(
+        receipt(
             story,
             person,
             "",
@@ -382,7 +211,7 @@ def _receipts(story: Story, person: Person) -> None:
 
 def _dummy_receipt(story: Story) -> None:
     phone, email = story.rng.choice(DUMMIES)
-    _receipt(story, None, "", phone, email, "", "", ("pos:txn:", None))
+    receipt(story, None, "", phone, email, "", "", ("pos:txn:", None))
 
 
 def _pass_card_on(story: Story, giver: Person, taker: Person) -> None:
@@ -462,24 +291,3 @@ def _anonymous(story: Story) -> None:
 def kiosk_id(seed: str, number: int) -> str:
     """The browser of a store kiosk, where many people log in."""
     return f"{random.Random(f'{seed}:kiosk:{number}').getrandbits(64):016x}"
-
-
-def _sku(rng: random.Random) -> str:
-    return f"{20000 + rng.randrange(300):05d}"
-
-
-def _product(rng: random.Random) -> dict[str, Any]:
-    number = rng.randrange(300)
-    sku = f"{20000 + number:05d}"
-    name = f"{words.COLOURS[number % 10]} {words.THINGS[number // 30]}"
-    return {
-        "product_id": sku,
-        "sku": sku,
-        "name": name,
-        "price": (55 + number * 7 % 1300) / 100,
-        "quantity": rng.choice((1, 1, 2, 3, 6, 12)),
-    }
-
-
-def _total(products: list[dict[str, Any]]) -> float:
-    return float(round(sum(product["price"] * product["quantity"] for product in products), 2))

@@ -14,8 +14,9 @@ from typing import Any
 
 import orjson
 
+from cdp.simulate.lines import DAYS, Line
 from cdp.simulate.people import household
-from cdp.simulate.story import DAYS, Line, tell
+from cdp.simulate.story import tell
 
 HEADER = (
     "transaction_id,line_no,store_id,till,sold_at,loyalty_card,phone,email,customer_name,marketing_opt_in,sku,description,"

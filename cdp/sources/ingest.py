@@ -16,7 +16,7 @@ from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
 
 PROGRESS_SECONDS = 5.0
-READING_MEMORY = "200MB"  # batches of text live beside the engine while files are read
+READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
 
 

@@ -20,7 +20,7 @@ from cdp.errors import UnreadableFile
 from cdp.sources.model import Column, ColumnType, Source
 
 BATCH_ROWS = 20_000
-BATCH_BYTES = 8_000_000
+BATCH_BYTES = 5_000_000
 PAYLOAD_CHARACTERS = 20_000
 QUOTED_LINES = 100  # a quoted CSV field may span this many lines; further, the quote itself is the damage
 

@@ -48,7 +48,9 @@ def all_scopes(api: Api) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def customer(api: Api, all_scopes) -> str:
-    found = api.client.post("/v1/customers/lookup", json={"value": "SELINA_MARTIN2@yahoo.co.uk"}, headers=all_scopes).json()
+    found = api.client.post(
+        "/v1/customers/lookup", json={"value": "SELINA_MARTIN2@yahoo.co.uk"}, headers=all_scopes
+    ).json()
     return found["customers"][0]["customer_id"]
 
 
@@ -63,7 +65,12 @@ def problem(response, status):
 
 @pytest.mark.parametrize(("method", "path", "scope"), ENDPOINTS)
 def test_401_without_a_living_key(api, method, path, scope):
-    for headers in ({}, {"Authorization": "Bearer cdp_0_0"}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer "}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer cdp_0_0"},
+        {"Authorization": "Basic eDp5"},
+        {"Authorization": "Bearer "},
+    ):
         response = api.client.request(method, path, headers=headers, json={"value": "x"} if method == "POST" else None)
         problem(response, 401)
         assert response.headers["www-authenticate"] == "Bearer"
@@ -72,7 +79,9 @@ def test_401_without_a_living_key(api, method, path, scope):
 @pytest.mark.parametrize(("method", "path", "scope"), ENDPOINTS)
 def test_403_without_the_scope(api, method, path, scope):
     others = [s for s in ("profiles:read", "consent:read", "loyalty:read", "events:write") if s != scope]
-    response = api.client.request(method, path, headers=api.key(*others), json={"value": "x"} if method == "POST" else None)
+    response = api.client.request(
+        method, path, headers=api.key(*others), json={"value": "x"} if method == "POST" else None
+    )
     assert scope in problem(response, 403)["detail"]
 
 
@@ -116,7 +125,10 @@ def test_a_customer_is_found_by_any_identifier_in_any_writing(api, all_scopes, c
 
 def test_dummies_find_nobody(api, all_scopes):
     for value in ("00000000000", "noemail@shop.example", "nobody at all", "!"):
-        assert api.client.post("/v1/customers/lookup", json={"value": value}, headers=all_scopes).json() == {"customers": [], "more": False}
+        assert api.client.post("/v1/customers/lookup", json={"value": value}, headers=all_scopes).json() == {
+            "customers": [],
+            "more": False,
+        }
 
 
 def test_the_profile_is_masked_and_every_value_cites_its_record(api, all_scopes, customer):
@@ -127,7 +139,9 @@ def test_the_profile_is_masked_and_every_value_cites_its_record(api, all_scopes,
     assert "selina_martin2" not in text.lower()
     assert "+447827145546" not in text
     records = {record["record_id"] for record in body["records"]}
-    assert {body[field]["record_id"] for field in ("email", "phone", "postal_code")} | {body["name"]["record_id"]} <= records
+    assert {body[field]["record_id"] for field in ("email", "phone", "postal_code")} | {
+        body["name"]["record_id"]
+    } <= records
     assert set(body["channels"]) == {"app", "pos", "service", "web"}
     assert body["data_as_of"].startswith(RETAIL_AS_OF)
 
@@ -206,4 +220,6 @@ def test_the_api_process_never_loads_the_linking_stack():
     import sys
 
     code = "import sys, api.app; print([m for m in ('splink', 'dagster', 'polars', 'pandera') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

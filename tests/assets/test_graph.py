@@ -38,7 +38,14 @@ socket.socket.connect = refuse
 import assets.definitions
 print(len(assets.definitions.defs().resolve_all_asset_specs()))
 """
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"CDP_HOME": str(tmp_path / "absent")}, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"CDP_HOME": str(tmp_path / "absent")},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 40
     assert not (tmp_path / "absent").exists()
@@ -47,7 +54,11 @@ print(len(assets.definitions.defs().resolve_all_asset_specs()))
 def test_the_graph_is_the_one_that_was_agreed(specs):
     """Keys, dependencies, groups and owners. To agree on another: delete graph.json, run this test, read the difference."""
     found = {
-        key: {"group": spec.group_name, "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps), "owners": sorted(spec.owners)}
+        key: {
+            "group": spec.group_name,
+            "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+            "owners": sorted(spec.owners),
+        }
         for key, spec in sorted(specs.items())
     }
     if not SNAPSHOT.exists():
@@ -110,9 +121,17 @@ def test_assets_report_rows_columns_and_lineage(instance):
     for table, rows in (("core__contact_records", 7234), ("raw_pos__sale_lines", 51882)):
         metadata = instance.get_latest_materialization_event(dg.AssetKey(table)).asset_materialization.metadata
         assert metadata["dagster/row_count"].value == rows
-        assert "record_id" in {c.name for c in metadata["dagster/column_schema"].schema.columns} or table.startswith("raw")
-    lineage = instance.get_latest_materialization_event(dg.AssetKey("core__contact_records")).asset_materialization.metadata["dagster/column_lineage"].value
-    assert ("core__record_names", "email") in {(d.asset_key.to_user_string(), d.column_name) for d in lineage.deps_by_column["email"]}
+        assert "record_id" in {c.name for c in metadata["dagster/column_schema"].schema.columns} or table.startswith(
+            "raw"
+        )
+    lineage = (
+        instance.get_latest_materialization_event(dg.AssetKey("core__contact_records"))
+        .asset_materialization.metadata["dagster/column_lineage"]
+        .value
+    )
+    assert ("core__record_names", "email") in {
+        (d.asset_key.to_user_string(), d.column_name) for d in lineage.deps_by_column["email"]
+    }
 
 
 def test_checks_passed_on_the_reference_case(instance):
@@ -125,7 +144,8 @@ def test_a_damaged_file_fails_the_contract_check_is_named_and_stops_nothing_else
     workspace = new_workspace()
     workspace.path("landing", "pos", "broken.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     workspace.path("landing", "web", "a.jsonl").write_text(
-        '{"messageId": "m1", "type": "page", "anonymousId": "b", "timestamp": "2026-01-01T00:00:00Z"}\n', encoding="utf-8"
+        '{"messageId": "m1", "type": "page", "anonymousId": "b", "timestamp": "2026-01-01T00:00:00Z"}\n',
+        encoding="utf-8",
     )
     log = cdp(workspace, "run").stderr
     assert "pos/broken.csv was left out" in log

@@ -18,7 +18,9 @@ LINKS = [Link("r1", 99, frozenset({A})), Link("r2", 99, frozenset({B})), Link("w
 def said(status, day, *, record="r1", subject=A, purpose="email_marketing", undated=False, name=None):
     kind = "record" if subject == record else "email"
     at = T0 + timedelta(days=day)
-    return Decision(name or f"{record}-{status}-{day}", record, kind, subject, purpose, status, None if undated else at, at)
+    return Decision(
+        name or f"{record}-{status}-{day}", record, kind, subject, purpose, status, None if undated else at, at
+    )
 
 
 def ask(decisions, point=A, purpose="email_marketing", now=NOW, links=LINKS):
@@ -51,7 +53,9 @@ def test_a_withdrawal_for_one_address_leaves_the_other_alone():
 
 
 def test_a_denial_on_a_record_reaches_every_point_a_grant_only_its_own():
-    assert not ask([said("granted", 1, record="r2", subject=B), said("denied", 2, record="r1", subject="r1")], point=B).allowed
+    assert not ask(
+        [said("granted", 1, record="r2", subject=B), said("denied", 2, record="r1", subject="r1")], point=B
+    ).allowed
     assert ask([said("granted", 2, record="r1", subject="r1")], point=A).allowed
     assert not ask([said("granted", 2, record="r1", subject="r1")], point=B).allowed
 
@@ -66,7 +70,10 @@ def test_a_weak_link_carries_denials_never_grants():
 
 
 def test_person_level_purposes_take_the_most_restrictive_record():
-    history = [said("granted", 9, subject="r1", purpose="analytics"), said("denied", 1, record="r2", subject="r2", purpose="analytics")]
+    history = [
+        said("granted", 9, subject="r1", purpose="analytics"),
+        said("denied", 1, record="r2", subject="r2", purpose="analytics"),
+    ]
     answer = ask(history, point=None, purpose="analytics")
     assert not answer.allowed
     assert answer.conflict

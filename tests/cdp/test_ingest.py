@@ -31,7 +31,8 @@ COLUMNS = {
 
 def source(name, form="jsonl", **more):
     return Source.model_validate(
-        {"source": name, "table": "rows", "format": form, "seen_at": "_landed_at", "key": ["id"], "columns": COLUMNS} | more
+        {"source": name, "table": "rows", "format": form, "seen_at": "_landed_at", "key": ["id"], "columns": COLUMNS}
+        | more
     )
 
 
@@ -65,7 +66,11 @@ def reasons(platform, name):
 VECTORS = [
     ("n", ["1", "-7", "6.0", "1e3"], ["x", "1.5", "0x1"]),
     ("price", ["1.85", "0", "-3", "1e2"], ["free", "nan", "inf", "1e30"]),
-    ("at", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.123+08:00"], ["2026-01-01", "2026-02-30T00:00:00Z", "yesterday"]),
+    (
+        "at",
+        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.123+08:00"],
+        ["2026-01-01", "2026-02-30T00:00:00Z", "yesterday"],
+    ),
     ("local", ["01/12/2010 08:26:07"], ["31/02/2011 10:00:00", "27/03/2011 01:30:00", "2010-12-01 08:26:07"]),
     ("day", ["2026-02-28"], ["2026-02-30", "28/02/2026"]),
     ("yes", ["Y", "no", "true", "0"], ["maybe"]),
@@ -75,7 +80,10 @@ VECTORS = [
 ]
 
 
-@pytest.mark.parametrize(("column", "value", "sound"), [(c, v, s) for c, good, bad in VECTORS for vs, s in ((good, True), (bad, False)) for v in vs])
+@pytest.mark.parametrize(
+    ("column", "value", "sound"),
+    [(c, v, s) for c, good, bad in VECTORS for vs, s in ((good, True), (bad, False)) for v in vs],
+)
 def test_contract_vectors(column, value, sound):
     definition = source("vectors")
     batch = Batch(list(COLUMNS))
@@ -86,14 +94,20 @@ def test_contract_vectors(column, value, sound):
 
 
 def test_a_missing_required_value_is_quarantined_with_line_column_check_and_payload(platform, take):
-    files = take(source("missing"), {"a.jsonl": '{"id": "1"}\n{"n": 3}\n\n' + '{"id": "2"}\n' * 1 + '{"id": "3"}\n{"id": "4"}\n{"id": "5"}\n'})
+    files = take(
+        source("missing"),
+        {"a.jsonl": '{"id": "1"}\n{"n": 3}\n\n' + '{"id": "2"}\n' * 1 + '{"id": "3"}\n{"id": "4"}\n{"id": "5"}\n'},
+    )
     assert counts(files["a.jsonl"]) == (6, 5, 0, 1)
     assert reasons(platform, "missing") == [("a.jsonl", 2, "id", "not_nullable", '{"n": 3}')]
 
 
 def test_duplicates_within_and_across_files_and_runs(take):
     definition = source("twice")
-    first = take(definition, {"a.jsonl": '{"id": "1", "n": 1}\n{"id": "1", "n": 1}\n', "b.jsonl": '{"id": "1", "n": 1}\n{"id": "2"}\n'})
+    first = take(
+        definition,
+        {"a.jsonl": '{"id": "1", "n": 1}\n{"id": "1", "n": 1}\n', "b.jsonl": '{"id": "1", "n": 1}\n{"id": "2"}\n'},
+    )
     assert counts(first["a.jsonl"]) == (2, 1, 1, 0)
     assert counts(first["b.jsonl"]) == (2, 1, 1, 0)
     assert take(definition, {}) == {}
@@ -108,7 +122,11 @@ def test_the_same_key_with_other_content_is_a_conflict(platform, take):
 
 def test_a_newer_version_is_an_update_and_the_same_version_a_duplicate(take):
     definition = source("versions", version="at")
-    lines = ['{"id": "1", "n": 1, "at": "2026-01-01T00:00:00Z"}', '{"id": "1", "n": 2, "at": "2026-01-02T00:00:00Z"}', '{"id": "1", "n": 2, "at": "2026-01-02T00:00:00Z"}']
+    lines = [
+        '{"id": "1", "n": 1, "at": "2026-01-01T00:00:00Z"}',
+        '{"id": "1", "n": 2, "at": "2026-01-02T00:00:00Z"}',
+        '{"id": "1", "n": 2, "at": "2026-01-02T00:00:00Z"}',
+    ]
     assert counts(take(definition, {"a.jsonl": "\n".join(lines)})["a.jsonl"]) == (3, 2, 1, 0)
 
 
@@ -123,7 +141,9 @@ def test_without_a_key_equal_rows_are_all_accepted_and_reading_again_changes_not
 
 
 def test_csv_with_quotes_line_breaks_and_stray_quotes(platform, take):
-    text = 'id,n,kind\n1,1,a\n"2\nand more",2,b\n3,3,a\n4" wide,4,b\n5,5,a,extra\n"6,6,a\n7,7,b\n8,8,a\n9,9,b\n10,10,a\n'
+    text = (
+        'id,n,kind\n1,1,a\n"2\nand more",2,b\n3,3,a\n4" wide,4,b\n5,5,a,extra\n"6,6,a\n7,7,b\n8,8,a\n9,9,b\n10,10,a\n'
+    )
     done = take(source("quotes", "csv", limits={"block": 1}), {"a.csv": text})
     assert counts(done["a.csv"]) == (10, 8, 0, 2)
     assert [(line, check) for _, line, _, check, _ in reasons(platform, "quotes")] == [(7, "field_count"), (8, "csv")]
@@ -137,7 +157,7 @@ def test_gzip_and_parquet_hold_the_same_rows(platform, take):
     path = platform.workspace.path("p.parquet")
     frame.write_parquet(path)
     take(source("columnar", "parquet"), {"a.parquet": path.read_bytes()})
-    query = "select id, n, \"at\" from raw_{}__rows"
+    query = 'select id, n, "at" from raw_{}__rows'
     assert platform.lake.rows(query.format("zipped")) == platform.lake.rows(query.format("columnar"))
 
 
@@ -150,10 +170,12 @@ def test_gzip_and_parquet_hold_the_same_rows(platform, take):
         ("cutzip", "jsonl", gzip.compress(b'{"id": "1"}\n' * 5000)[:-20], "cannot be read"),
         ("notparquet", "parquet", b"PAR1 nonsense", "cannot be read"),
         ("utf16", "jsonl", '{"id": "é"}\n'.encode("utf-16"), "break the contract"),
-        ("latin", "csv", "id,n\n".encode() + "é,1\n".encode("latin-1") * 9, "break the contract"),
+        ("latin", "csv", b"id,n\n" + "é,1\n".encode("latin-1") * 9, "break the contract"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_left_out_with_a_reason_and_nothing_is_lost(platform, take, name, form, content, words):
+def test_a_file_that_cannot_be_used_is_left_out_with_a_reason_and_nothing_is_lost(
+    platform, take, name, form, content, words
+):
     done = take(source(name, form), {"a": content})["a"]
     assert words in done.blocked
     assert "→" in done.blocked or name == "empty"
@@ -201,17 +223,30 @@ def test_reading_is_streamed_in_bounded_batches(tmp_path):
 
 def test_lists_are_judged_item_by_item(platform, take):
     items = {"products": {"type": "list", "items": {"sku": {"required": True}, "price": {"type": "decimal"}}}}
-    lines = [{"id": "1", "products": [{"sku": "A", "price": 1.5}, {"sku": "B"}]}, {"id": "2", "products": [{"sku": "A", "price": "free"}]}, {"id": "3", "products": "none"}, {"id": "4"}]
-    done = take(source("lists", columns=COLUMNS | items, limits={"block": 1}), {"a.jsonl": "\n".join(map(json.dumps, lines))})
+    lines = [
+        {"id": "1", "products": [{"sku": "A", "price": 1.5}, {"sku": "B"}]},
+        {"id": "2", "products": [{"sku": "A", "price": "free"}]},
+        {"id": "3", "products": "none"},
+        {"id": "4"},
+    ]
+    done = take(
+        source("lists", columns=COLUMNS | items, limits={"block": 1}), {"a.jsonl": "\n".join(map(json.dumps, lines))}
+    )
     assert counts(done["a.jsonl"]) == (4, 2, 0, 2)
-    assert [(line, column) for _, line, column, _, _ in reasons(platform, "lists")] == [(2, "products.price"), (3, "products")]
+    assert [(line, column) for _, line, column, _, _ in reasons(platform, "lists")] == [
+        (2, "products.price"),
+        (3, "products"),
+    ]
     stored = platform.lake.rows("select products from raw_lists__rows where id = '1'")[0][0]
     assert [(p["item_no"], p["sku"], str(p["price"])) for p in stored] == [(1, "A", "1.5000"), (2, "B", "None")]
 
 
 def test_broken_yaml_is_named_by_file_line_and_expectation(tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text("source: x\ntable: rows\nformat: csv\nseen_at: _landed_at\nkey: [id]\ncolumns:\n  id: {type: text}\n  n: {type: numbre}\n", encoding="utf-8")
+    path.write_text(
+        "source: x\ntable: rows\nformat: csv\nseen_at: _landed_at\nkey: [id]\ncolumns:\n  id: {type: text}\n  n: {type: numbre}\n",
+        encoding="utf-8",
+    )
     with pytest.raises(ConfigError, match=r"x\.yaml:8: columns\.n\.type: Input should be 'text'"):
         load_yaml(path, Source)
     path.write_text("source: [x\n", encoding="utf-8")

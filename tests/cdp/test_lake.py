@@ -23,7 +23,12 @@ STAGES = ("standardise", "identity", "profile", "loyalty", "publish")
 
 
 def test_files_are_encrypted_and_hold_no_value_in_plain(platform):
-    platform.lake.write(lambda: platform.lake.rows("create or replace table lake.main.plain as select 'hunter2hunter2' as v from range(99)"), "t")
+    platform.lake.write(
+        lambda: platform.lake.rows(
+            "create or replace table lake.main.plain as select 'hunter2hunter2' as v from range(99)"
+        ),
+        "t",
+    )
     files = list(platform.workspace.path("lake").rglob("*.parquet"))
     assert files
     assert not any(b"hunter2hunter2" in file.read_bytes() for file in files)
@@ -32,9 +37,16 @@ def test_files_are_encrypted_and_hold_no_value_in_plain(platform):
 
 
 def test_small_writes_are_never_inlined_into_the_catalog(platform):
-    platform.lake.write(lambda: platform.lake.rows("create or replace table lake.main.small as select {'q': 'it''s \"x\"', 'd': date '2026-01-01'} as s"), "t")
+    platform.lake.write(
+        lambda: platform.lake.rows(
+            "create or replace table lake.main.small as select {'q': 'it''s \"x\"', 'd': date '2026-01-01'} as s"
+        ),
+        "t",
+    )
     assert platform.lake.rows("select s.q from small") == [('it\'s "x"',)]
-    assert platform.store.execute("select count(*) from pg_tables where schemaname = 'lake' and tablename like '%inlined_data\\_%\\_%'").fetchall() == [(0,)]
+    assert platform.store.execute(
+        "select count(*) from pg_tables where schemaname = 'lake' and tablename like '%inlined_data\\_%\\_%'"
+    ).fetchall() == [(0,)]
 
 
 def test_the_lakes_role_cannot_see_the_store_nor_the_apis_the_catalog(platform):
@@ -78,7 +90,14 @@ with open_lake(open_workspace(Settings())) as lake:
         sys.exit(7)
 """
     assert resource.RLIMIT_FSIZE is not None
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"CDP_HOME": str(platform.workspace.home)}, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"CDP_HOME": str(platform.workspace.home)},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert done.returncode == 7, done.stderr
     assert "the last snapshot is untouched" in done.stdout
     with open_lake(platform.workspace) as again:
@@ -96,7 +115,12 @@ def test_a_conflicting_writer_is_repeated(platform):
         if len(tries) == 1:  # another process is faster once
             script = "from cdp.lake.engine import open_lake\nfrom cdp.settings import Settings\nfrom cdp.workspace import open_workspace\n" \
                 "with open_lake(open_workspace(Settings())) as lake:\n    lake.write(lambda: lake.rows('update lake.main.raced set v = v + 10'), 't')"  # fmt: skip
-            subprocess.run([sys.executable, "-c", script], env=os.environ | {"CDP_HOME": str(platform.workspace.home)}, cwd=ROOT, check=True)
+            subprocess.run(
+                [sys.executable, "-c", script],
+                env=os.environ | {"CDP_HOME": str(platform.workspace.home)},
+                cwd=ROOT,
+                check=True,
+            )
 
     lake.write(add, "t")
     assert len(tries) == 2
@@ -148,7 +172,10 @@ def test_inputs_are_found_in_the_text():
 
 
 def test_lineage_goes_through_ctes_and_functions():
-    found = column_lineage("with a as (select x + y as z from t) select upper(z) as out, 1 as one from a", {"t": [("x", "int"), ("y", "int")]})
+    found = column_lineage(
+        "with a as (select x + y as z from t) select upper(z) as out, 1 as one from a",
+        {"t": [("x", "int"), ("y", "int")]},
+    )
     assert found == {"out": [("t", "x"), ("t", "y")], "one": []}
 
 
@@ -195,7 +222,12 @@ def test_no_wait_says_that_a_run_is_in_progress(workspace):
 def test_a_killed_holder_frees_the_queue(workspace):
     script = "import sys, time\nfrom cdp.settings import Settings\nfrom cdp.store.lock import queue\nfrom cdp.workspace import open_workspace\n" \
         "with queue(open_workspace(Settings()), 'doomed', wait=True, log=print):\n    print('held', flush=True)\n    time.sleep(60)"  # fmt: skip
-    holder = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"CDP_HOME": str(workspace.home)}, stdout=subprocess.PIPE, cwd=ROOT)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=os.environ | {"CDP_HOME": str(workspace.home)},
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
     assert holder.stdout is not None
     holder.stdout.readline()
     holder.kill()
@@ -210,7 +242,11 @@ def test_sql_is_read_only_and_stays_inside_the_lake(workspace):
     assert "ops__files" in cdp(workspace, "sql", "show tables").stdout
     assert cdp(workspace, "sql", "select 1 as a, '郑' as b", "--format", "csv").stdout == "a,b\n1,郑\n"
     assert cdp(workspace, "sql", "select 1 as a, 2 as a", "--format", "csv").stdout == "a,a_2\n1,2\n"
-    for query in ("create table lake.main.x as select 1", "select * from read_csv('/etc/passwd')", "copy (select 1) to '/tmp/x.csv'"):
+    for query in (
+        "create table lake.main.x as select 1",
+        "select * from read_csv('/etc/passwd')",
+        "copy (select 1) to '/tmp/x.csv'",
+    ):
         done = cdp(workspace, "sql", query, check=False)
         assert done.returncode == 1
         assert done.stderr.startswith("error:")

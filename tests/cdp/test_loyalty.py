@@ -39,7 +39,10 @@ def test_points_are_rounded_down_once_and_excluded_articles_earn_nothing():
     assert 3 not in earned.by_line
 
 
-@given(st.integers(0, 10_000), st.dictionaries(st.integers(1, 30), st.decimals("0.01", "999", places=2), min_size=1, max_size=12))
+@given(
+    st.integers(0, 10_000),
+    st.dictionaries(st.integers(1, 30), st.decimals("0.01", "999", places=2), min_size=1, max_size=12),
+)
 def test_allocation_sums_to_the_whole_and_is_fair_to_one_point(points, shares):
     parts = allocate(points, shares)
     assert sum(parts.values()) == points
@@ -52,7 +55,9 @@ def test_a_returned_article_takes_back_the_points_of_its_line_unit_by_unit():
     mugs = earned.by_line[1]
     once = clawbacks(SALE, earned, [returned(line(1, "MUG", -1, "-3.33"))], PROGRAMME)["R1"]
     assert once == mugs // 3
-    all_three = clawbacks(SALE, earned, [returned(line(1, "MUG", -n, "-3.33"), day=n, name=f"R{n}") for n in (1, 2)], PROGRAMME)
+    all_three = clawbacks(
+        SALE, earned, [returned(line(1, "MUG", -n, "-3.33"), day=n, name=f"R{n}") for n in (1, 2)], PROGRAMME
+    )
     assert sum(all_three.values()) == mugs
 
 
@@ -124,7 +129,9 @@ def test_a_later_credit_absorbs_the_deficit():
     assert state.lots[0].remaining == 30
 
 
-@pytest.mark.parametrize(("points", "name", "missing"), [(0, "bronze", 100), (99, "bronze", 1), (100, "silver", 400), (500, "gold", None)])
+@pytest.mark.parametrize(
+    ("points", "name", "missing"), [(0, "bronze", 100), (99, "bronze", 1), (100, "silver", 400), (500, "gold", None)]
+)
 def test_tiers(points, name, missing):
     standing = tier([(T0, points)], PROGRAMME, T0 + timedelta(days=1))
     assert (standing.tier, standing.points_to_next) == (name, missing)
@@ -135,7 +142,9 @@ def test_points_outside_the_window_do_not_hold_a_tier():
     assert tier([(T0, 500)], PROGRAMME, T0 + timedelta(days=365)).tier == "bronze"
 
 
-@pytest.mark.parametrize("tiers", [[{"name": "a", "points": 10}], [{"name": "a", "points": 0}, {"name": "b", "points": 0}]])
+@pytest.mark.parametrize(
+    "tiers", [[{"name": "a", "points": 10}], [{"name": "a", "points": 0}, {"name": "b", "points": 0}]]
+)
 def test_a_ladder_that_does_not_rise_from_zero_is_refused(tiers):
     with pytest.raises(ValueError, match="tiers start at 0"):
         Programme.model_validate(PROGRAMME.model_dump() | {"tiers": tiers})

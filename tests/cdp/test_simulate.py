@@ -23,7 +23,11 @@ def case(tmp_path_factory) -> Path:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def events(folder: Path, channel: str) -> list[dict]:
@@ -44,7 +48,11 @@ def web(case):
 
 @pytest.fixture(scope="module")
 def sales(case):
-    return [row for path in sorted((case / "landing" / "pos").iterdir()) for row in csv.DictReader(gzip.open(path, "rt", encoding="utf-8"))]
+    return [
+        row
+        for path in sorted((case / "landing" / "pos").iterdir())
+        for row in csv.DictReader(gzip.open(path, "rt", encoding="utf-8"))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +113,9 @@ def test_siblings_share_a_birth_date(web, truth):
         traits = event.get("traits") or {}
         if traits.get("birthday") and traits.get("address"):
             born[traits["birthday"], traits["address"]["postalCode"]].add(event["userId"])
-    people = [{truth[f"web:user:{u}"]["person_id"] for u in users if f"web:user:{u}" in truth} for users in born.values()]
+    people = [
+        {truth[f"web:user:{u}"]["person_id"] for u in users if f"web:user:{u}" in truth} for users in born.values()
+    ]
     assert any(len(p) > 1 for p in people)
 
 
@@ -165,7 +175,11 @@ def test_placeholder_birthdays(web):
 def test_contradictory_consent_on_different_channels(web, sales, truth):
     yes = {truth[f"web:user:{e['userId']}"]["person_id"] for e in web if e.get("userId") and f"web:user:{e['userId']}" in truth
            and e.get("context", {}).get("consent", {}).get("categoryPreferences", {}).get("email_marketing")}  # fmt: skip
-    no = {truth[f"pos:card:{r['loyalty_card']}"]["person_id"] for r in sales if r["marketing_opt_in"] == "N" and f"pos:card:{r['loyalty_card']}" in truth}
+    no = {
+        truth[f"pos:card:{r['loyalty_card']}"]["person_id"]
+        for r in sales
+        if r["marketing_opt_in"] == "N" and f"pos:card:{r['loyalty_card']}" in truth
+    }
     assert yes & no
 
 
@@ -183,8 +197,14 @@ def test_refunds_without_order_beyond_the_bought_of_other_articles_and_before_th
     orders = {e["properties"]["order_id"]: e for e in web if e.get("event") == "Order Completed"}
     refunds = [e for e in web if e.get("event") == "Order Refunded" and "timestamp" in e]
     assert any(r["properties"]["original_order_id"] is None for r in refunds)
-    assert all(r["properties"]["total"] >= 0 and all(p["quantity"] < 0 for p in r["properties"]["products"]) for r in refunds)
-    pairs = [(r, orders[o]) for r in refunds if (o := r["properties"]["original_order_id"]) in orders and "timestamp" in orders[o]]
+    assert all(
+        r["properties"]["total"] >= 0 and all(p["quantity"] < 0 for p in r["properties"]["products"]) for r in refunds
+    )
+    pairs = [
+        (r, orders[o])
+        for r in refunds
+        if (o := r["properties"]["original_order_id"]) in orders and "timestamp" in orders[o]
+    ]
     bought = lambda order, sku: sum(p["quantity"] for p in order["properties"]["products"] if p["sku"] == sku)  # noqa: E731
     assert any(-p["quantity"] > bought(o, p["sku"]) > 0 for r, o in pairs for p in r["properties"]["products"])
     assert any(bought(o, p["sku"]) == 0 for r, o in pairs for p in r["properties"]["products"])
@@ -194,7 +214,10 @@ def test_refunds_without_order_beyond_the_bought_of_other_articles_and_before_th
 def test_tills_type_dummies_and_split_transactions_across_files(case, sales):
     assert {r["phone"] for r in sales} >= {"00000000000", "0123456789"}
     assert "noemail@shop.example" in {r["email"] for r in sales}
-    parts = [{row["transaction_id"] for row in csv.DictReader(gzip.open(p, "rt"))} - {""} for p in sorted((case / "landing" / "pos").iterdir())]
+    parts = [
+        {row["transaction_id"] for row in csv.DictReader(gzip.open(p, "rt"))} - {""}
+        for p in sorted((case / "landing" / "pos").iterdir())
+    ]
     assert parts[0] & parts[1]
     assert any(r["points_redeemed"] for r in sales)
     assert any(int(r["quantity"]) < 0 and not r["original_transaction_id"] for r in sales)
@@ -216,7 +239,11 @@ def test_tickets_are_updated_tagged_and_sometimes_about_the_partners_order(ticke
     assert len(ids) > len(set(ids))
     assert any("unsubscribe" in t["tags"] for t in tickets if t.get("tags"))
     owner = {e["properties"]["order_id"]: e.get("userId") for e in web if e.get("event") == "Order Completed"}
-    asked = [(truth.get(f"service:ticket:{t['id']}"), truth.get(f"web:user:{owner.get(t['order_ref'])}")) for t in tickets if t.get("order_ref")]
+    asked = [
+        (truth.get(f"service:ticket:{t['id']}"), truth.get(f"web:user:{owner.get(t['order_ref'])}"))
+        for t in tickets
+        if t.get("order_ref")
+    ]
     assert any(a and b and a["person_id"] != b["person_id"] for a, b in asked)
 
 

@@ -27,7 +27,8 @@ def test_email(raw, expected):
 
 
 @pytest.mark.parametrize(
-    "raw", ["07729 902080", "+447729902080", "00447729902080", "077-2990-2080", "(07729) 902080", "０７７２９９０２０８０"]
+    "raw",
+    ["07729 902080", "+447729902080", "00447729902080", "077-2990-2080", "(07729) 902080", "０７７２９９０２０８０"],
 )
 def test_every_writing_of_a_phone_is_one_number(raw):
     assert contact.phone(raw, REGIONS) == "+447729902080"
@@ -58,7 +59,14 @@ def test_standard_forms_are_stable(text):
 
 
 def test_one_chinese_name_in_all_its_writings_has_one_key():
-    writings = [("磊华", "郑", None), (None, None, "郑磊华"), (None, None, "鄭磊華"), (None, None, "磊华 郑"), (None, None, "郑 磊华"), (None, None, "郑，磊华")]
+    writings = [
+        ("磊华", "郑", None),
+        (None, None, "郑磊华"),
+        (None, None, "鄭磊華"),
+        (None, None, "磊华 郑"),
+        (None, None, "郑 磊华"),
+        (None, None, "郑，磊华"),
+    ]
     keys = {(n.given_key, n.family_key) for n in (names.name(*w) for w in writings)}
     assert keys == {("leihua", "zheng")}
     assert names.name("Leihua", "Zheng", None).full_key == "leihua zheng"

@@ -91,7 +91,10 @@ def posting(record, amount, name, day=0, kind="earn", across=False):
 
 
 def balance(store, record, programme):
-    return store.execute("select coalesce(sum(amount), 0)::bigint from ledger_entries where account_id = %s", [account_id(record, programme)]).fetchall()[0][0]
+    return store.execute(
+        "select coalesce(sum(amount), 0)::bigint from ledger_entries where account_id = %s",
+        [account_id(record, programme)],
+    ).fetchall()[0][0]
 
 
 def test_the_same_fact_posts_once(store, programme):
@@ -105,7 +108,16 @@ def test_the_same_fact_posts_once(store, programme):
 def test_a_debit_across_accounts_draws_from_the_oldest_lots_and_goes_into_deficit_if_need_be(store, programme):
     move(store, ("r1", A), ("r2", A))
     with store.transaction():
-        post(store, [posting("r1", 30, "x1", 0), posting("r2", 40, "x2", 1), posting("r2", -50, "d1", 2, "redeem", across=True)], programme, NOW)
+        post(
+            store,
+            [
+                posting("r1", 30, "x1", 0),
+                posting("r2", 40, "x2", 1),
+                posting("r2", -50, "d1", 2, "redeem", across=True),
+            ],
+            programme,
+            NOW,
+        )
     assert (balance(store, "r1", programme), balance(store, "r2", programme)) == (0, 20)
     with store.transaction():
         post(store, [posting("r2", -50, "d2", 3, "redeem", across=True)], programme, NOW)
@@ -141,7 +153,9 @@ def test_twenty_at_once_post_one_fact_once_and_the_books_balance(workspace, stor
 
     def spend(number):
         with connect(owner_address(workspace)) as mine, mine.transaction():
-            written.append(post(mine, [posting("r2", -10, f"spend{number % 5}", 1, "redeem", across=True)], programme, NOW))
+            written.append(
+                post(mine, [posting("r2", -10, f"spend{number % 5}", 1, "redeem", across=True)], programme, NOW)
+            )
 
     threads = [threading.Thread(target=spend, args=(n,)) for n in range(20)]
     for thread in threads:
@@ -155,7 +169,11 @@ def test_twenty_at_once_post_one_fact_once_and_the_books_balance(workspace, stor
 
 def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(new_workspace):
     workspace = new_workspace()
-    lines = ['{"messageId": "m%d", "type": "identify", "userId": "u%d", "anonymousId": "b%d", "traits": {"email": "p%d@x.org"}, "timestamp": "2026-01-01T00:00:00Z"}' % (n, n, n, n) for n in (1, 2, 3)]
+    lines = [
+        '{"messageId": "m%d", "type": "identify", "userId": "u%d", "anonymousId": "b%d", "traits": {"email": "p%d@x.org"}, "timestamp": "2026-01-01T00:00:00Z"}'
+        % (n, n, n, n)
+        for n in (1, 2, 3)
+    ]
     workspace.path("landing", "web", "a.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     cdp(workspace, "run")
     with opened(workspace) as at:
@@ -164,7 +182,12 @@ def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(new_
         with at.store.transaction():  # an agent merges two people while the run computes
             assignment.apply(at.store, [Move("web:user:u2", held["web:user:u1"])], NOW, "agent", "steward")
         at.lake.rows("create or replace table memory.main.copied as from core__record_customers")
-        build_table(at.lake, "core__record_customers", "test", lambda: at.lake.connection.execute("from copied").to_arrow_table())
+        build_table(
+            at.lake,
+            "core__record_customers",
+            "test",
+            lambda: at.lake.connection.execute("from copied").to_arrow_table(),
+        )
         done = publish(at.lake, at.store, NOW, started)
         assert set(done.left_alone) == {held["web:user:u1"], held["web:user:u2"]}
         assert dict(assignment.present(at.store))["web:user:u2"] == held["web:user:u1"]
@@ -173,5 +196,11 @@ def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(new_
 
 def test_served_tables_have_the_columns_that_are_published(store):
     for table in SERVED:
-        found = {row[0] for row in store.execute("select column_name from information_schema.columns where table_schema = 'store' and table_name = %s", [table.name])}
+        found = {
+            row[0]
+            for row in store.execute(
+                "select column_name from information_schema.columns where table_schema = 'store' and table_name = %s",
+                [table.name],
+            )
+        }
         assert {*table.columns, "row_hash"} == found

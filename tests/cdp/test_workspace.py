@@ -84,7 +84,16 @@ def test_an_unreachable_database_is_said_without_its_password(tmp_path):
 
 
 def test_commands_explain_themselves(workspace):
-    for command in ((), ("run",), ("sql",), ("source", "add"), ("keys", "create"), ("simulate",), ("demo",), ("doctor",)):
+    for command in (
+        (),
+        ("run",),
+        ("sql",),
+        ("source", "add"),
+        ("keys", "create"),
+        ("simulate",),
+        ("demo",),
+        ("doctor",),
+    ):
         text = cdp(workspace, *command, "--help").stdout
         assert text.count("\n") > 5
         assert not command or command == ("doctor",) or "Example" in text

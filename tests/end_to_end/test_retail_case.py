@@ -37,10 +37,18 @@ def assigned(retail_case: RetailCase):
 
 def test_reconciliation_equals_the_expected_counts_in_every_channel(lake, retail_case):
     expected = json.loads((retail_case.truth / "expected.json").read_text())["rows"]
-    rows = lake.rows("select source, sum(lines), sum(accepted), sum(duplicates), sum(quarantined) from ops__reconciliation group by all")
-    found = {s: dict(zip(("lines", "accepted", "duplicates", "quarantined"), map(int, numbers), strict=True)) for s, *numbers in rows}
+    rows = lake.rows(
+        "select source, sum(lines), sum(accepted), sum(duplicates), sum(quarantined) from ops__reconciliation group by all"
+    )
+    found = {
+        s: dict(zip(("lines", "accepted", "duplicates", "quarantined"), map(int, numbers), strict=True))
+        for s, *numbers in rows
+    }
     assert found == expected
-    assert lake.rows("select * from ops__reconciliation where lines <> accepted + duplicates + quarantined + suppressed") == []
+    assert (
+        lake.rows("select * from ops__reconciliation where lines <> accepted + duplicates + quarantined + suppressed")
+        == []
+    )
 
 
 def test_every_quarantined_line_has_its_reason_and_payload(lake):
@@ -63,7 +71,9 @@ def test_matching_reaches_its_targets_and_beats_exact_edges_alone(lake, truth, a
         parent[root(left)] = root(right)
     exact = score({record: root(record) for record, _ in linkable}, linkable)
     with capsys.disabled():
-        print(f"\n  retail_case: P {ours.precision:.4f} F1 {ours.f1:.4f} B3 {ours.b_cubed:.4f}; exact edges alone: P {exact.precision:.4f} F1 {exact.f1:.4f} B3 {exact.b_cubed:.4f}")
+        print(
+            f"\n  retail_case: P {ours.precision:.4f} F1 {ours.f1:.4f} B3 {ours.b_cubed:.4f}; exact edges alone: P {exact.precision:.4f} F1 {exact.f1:.4f} B3 {exact.b_cubed:.4f}"
+        )
     assert ours.precision >= 0.98
     assert ours.f1 >= 0.87
     assert ours.b_cubed >= 0.895
@@ -77,7 +87,9 @@ def test_no_unlinkable_visitor_is_joined_to_a_person(truth, assigned):
 
 def test_kiosks_join_nobody(lake, truth, assigned):
     person = {r["record_id"]: r["person_id"] for r in truth}
-    logins = lake.rows("select right_id, list(distinct left_id) from core__record_links where type = 'login' group by right_id")
+    logins = lake.rows(
+        "select right_id, list(distinct left_id) from core__record_links where type = 'login' group by right_id"
+    )
     kiosks = [browser for browser, users in logins if len({person.get(user) for user in users}) > 1]
     assert len(kiosks) >= 5
     members = defaultdict(list)
@@ -154,7 +166,13 @@ def test_points_recomputed_by_hand(lake, retail_case, assigned):
         by_number[order].append((source, order))
     against = defaultdict(list)
     for (source, order), (original, at, lines) in refunds.items():
-        target = (source, original) if (source, original) in sales else by_number[original][0] if len(by_number[original]) == 1 else None
+        target = (
+            (source, original)
+            if (source, original) in sales
+            else by_number[original][0]
+            if len(by_number[original]) == 1
+            else None
+        )
         if target:
             against[target].append((at, f"{source}:{order}", sorted(set(lines))))
     for key, items in against.items():
@@ -226,7 +244,9 @@ def test_a_withdrawal_after_a_grant_reads_as_not_allowed(lake):
     found = lake.rows(query)
     assert len(found) > 100
     allowed = [row for row in found if row[0]]
-    assert all(later and subject == "record" for *_, later, subject in allowed), "only a newer grant of the person's own undoes it"
+    assert all(later and subject == "record" for *_, later, subject in allowed), (
+        "only a newer grant of the person's own undoes it"
+    )
     assert len(allowed) < len(found) * 0.2
     assert sum(decided == decision for _, decided, decision, _, _ in found) > len(found) * 0.5
 
@@ -261,5 +281,7 @@ def test_the_change_feed_has_no_hole(retail_case):
 
 
 def test_no_personal_value_is_in_the_log_of_a_run(retail_case, lake):
-    values = {v for (v,) in lake.rows("select value from core__record_identifiers where type in ('email', 'phone', 'card')")}
+    values = {
+        v for (v,) in lake.rows("select value from core__record_identifiers where type in ('email', 'phone', 'card')")
+    }
     assert not [v for v in values if v in retail_case.log]

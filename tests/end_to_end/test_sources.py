@@ -13,7 +13,9 @@ def test_online_retail_as_a_fifth_source(new_workspace, reference):
     workspace.path("landing", "online_retail", file.name).write_bytes(file.read_bytes())
     cdp(workspace, "run", "--as-of", RETAIL_END)
     with open_lake(workspace, read_only=True) as lake:
-        counts = lake.rows("select lines, accepted, duplicates, quarantined from ops__reconciliation where source = 'online_retail'")
+        counts = lake.rows(
+            "select lines, accepted, duplicates, quarantined from ops__reconciliation where source = 'online_retail'"
+        )
         rows = lake.scalar("select count(*) from raw_online_retail__rows")
         distinct = lake.scalar(
             "select count(*) from (select distinct invoice_no, stock_code, description, quantity, invoice_date, unit_price, customer_id, country from raw_online_retail__rows)"

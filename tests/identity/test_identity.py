@@ -17,14 +17,26 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [("art", "arthur"), ("bill", "william"), ("j", "john"), ("selina", "sekina"), ("colin", "collin"), ("mary ann", "mary"), (None, "x"), ("leihua", "leihua")],
+    [
+        ("art", "arthur"),
+        ("bill", "william"),
+        ("j", "john"),
+        ("selina", "sekina"),
+        ("colin", "collin"),
+        ("mary ann", "mary"),
+        (None, "x"),
+        ("leihua", "leihua"),
+    ],
 )
 def test_names_that_may_be_one_persons(left, right):
     assert compatible(left, right)
     assert compatible(right, left)
 
 
-@pytest.mark.parametrize(("left", "right"), [("alfred", "alice"), ("thomas", "edward"), ("james", "annie"), ("leihua", "mei"), ("william", "findlay")])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("alfred", "alice"), ("thomas", "edward"), ("james", "annie"), ("leihua", "mei"), ("william", "findlay")],
+)
 def test_names_of_two_people(left, right):
     assert not compatible(left, right)
 
@@ -44,7 +56,12 @@ def test_components_join_chains_and_leave_others_alone():
 
 def test_the_weight_by_which_a_part_hangs_on_the_core():
     frame = clusters(["a", "b", "c", "d"], [("a", "b", 20), ("b", "c", 7), ("a", "c", 6)], 10)
-    assert dict(frame.select("record_id", "link_weight").iter_rows()) == {"a": STRONGEST, "b": STRONGEST, "c": 7, "d": STRONGEST}
+    assert dict(frame.select("record_id", "link_weight").iter_rows()) == {
+        "a": STRONGEST,
+        "b": STRONGEST,
+        "c": 7,
+        "d": STRONGEST,
+    }
 
 
 edges = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh"), st.floats(6, 30)), max_size=12)
@@ -78,10 +95,17 @@ def test_an_id_goes_where_most_of_its_records_are():
 
 
 def test_a_part_left_without_an_id_takes_back_the_retired_one_it_last_held():
-    assert assign(["c1", "c2"], [("c1", "A", 3), ("c2", "A", 2)], [("c2", "OLD", 2), ("c1", "OLD", 3)], counter()) == {"c1": "A", "c2": "OLD"}
+    assert assign(["c1", "c2"], [("c1", "A", 3), ("c2", "A", 2)], [("c2", "OLD", 2), ("c1", "OLD", 3)], counter()) == {
+        "c1": "A",
+        "c2": "OLD",
+    }
 
 
-@given(st.dictionaries(st.integers(0, 30), st.tuples(st.integers(0, 8), st.one_of(st.none(), st.integers(0, 8))), max_size=30))
+@given(
+    st.dictionaries(
+        st.integers(0, 30), st.tuples(st.integers(0, 8), st.one_of(st.none(), st.integers(0, 8))), max_size=30
+    )
+)
 def test_ids_are_never_shared_and_an_unchanged_partition_keeps_its_ids(records):
     clusters_, counts = {f"c{c}" for c, _ in records.values()}, {}
     for cluster, customer in records.values():

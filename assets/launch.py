@@ -24,8 +24,15 @@ from assets.definitions import JOB, defs
 LOCATION = "cdp"
 INSTANCE_YAML = """\
 telemetry: {enabled: false}
+nux: {enabled: false}
 concurrency: {runs: {max_concurrent_runs: 1}}
 retention: {schedule: {purge_after_days: 30}, sensor: {purge_after_days: 7}}
+"""
+
+
+WORKSPACE_YAML = f"""\
+load_from:
+  - python_module: {{module_name: assets.definitions, location_name: {LOCATION}}}
 """
 
 
@@ -35,6 +42,7 @@ def prepare_home(folder: Path) -> Path:
     settings = folder / "dagster.yaml"
     if not settings.exists():
         settings.write_text(INSTANCE_YAML, encoding="utf-8")
+    (folder / "workspace.yaml").write_text(WORKSPACE_YAML, encoding="utf-8")
     return folder
 
 

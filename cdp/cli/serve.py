@@ -16,17 +16,15 @@ def dagster_process(workspace: Workspace, port: int, *, quiet: bool = False) -> 
     """Start the Dagster UI and daemon. Signals are reset: a shell's background jobs ignore them by inheritance."""
     from assets.launch import prepare_home
 
-    environment = os.environ | {
-        "DAGSTER_HOME": str(prepare_home(workspace.path("dagster"))),
-        "CDP_HOME": str(workspace.home),
-    }
+    home = prepare_home(workspace.path("dagster"))
+    environment = os.environ | {"DAGSTER_HOME": str(home), "CDP_HOME": str(workspace.home)}
     command = [
         sys.executable,
         "-m",
         "dagster",
         "dev",
-        "-m",
-        "assets.definitions",
+        "-w",
+        str(home / "workspace.yaml"),
         "-p",
         str(port),
         "-h",

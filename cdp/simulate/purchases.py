@@ -75,7 +75,6 @@ def _online_refund(
 
 def receipt(
     story: Story,
-    buyer: Person | None,
     card: str,
     phone: str,
     email: str,

@@ -186,7 +186,7 @@ def _card(story: Story, person: Person) -> None:
         opted = rng.random() < 0.35
         record = (f"pos:card:{person.card}", person.person_id)
         phone, name = (written_phone(rng, user), f"{family}, {given}") if opted else ("", "")
-        receipt(story, user, person.card, phone, "", name, rng.choice("YN") if opted else "", record)
+        receipt(story, person.card, phone, "", name, rng.choice("YN") if opted else "", record)
 
 
 def _receipts(story: Story, person: Person) -> None:
@@ -199,7 +199,6 @@ def _receipts(story: Story, person: Person) -> None:
         phone = "" if by_mail else written_phone(rng, person)
         receipt(
             story,
-            person,
             "",
             phone,
             person.email if by_mail else "",
@@ -211,7 +210,7 @@ def _receipts(story: Story, person: Person) -> None:
 
 def _dummy_receipt(story: Story) -> None:
     phone, email = story.rng.choice(DUMMIES)
-    receipt(story, None, "", phone, email, "", "", ("pos:txn:", None))
+    receipt(story, "", phone, email, "", "", ("pos:txn:", None))
 
 
 def _pass_card_on(story: Story, giver: Person, taker: Person) -> None:

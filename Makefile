@@ -1,5 +1,6 @@
 # Everything starts from a bare python3 (3.11 or newer, with venv): `make` makes .venv and installs into it.
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -23,8 +24,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Simulate people, run the pipeline, report, serve API and Dagster UI until Ctrl-C
 	@$(BIN)/cdp demo
 
-test: $(STAMP) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## Run the tests, a module to a worker
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: lint types imports ## Lint, types and import rules
 

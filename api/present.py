@@ -1,5 +1,6 @@
 """From stored rows to what a caller may see."""
 
+import re
 from typing import Any
 
 from cdp import mask
@@ -11,6 +12,7 @@ HIDDEN = {
     "postal_code": mask.text,
     "city": mask.text,
 }
+FREE_TEXT = frozenset({"subject", "description", "text", "body", "message", "comment", "note", "notes"})
 SHOWN = ("country", "language")
 
 
@@ -39,7 +41,26 @@ def record(record_id: str | None, *, revealed: bool) -> str | None:
     if record_id is None or revealed:
         return record_id
     source, kind, key = record_id.split(":", 2)
-    return f"{source}:{kind}:{mask.identifier(kind, key)}"
+    return f"{source}:{kind}:{_key(kind, key)}"
+
+
+def _key(kind: str, key: str) -> str:
+    """A record's key; a source may use an e-mail or a phone for one."""
+    if "@" in key:
+        return mask.email(key) or ""
+    return mask.phone(key) or "" if re.fullmatch(r"\+\d{9,}", key) else mask.identifier(kind, key)
+
+
+def details(stored: dict[str, Any], *, revealed: bool) -> dict[str, Any]:
+    """What an interaction carries; free text is withheld unless revealed, because people write names and numbers."""
+    inner = stored.get("details")
+    if revealed or not isinstance(inner, dict):
+        return stored
+    return {
+        **stored,
+        "details": {name: None if name in FREE_TEXT else found for name, found in inner.items()},
+        "withheld": sorted(FREE_TEXT & {n for n, v in inner.items() if v}),
+    }
 
 
 def point(contact_point: str | None, *, revealed: bool) -> str | None:

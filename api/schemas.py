@@ -78,7 +78,7 @@ class Customer(Model):
 class Lookup(Model):
     """An identifier of any type, in any usual writing."""
 
-    value: str = Field(min_length=1, max_length=320, examples=["07827 145546"])
+    value: str = Field(min_length=1, max_length=320, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["07827 145546"])
     type: Literal["email", "phone", "card", "account", "browser", "device", "wechat_openid", "wechat_unionid", "order", "ticket", "record"] | None = Field(
         default=None, examples=["phone"], description="Left out: every type it could be is tried"
     )  # fmt: skip

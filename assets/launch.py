@@ -5,11 +5,13 @@ only places that know them.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import (
@@ -20,8 +22,10 @@ from dagster._core.remote_origin import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from assets.definitions import JOB, defs
+from cdp.errors import CdpError
 
 LOCATION = "cdp"
+PID, BORN = "cdp/pid", "cdp/process_born"
 INSTANCE_YAML = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
@@ -46,7 +50,7 @@ def prepare_home(folder: Path) -> Path:
     return folder
 
 
-def run_job(dagster_home: Path, *, as_of: str = "", wait: bool = True) -> tuple[bool, str]:
+def run_job(dagster_home: Path, *, as_of: str = "", full: bool = False, wait: bool = True) -> tuple[bool, str]:
     """Run the whole pipeline in this process.
 
     Returns:
@@ -56,15 +60,34 @@ def run_job(dagster_home: Path, *, as_of: str = "", wait: bool = True) -> tuple[
     job = defs().resolve_job_def(JOB)
     config: dict[str, Any] = {
         "loggers": {"progress": {}},
-        "resources": {"platform": {"config": {"as_of": as_of, "wait": wait}}},
+        "resources": {"platform": {"config": {"as_of": as_of, "full": full, "wait": wait}}},
     }
     with dg.DagsterInstance.get() as instance:
-        run = instance.create_run_for_job(
-            job, remote_job_origin=_origin(), run_config=config, tags={"cdp/started_by": "cdp run"}
-        )
+        bury_dead_runs(instance)
+        me = psutil.Process()
+        tags = {"cdp/started_by": "cdp run", PID: str(me.pid), BORN: str(me.create_time())}
+        run = instance.create_run_for_job(job, remote_job_origin=_origin(), run_config=config, tags=tags)
         list(_events(job, run, instance))
         finished = instance.get_run_by_id(run.run_id)
         return bool(finished and finished.status == dg.DagsterRunStatus.SUCCESS), run.run_id
+
+
+def bury_dead_runs(instance: dg.DagsterInstance) -> int:
+    """Mark runs whose process was killed as failed: a dead run would hold its place in the UI's queue for ever."""
+    unfinished = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]
+    )
+    dead = [run for run in instance.get_runs(filters=unfinished) if PID in run.tags and not _lives(run)]
+    for run in dead:
+        instance.report_run_failed(run, "its process was killed; 'cdp run' finishes the work")
+    return len(dead)
+
+
+def _lives(run: dg.DagsterRun) -> bool:
+    try:
+        return abs(psutil.Process(int(run.tags[PID])).create_time() - float(run.tags[BORN])) < 1
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _events(job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInstance) -> list[Any]:
@@ -89,5 +112,12 @@ def failure(dagster_home: Path, run_id: str) -> str:
             while error is not None and error.cause is not None:
                 error = error.cause
             if error is not None:
-                return str(error.message).strip()
+                return _told(str(error.message).strip(), error.cls_name or "")
     return "no error was recorded"
+
+
+def _told(message: str, kind: str) -> str:
+    """Our own errors as they are; of others the first line without quoted values, which may be personal."""
+    if kind in {error.__name__ for error in CdpError.__subclasses__()} | {"CdpError"}:
+        return message.split(": ", 1)[-1] if message.startswith("cdp.") else message
+    return re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", message.splitlines()[0])

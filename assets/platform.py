@@ -14,7 +14,7 @@ from cdp.clock import parse_as_of, system_now
 from cdp.consent.policy import Policy, load_policy
 from cdp.identity_rules import IdentityRules, load_identity_rules
 from cdp.lake.engine import Lake, open_lake
-from cdp.lake.tables import create_registers
+from cdp.lake.tables import create_registers, forget_builds
 from cdp.loyalty.programme import Programme, load_programme
 from cdp.settings import Settings
 from cdp.sources.load import load_sources
@@ -30,10 +30,12 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
 
     Attributes:
         as_of: The run's `now` (RFC 3339 or a date); the system's time where empty.
+        full: Build every derived table again.
         wait: Wait in the queue for another run instead of failing.
     """
 
     as_of: str = ""
+    full: bool = False
     wait: bool = True
 
     _workspace: Workspace = PrivateAttr()
@@ -56,6 +58,8 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             connect(owner_address(self._workspace)) as store,
         ):
             create_registers(lake)
+            if self.full:
+                forget_builds(lake)
             self._lake, self._store = lake, store
             self._started_at = assignment.position(store)
             yield self

@@ -87,6 +87,17 @@ def open_workspace(settings: Settings) -> Workspace:
     return workspace
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a private file that is there whole or not at all, whatever happens meanwhile."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
 def _check_version(workspace: Workspace) -> None:
     path = workspace.path("VERSION")
     if not path.exists():
@@ -111,9 +122,7 @@ def _write_secrets(workspace: Workspace) -> None:
         "pepper": secrets.token_urlsafe(32),
         "encrypt": "yes" if workspace.settings.encrypt else "no",
     }
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(values, file)
+    write_whole(path, json.dumps(values))
 
 
 def _copy_defaults(workspace: Workspace) -> None:

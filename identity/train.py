@@ -1,5 +1,6 @@
 """Unsupervised training of the model: repeatable by seed, kept as a versioned artefact with its term frequencies."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -11,7 +12,9 @@ from typing import Any
 
 import duckdb
 from splink import DuckDBAPI, Linker, block_on
+from splink.internals.exceptions import SplinkException
 
+from cdp.workspace import write_whole
 from identity import model
 
 SEED = 20_240_601
@@ -41,10 +44,13 @@ def train(connection: duckdb.DuckDBPyConnection, table: str) -> Model | None:
             block_on("phone", "given_key"),
             block_on("given_key", "family_key", "postal_code"),
         ]
-        linker.training.estimate_probability_two_random_records_match(rules, recall=RECALL)
+        with contextlib.suppress(
+            SplinkException, ValueError, ZeroDivisionError
+        ):  # no rule finds a pair: the default stands
+            linker.training.estimate_probability_two_random_records_match(rules, recall=RECALL)
         linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=SEED, min_count_per_level=None)
-        for rule in (("family_key", "postal_code"), ("email",), ("given_key", "family_key")):
-            linker.training.estimate_parameters_using_expectation_maximisation(block_on(*rule))
+        if not _fit(linker):
+            return None
         settings = linker.misc.save_model_to_json()
         frequencies = {
             column: [
@@ -59,6 +65,18 @@ def train(connection: duckdb.DuckDBPyConnection, table: str) -> Model | None:
     imputed = complete(settings)
     text = json.dumps([settings, {name: sorted(values) for name, values in frequencies.items()}], sort_keys=True)
     return Model(settings, frequencies, hashlib.sha256(text.encode()).hexdigest()[:12], imputed)
+
+
+def _fit(linker: Linker) -> int:
+    """One EM session a blocking rule; a rule that finds no pair in this data teaches nothing. Returns how many did."""
+    taught = 0
+    for rule in (("family_key", "postal_code"), ("email",), ("given_key", "family_key")):
+        try:
+            linker.training.estimate_parameters_using_expectation_maximisation(block_on(*rule))
+            taught += 1
+        except SplinkException:
+            continue
+    return taught
 
 
 def complete(settings: dict[str, Any]) -> list[str]:
@@ -91,8 +109,8 @@ def save(trained: Model, folder: Path) -> Path:
         "term_frequencies": trained.term_frequencies,
         "imputed": trained.imputed,
     }
-    path.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
-    (folder / "current").write_text(trained.version, encoding="utf-8")
+    write_whole(path, json.dumps(content, sort_keys=True))
+    write_whole(folder / "current", trained.version)
     return path
 
 

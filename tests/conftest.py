@@ -25,6 +25,13 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RETAIL_AS_OF = "2011-12-31"  # after the last event
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules stay together on one worker, and so do all tests of the reference case: it is run once."""
+    for item in items:
+        shared = "retail_case" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("retail_case" if shared else item.path.stem))
+
+
 def cdp(workspace: Workspace, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Type a command as a user would."""
     done = subprocess.run(

@@ -79,15 +79,25 @@ def get_timeline(
     key: ProfileReader,
     cursor: Annotated[str | None, Query(max_length=400, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    reveal: Reveal = False,
 ) -> Timeline:
-    """Everything that happened on any channel, newest first."""
+    """Everything that happened on any channel, newest first. Free text is withheld unless revealed."""
     before = _read_cursor(cursor) if cursor else None
     with app.store() as store:
         living = _living(store, customer_id)
         if customers.profile(store, living) is None:
             raise NotFound("no customer has this id")
+        if reveal:
+            _reveal(app, store, key, "timeline.reveal", living)
         rows = customers.timeline(store, living, before, limit + 1)
-    page = [{**row, "record_id": present.record(row["record_id"], revealed=False)} for row in rows[:limit]]
+    page = [
+        {
+            **row,
+            "record_id": present.record(row["record_id"], revealed=reveal),
+            "details": present.details(row["details"], revealed=reveal),
+        }
+        for row in rows[:limit]
+    ]
     more = _write_cursor(rows[limit - 1]) if len(rows) > limit else None
     return Timeline.model_validate({"customer_id": living, "items": page, "next": more})
 
@@ -180,6 +190,8 @@ def _write_cursor(row: dict[str, Any]) -> str:
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         at, last = base64.urlsafe_b64decode(cursor.encode()).decode().split("|", 1)
+        if not last.isprintable():
+            raise ValueError("not a cursor")
         return datetime.fromisoformat(at), last
     except (ValueError, binascii.Error) as error:
         raise BadCursor("this cursor was not made by this endpoint") from error

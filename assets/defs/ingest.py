@@ -57,7 +57,7 @@ _FILES = dg.TableSchema(
 
 
 def _reconciles(done: IngestReport) -> dg.AssetCheckResult:
-    wrong = [file.file for file in done.files if not file.reconciles]
+    wrong = done.unreconciled
     return dg.AssetCheckResult(
         passed=not wrong, check_name="reconciliation", metadata={"files that do not add up": wrong}
     )

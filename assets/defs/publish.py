@@ -6,7 +6,7 @@ from assets.platform import Platform
 from assets.reporting import OWNERS
 from cdp.clock import system_now
 from cdp.lake.build import sql_file
-from cdp.lake.maintain import expire
+from cdp.lake.maintain import expire, remove_orphans
 from cdp.publish.publish import publish
 from cdp.publish.tables import SERVED, STAGE
 from cdp.store import changes, releases
@@ -43,5 +43,6 @@ def ops__release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
         releases.record(platform.store, context.run_id, snapshot, platform.now, system_now())
     kept = releases.newest(platform.store, platform.workspace.settings.keep_releases)
     expired = expire(platform.lake, [release.snapshot_id for release in kept])
+    remove_orphans(platform.lake)  # what a killed run left; this run holds the queue, so nobody else is writing
     changes.sequence(platform.store)
     return dg.MaterializeResult(metadata={"snapshot": snapshot, "snapshots expired": expired})

@@ -34,8 +34,9 @@ def sql(
     query: str,
     format: Annotated[Format, typer.Option(help="How to write the result.")] = Format.TABLE,
     out: Annotated[Path | None, typer.Option(help="A file instead of the terminal.")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Also what no finished run has released yet.")] = False,
 ) -> None:
-    """Ask the lake, read-only.
+    """Ask the lake, read-only, at the newest released snapshot.
 
     Example: cdp sql "select source, sum(lines) from ops__reconciliation group by all" --format csv
     """
@@ -46,7 +47,10 @@ def sql(
     if format is Format.PARQUET and out is None:
         raise ConfigError("Parquet cannot be printed", "add --out FILE.parquet")
     workspace = open_workspace(Settings())
-    with database(workspace), open_lake(workspace, read_only=True) as lake:
+    with (
+        database(workspace),
+        open_lake(workspace, read_only=True, snapshot=None if newest else _released(workspace)) as lake,
+    ):
         try:
             result = lake.connection.execute(query).to_arrow_table()
         except duckdb.Error as error:
@@ -57,6 +61,16 @@ def sql(
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
     _write(result.rename_columns(names), format, out)
+
+
+def _released(workspace: Workspace) -> int | None:
+    """The newest released snapshot: a run in progress is not seen half finished."""
+    from cdp.store import releases
+    from cdp.store.connect import connect, owner_address
+
+    with connect(owner_address(workspace)) as store:
+        found = releases.newest(store)
+    return found[0].snapshot_id if found else None
 
 
 def _write(result: object, format: Format, out: Path | None) -> None:
@@ -87,6 +101,7 @@ def _write(result: object, format: Format, out: Path | None) -> None:
 def add(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sample of the new source.")],
     name: Annotated[str, typer.Option(help="Name of the source; the file's by default.")] = "",
+    encoding: Annotated[str, typer.Option(help="Of a text file (utf-8, gb18030, latin-1 …).")] = "utf-8",
 ) -> None:
     """Draft the YAML of a new source from a sample, and check it.
 
@@ -99,11 +114,12 @@ def add(
     from cdp.yamlfile import load_yaml
 
     workspace = open_workspace(Settings())
-    chosen = name or re.sub(r"\W+", "_", file.name.split(".")[0]).strip("_").lower()
+    chosen = re.sub(r"[^a-z0-9]+", "_", (name or file.name.split(".")[0]).lower()).strip("_")
+    chosen = chosen if chosen[:1].isalpha() else f"source_{chosen}".rstrip("_")
     target = workspace.path("sources", f"{chosen}.yaml")
     if target.exists():
         raise ConfigError(f"{target} exists", "edit that file, or choose another --name")
-    text = draft.to_yaml(draft.draft(file, chosen))
+    text = draft.to_yaml(draft.draft(file, chosen, encoding))
     target.write_text(text, encoding="utf-8")
     rows, bad, reasons = draft.check(file, load_yaml(target, Source))
     workspace.path("landing", chosen).mkdir(mode=0o700, exist_ok=True)

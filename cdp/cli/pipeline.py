@@ -74,9 +74,7 @@ def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, w
     with database(workspace):
         if not wait:
             _refuse_if_busy(workspace)
-        if full:
-            summary.forget_builds(workspace)
-        succeeded, run_id = launch.run_job(workspace.path("dagster"), as_of=as_of, wait=wait)
+        succeeded, run_id = launch.run_job(workspace.path("dagster"), as_of=as_of, full=full, wait=wait)
         if not succeeded:
             raise CdpError(
                 f"run {run_id[:8]} failed: {launch.failure(workspace.path('dagster'), run_id)}",

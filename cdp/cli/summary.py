@@ -32,13 +32,3 @@ def of_run(workspace: Workspace, run_id: str, seconds: float) -> str:
     )
     parts.append(f"run {run_id[:8]} took {seconds:.1f} s")
     return "\n".join(parts)
-
-
-def forget_builds(workspace: Workspace) -> None:
-    """Make every derived table anew at the next run; what was ingested stays, and so do ids, consent and ledger."""
-    with open_lake(workspace, run_id="full") as lake:
-        if lake.exists("ops__builds"):
-            lake.write(
-                lambda: lake.rows("delete from lake.main.ops__builds where table_name not like 'raw\\_%' escape '\\'"),
-                "forget builds",
-            )

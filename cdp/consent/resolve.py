@@ -109,11 +109,7 @@ def _decide(purpose: str, point: str | None, candidates: list[Decision], heard: 
     for decision in sorted(heard, key=_rank):
         latest[decision.record_id] = decision
     against = tuple(
-        sorted(
-            d.decision_id
-            for d in latest.values()
-            if (d.status == GRANTED) != (winner.status == GRANTED) and d.status != "unknown"
-        )
+        sorted(d.decision_id for d in latest.values() if (d.status == GRANTED) != (winner.status == GRANTED))
     )
     return _answer(purpose, point, winner, f"{winner.status}_by_{winner.subject_type}", against)
 
@@ -136,7 +132,8 @@ def _answer(
 
 
 def _in_force(decision: Decision, now: datetime) -> bool:
-    return decision.status != "pending" and (decision.captured_at or decision.received_at) <= now
+    """Whether it speaks at all: a pending or missing answer decides nothing, and cancels nothing."""
+    return decision.status not in ("pending", "unknown") and (decision.captured_at or decision.received_at) <= now
 
 
 def _counts(decision: Decision, records: dict[str, Link], weak: float) -> bool:

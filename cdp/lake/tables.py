@@ -8,7 +8,7 @@ OPERATIONS = {
     "ops__reconciliation": "source varchar, file varchar, sha256 varchar, lines bigint, accepted bigint, "
     "duplicates bigint, quarantined bigint, suppressed bigint, run_id varchar",
     "ops__rejected_rows": 'source varchar, file varchar, line bigint, "column" varchar, "check" varchar, '
-    "reason varchar, payload varchar, run_id varchar, rejected_at timestamptz",
+    "reason varchar, payload varchar, sha256 varchar, run_id varchar, rejected_at timestamptz",
     "ops__builds": "table_name varchar, fingerprint varchar, version varchar, rows bigint, columns varchar, "
     "lineage varchar, run_id varchar",
 }
@@ -23,3 +23,10 @@ def create_registers(lake: Lake) -> None:
 
     if any(not lake.exists(table) for table in OPERATIONS):
         lake.write(make, "registers")
+
+
+def forget_builds(lake: Lake) -> None:
+    """Have every derived table made again; what was ingested stays, and so do ids, consent and ledger."""
+    query = "delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'"
+    lake.write(lambda: lake.connection.execute(query), "forget builds")
+    lake.register = None

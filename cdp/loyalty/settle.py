@@ -12,15 +12,23 @@ from cdp.lake import build
 from cdp.lake.engine import Lake
 from cdp.loyalty.posting import Posting, post
 from cdp.loyalty.programme import Programme
+from cdp.store import changes
 
 BATCH = 1000
+SCHEMA: dict[str, Any] = {
+    "posting_key": pl.String, "record_id": pl.String, "amount": pl.Int64, "revision": pl.Int64, "kind": pl.String,
+    "order_id": pl.String, "original_order_id": pl.String, "occurred_at": pl.Datetime("us", "UTC"),
+}  # fmt: skip
 POSTED = """
-    select posting_key, record_id, sum(amount)::bigint, max(revision)
-    from ledger_entries join ledger_accounts using (account_id) group by posting_key, record_id
+    select posting_key, record_id, sum(amount)::bigint, max(revision), min(kind) filter (where revision = 0), min(order_id),
+        min(original_order_id), min(occurred_at)
+    from ledger_entries join ledger_accounts using (account_id)
+    where actor = 'pipeline' and programme = %s
+    group by posting_key, record_id
 """
 DIFFERENCES = """
     with posted as (
-        select posting_key, record_id, sum(amount) as amount, max(revision) as revision from incoming group by posting_key, record_id
+        select * from incoming
     ), revisions as (
         select posting_key, max(revision) as revision, sum(amount) as amount from posted group by posting_key
     ), wanted as (
@@ -36,6 +44,12 @@ DIFFERENCES = """
         select w.* replace (p.record_id as record_id, 0 as amount, 'order_moved' as reason), -p.amount as difference
         from posted p join core__loyalty_targets w using (posting_key)
         where w.kind <> 'redeem' and w.record_id is distinct from p.record_id
+        union all
+        -- the order is still there, but no longer posts this: a return that a late line made a sale, points not redeemed
+        select p.posting_key, p.order_id, p.original_order_id, p.record_id, coalesce(p.kind, 'adjust'), 0, p.occurred_at,
+            'order_changed', -p.amount as difference
+        from posted p join core__orders o on o.order_id = p.order_id
+        anti join core__loyalty_targets w on w.posting_key = p.posting_key
     )
     select o.*, coalesce(r.revision + 1, 0) as revision, coalesce(c.customer_id, o.record_id) as customer_id
     from owed o left join revisions r using (posting_key)
@@ -58,17 +72,23 @@ def settle(
         Entries written.
     """
     written = 0
-    for number, batch in enumerate(_batches(_owed(lake, store))):
+    for number, batch in enumerate(_batches(_owed(lake, store, programme))):
         with store.transaction():
             written += post(store, [_posting(row) for row in batch], programme, now)
+            _tell(store, sorted({row["record_id"] for row in batch}), now)
         if log and number % 20 == 19:
             log(f"{written:,} ledger entries posted")
     return written
 
 
-def _owed(lake: Lake, store: psycopg.Connection) -> list[dict[str, Any]]:
-    schema = {"posting_key": pl.String, "record_id": pl.String, "amount": pl.Int64, "revision": pl.Int64}
-    posted = pl.DataFrame(store.execute(POSTED).fetchall(), schema=schema, orient="row")
+def _tell(store: psycopg.Connection, records: list[str], now: datetime) -> None:
+    """The feed learns whose balance changed, in the transaction that changed it."""
+    query = "select distinct customer_id::text from assignment where record_id = any(%s) order by 1"
+    changes.add(store, [("balance.changed", row[0], {}) for row in store.execute(query, [records])], now)
+
+
+def _owed(lake: Lake, store: psycopg.Connection, programme: Programme) -> list[dict[str, Any]]:
+    posted = pl.DataFrame(store.execute(POSTED, [programme.programme]).fetchall(), schema=SCHEMA, orient="row")
     with build.incoming(lake, posted.to_arrow()):
         return lake.records(DIFFERENCES)
 
@@ -98,5 +118,5 @@ def _posting(row: dict[str, Any]) -> Posting:
         reason="order_moved" if moved else (row["reason"] if first else "order_changed"),
         order_id=row["order_id"],
         original_order_id=row["original_order_id"],
-        across=row["kind"] == "redeem",
+        across=row["kind"] == "redeem" and row["difference"] < 0 and row["amount"] < 0,
     )

@@ -9,6 +9,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from cdp.errors import LakeError
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.publish.difference import stage_all
@@ -64,8 +65,13 @@ def publish(
     _put_into_batches(lake)
     numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]
     for number in numbers:
-        with store.transaction():
-            _write_batch(lake, store, number, now)
+        try:
+            with store.transaction():
+                _write_batch(lake, store, number, now)
+        except psycopg.DataError as error:  # its text quotes the row
+            raise LakeError(
+                f"a row cannot be served: {error.diag.message_primary}", "report it; nothing of its batch was written"
+            ) from None
         result.batches += 1
         if log and result.batches % 20 == 0:
             log(f"published {result.batches} of {len(numbers)} batches")

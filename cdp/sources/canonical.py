@@ -118,7 +118,7 @@ def _mentions(source: Source) -> Iterable[str]:
             f"select record_id, '{party.source or source.source}' as source, '{party.kind}' as kind, source_key, "
             f"{identifier} as identifier, {keep}, min(seen_at) as first_seen, max(seen_at) as last_seen from "
             f"(select {_record_id(source, party)} as record_id, cast(({party.key}) as varchar) as source_key, "
-            f"{fields}, {source.seen_at} as seen_at from {source.raw_table}) as mention "
+            f"{fields}, coalesce({source.seen_at}, _landed_at) as seen_at from {source.raw_table}) as mention "
             f"where record_id is not null group by record_id, source_key, {keep}"
         )
 
@@ -128,7 +128,7 @@ def _links(source: Source) -> Iterable[str]:
         left, right = (_record_id(source, source.parties[name]) for name in (link.left, link.right))
         yield (
             f"select '{link.type}' as type, left_id, right_id, min(seen_at) as first_seen, max(seen_at) as last_seen "
-            f"from (select {left} as left_id, {right} as right_id, {source.seen_at} as seen_at from {source.raw_table}) "
+            f"from (select {left} as left_id, {right} as right_id, coalesce({source.seen_at}, _landed_at) as seen_at from {source.raw_table}) "
             "as link where left_id is not null and right_id is not null group by left_id, right_id"
         )
 
@@ -140,15 +140,19 @@ def _order_rows(source: Source) -> Iterable[str]:
     rows = _current(source)
     if orders.lines:
         rows = f"(select *, unnest({orders.lines}) as item from {rows} as parent) as row_"
-    where = f" where {orders.when}" if orders.when else ""
+    where = f" and ({orders.when})" if orders.when else ""
+    quantity, price = f"coalesce({orders.quantity}, 0)", f"coalesce({orders.unit_price}, 0)"
+    whole = f"{quantity} = cast({quantity} as bigint)"  # 1.5 kg is one unit at the price of 1.5 kg: money stays exact
     yield (
         f"select '{source.source}' as source, cast(({orders.key}) as varchar) as order_key, "
-        f"{_owner(source, orders.owner)} as record_id, {orders.at} as ordered_at, upper({orders.currency}) as currency, "
+        f"{_owner(source, orders.owner)} as record_id, coalesce({orders.at}, {source.seen_at}, _landed_at) as ordered_at, "
+        f"coalesce(upper({orders.currency}), 'XXX') as currency, "
         f"{_text(orders.original)} as original_key, cast(({orders.points_redeemed or 'null'}) as bigint) as points_redeemed, "
         f"coalesce({orders.refund}, false) as is_refund, cast(({orders.line}) as bigint) as line_no, "
         f"cast(({orders.sku}) as varchar) as sku, cast(({orders.name}) as varchar) as name, "
-        f"cast(({orders.quantity}) as bigint) as quantity, cast(({orders.unit_price}) as decimal(18, 4)) as unit_price, "
-        f"cast(({orders.discount}) as decimal(18, 4)) as discount, _file as file, _line as file_line from {rows}{where}"
+        f"cast(case when {whole} then {quantity} when {quantity} < 0 then -1 else 1 end as bigint) as quantity, "
+        f"cast(case when {whole} then {price} else abs({quantity}) * {price} end as decimal(18, 4)) as unit_price, "
+        f"cast(({orders.discount}) as decimal(18, 4)) as discount, _file as file, _line as file_line from {rows} where ({orders.key}) is not null{where}"
     )
 
 
@@ -163,8 +167,9 @@ def _touch(source: Source, touch: Interaction) -> str:
     owner = _owner(source, touch.party)
     return (
         f"select '{source.source}:' || cast(({touch.key}) as varchar) as interaction_id, {owner} as record_id, "
-        f"'{source.source}' as source, {touch.kind} as kind, {touch.at} as occurred_at, {_text(touch.order)} as order_key, "
-        f"cast(to_json({{{details}}}) as varchar) as details from {_current(source)} as row_ where {owner} is not null{where}"
+        f"'{source.source}' as source, coalesce({touch.kind}, 'unknown') as kind, "
+        f"coalesce({touch.at}, {source.seen_at}, _landed_at) as occurred_at, {_text(touch.order)} as order_key, "
+        f"cast(to_json({{{details}}}) as varchar) as details from {_current(source)} as row_ where {owner} is not null and ({touch.key}) is not null{where}"
     )
 
 
@@ -183,12 +188,13 @@ def _statement(source: Source, number: int, consent: Consent) -> str:
             "case when lower(flag.value) in ('true', 'yes', 'y', '1') then 'granted' "
             "when lower(flag.value) in ('false', 'no', 'n', '0') then 'denied' else 'unknown' end"
         )
-    owner = _owner(source, consent.party)
+    owner, method = _owner(source, consent.party), f"coalesce({consent.method}, 'unspecified')"
     return (
         f"select md5(concat_ws('|', '{source.source}', '{number}', {owner}, {purpose}, {status}, "
-        f"cast({consent.captured_at} as varchar), {consent.email}, {consent.phone})) as statement_key, "
+        f"cast(coalesce({consent.captured_at}, {consent.received_at}) as varchar), {method}, {consent.notice_version}, "
+        f"{consent.email}, {consent.phone})) as statement_key, "
         f"{owner} as record_id, {purpose} as purpose, {status} as status, {consent.captured_at} as captured_at, "
-        f"min({consent.received_at}) as received_at, '{source.source}' as source, {consent.method} as method, "
+        f"min(coalesce({consent.received_at}, _landed_at)) as received_at, '{source.source}' as source, {method} as method, "
         f"{consent.notice_version} as notice_version, {consent.email} as email, {consent.phone} as phone "
         f"from {rows} where {owner} is not null{where} group by all"
     )

@@ -17,6 +17,7 @@ from cdp.sources.read import PAYLOAD_CHARACTERS, Batch, Rejected
 
 RFC3339 = "%Y-%m-%dT%H:%M:%S%.f%#z"
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+YEARS = (1850, 2200)  # what a person or a till can mean; beyond it, engines disagree
 LARGEST_AMOUNT = 1e13  # what DECIMAL(18, 4) holds, with room
 
 
@@ -148,6 +149,8 @@ def _casts(data: PolarsData, column: Column) -> pl.LazyFrame:
     value = _cast(pl.col(data.key), column)
     if column.type is ColumnType.DECIMAL:
         return _holds(data, value.is_finite() & (value.abs() < LARGEST_AMOUNT))
+    if column.type in (ColumnType.TIMESTAMP, ColumnType.DATE):
+        return _holds(data, value.dt.year().is_between(*YEARS))
     return _holds(data, value.is_not_null())
 
 

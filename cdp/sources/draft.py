@@ -16,7 +16,7 @@ import yaml
 from cdp.errors import UnreadableFile
 from cdp.sources.contract import compile_contract
 from cdp.sources.model import Source
-from cdp.sources.read import Batch, open_file, read_batches
+from cdp.sources.read import DAMAGE, Batch, open_file, read_batches
 
 SAMPLE = 2_000
 FORMATS = {
@@ -75,15 +75,20 @@ PERSONAL = (
 )
 
 
-def draft(path: Path, name: str) -> dict[str, Any]:
+def draft(path: Path, name: str, encoding: str = "utf-8") -> dict[str, Any]:
     """What the YAML of this source could be.
 
     Raises:
         UnreadableFile: If the file is of no known format, or holds no rows.
     """
     kind = _format(path)
-    headers, delimiter = _headers(path, kind)
-    columns: dict[str, dict[str, Any]] = {_column_name(header): {"path": header} for header in headers}
+    try:
+        headers, delimiter = _headers(path, kind, encoding)
+    except DAMAGE as error:
+        raise UnreadableFile(
+            f"{path.name} cannot be read as {kind}: {str(error)[:200]}", "give a whole file"
+        ) from error
+    columns = _columns(headers)
     plain: dict[str, Any] = {
         "source": name,
         "table": "rows",
@@ -91,6 +96,8 @@ def draft(path: Path, name: str) -> dict[str, Any]:
         "seen_at": "_landed_at",
         "columns": columns,
     }
+    if encoding != "utf-8":
+        plain["encoding"] = encoding
     if delimiter != ",":
         plain["delimiter"] = delimiter
     batch = _sample(path, Source.model_validate(plain))
@@ -125,6 +132,7 @@ def to_yaml(values: dict[str, Any]) -> str:
         "table",
         "description",
         "format",
+        "encoding",
         "delimiter",
         "key",
         "version",
@@ -149,11 +157,13 @@ def _format(path: Path) -> str:
     return FORMATS[suffix]
 
 
-def _headers(path: Path, kind: str) -> tuple[list[str], str]:
+def _headers(path: Path, kind: str, encoding: str) -> tuple[list[str], str]:
     if kind == "parquet":
         return list(pq.ParquetFile(path).schema_arrow.names), ","
     with open_file(path) as file:
-        lines = [line.decode("utf-8-sig", errors="replace") for line in itertools.islice(file, SAMPLE)]
+        lines = [
+            line.decode(encoding, errors="replace").removeprefix("\ufeff") for line in itertools.islice(file, SAMPLE)
+        ]
     if not any(line.strip() for line in lines):
         raise UnreadableFile(f"{path.name} is empty", "give a file with rows")
     if kind == "csv":
@@ -181,6 +191,18 @@ def _column_name(header: str) -> str:
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", header)
     name = re.sub(r"\W+", "_", snake).strip("_").lower() or "column"
     return name if name[0].isalpha() else f"c_{name}"
+
+
+def _columns(headers: list[str]) -> dict[str, dict[str, Any]]:
+    """Column names for headers; two that read alike get a number, so that none is lost."""
+    found: dict[str, dict[str, Any]] = {}
+    for header in headers:
+        name, number = _column_name(header), 1
+        while name in found:
+            number += 1
+            name = f"{_column_name(header)}_{number}"
+        found[name] = {"path": header}
+    return found
 
 
 def _sample(path: Path, source: Source) -> Batch:

@@ -15,6 +15,11 @@ from cdp.sources.contract import Contract, compile_contract
 from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
 
+BLOCKED = "select sha256 from ops__files where source = ? and file = ? and status = 'blocked'"
+UNRECONCILED = """
+    select file from ops__reconciliation
+    where source = ? and lines <> accepted + duplicates + quarantined + suppressed order by file
+"""
 PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
@@ -48,6 +53,7 @@ class IngestReport:
     source: str
     files: list[FileReport] = field(default_factory=list)
     rows: int = 0
+    unreconciled: list[str] = field(default_factory=list)
 
     @property
     def blocked(self) -> list[FileReport]:
@@ -96,6 +102,7 @@ def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callab
         stage.judge(lake, source)
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
     report.rows = build.rows(lake, source.raw_table)
+    report.unreconciled = [str(file) for (file,) in lake.rows(UNRECONCILED, [source.source])]
     return report
 
 
@@ -175,18 +182,13 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
         {"run": lake.run_id, "now": now},
     )
     for item in report.files:
-        execute(
-            "delete from lake.main.ops__rejected_rows where source = ? and file = ?",
-            [source.source, item.file],
-        )
-        execute(
-            "delete from lake.main.ops__reconciliation where source = ? and file = ? and sha256 = ?",
-            [source.source, item.file, item.sha256],
-        )
-        execute(
-            "delete from lake.main.ops__files where source = ? and file = ? and (sha256 = ? or status = 'blocked')",
-            [source.source, item.file, item.sha256],
-        )
+        # what this file said before it was mended gives way; what an earlier file of the same name said stays
+        gone = [sha for (sha,) in lake.rows(BLOCKED, [source.source, item.file])] + [item.sha256]
+        for table in ("ops__rejected_rows", "ops__reconciliation", "ops__files"):
+            execute(
+                f"delete from lake.main.{table} where source = ? and file = ? and list_contains(?, sha256)",  # noqa: S608
+                [source.source, item.file, gone],
+            )
         execute(
             "insert into lake.main.ops__files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -216,17 +218,19 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
                 lake.run_id,
             ],
         )
+    marks = {"source": source.source, "run": lake.run_id, "now": now, "shas": [f.sha256 for f in report.files]}
+    marks["files"] = [f.file for f in report.files]
     execute(
-        "insert into lake.main.ops__rejected_rows "
-        'select $source, file, line, "column", "check", reason, payload, $run, $now from memory.main.stage_rejected',
-        {"source": source.source, "run": lake.run_id, "now": now},
+        'insert into lake.main.ops__rejected_rows select $source, file, line, "column", "check", reason, payload, '
+        "list_extract($shas, list_position($files, file)), $run, $now from memory.main.stage_rejected",
+        marks,
     )
     execute(
         "insert into lake.main.ops__rejected_rows "
         "select $source, r._file, r._line, null, 'key_conflict', 'this key came before with other content', "
-        "cast(r as varchar), $run, $now from memory.main.stage_rows r "
+        "cast(r as varchar), list_extract($shas, list_position($files, r._file)), $run, $now from memory.main.stage_rows r "
         "join memory.main.stage_verdicts v using (_order, _line) where v.verdict = 'key_conflict'",
-        {"source": source.source, "run": lake.run_id, "now": now},
+        marks,
     )
     accepted = sum(item.accepted for item in report.files)
     before = register.recorded(lake, source.raw_table)

@@ -33,10 +33,12 @@ def load_sources(workspace: Workspace) -> list[Source]:
 
 
 def unknown_folders(workspace: Workspace, sources: list[Source]) -> list[str]:
-    """Folders under `landing/` that hold files but have no source: their data would wait unseen."""
+    """Folders under `landing/` that hold files but have no source, and files outside any: their data would wait unseen."""
     known = {source.source for source in sources}
-    return sorted(
+    landing = workspace.path("landing")
+    loose = [item.name for item in landing.iterdir() if item.is_file() and not item.name.startswith(".")]
+    return sorted(loose) + sorted(
         folder.name
-        for folder in workspace.path("landing").iterdir()
+        for folder in landing.iterdir()
         if folder.is_dir() and folder.name not in known and any(item.is_file() for item in folder.rglob("*"))
     )

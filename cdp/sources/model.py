@@ -4,10 +4,12 @@
 canonical terms; their values are SQL expressions over the contract's columns, so a new channel needs no code.
 """
 
+import re
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Expression = str
 NAME = r"^[a-z][a-z0-9_]*$"
@@ -58,6 +60,11 @@ class Column(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        try:
+            ZoneInfo(self.timezone)
+            re.compile(self.matches or "")
+        except (ValueError, KeyError, OSError, re.error) as error:
+            raise ValueError(f"timezone or matches cannot be used: {error}") from error
         if (self.type is ColumnType.LIST) != bool(self.items):
             raise ValueError("'items' is required for type list, and only there")
         return self
@@ -161,6 +168,16 @@ class Consent(Strict):
         return self
 
 
+def _line_based(encoding: str) -> str:
+    """Lines are split as bytes, so an encoding must keep the line feed for itself, as all but UTF-16 and UTF-32 do."""
+    try:
+        if "\n".encode(encoding) != b"\n":
+            raise ValueError(f"{encoding} cannot be split into lines; convert the file to UTF-8")
+    except LookupError as error:
+        raise ValueError(f"{encoding} is no encoding; expected utf-8, gb18030, latin-1 …") from error
+    return encoding
+
+
 class Limits(Strict):
     """Shares of quarantined rows: above `warn` the contract check warns, above `block` the file is left out."""
 
@@ -181,7 +198,7 @@ class Source(Strict):
     table: str = Field(pattern=NAME)
     description: str = ""
     format: Literal["csv", "jsonl", "parquet"]
-    encoding: str = "utf-8"
+    encoding: Annotated[str, AfterValidator(_line_based)] = "utf-8"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     max_line_bytes: int = Field(default=4_000_000, ge=1_000, le=16_000_000)
     key: tuple[str, ...] = ()
@@ -206,6 +223,10 @@ class Source(Strict):
         for name in (*self.key, *([self.version] if self.version else [])):
             if name not in known:
                 raise ValueError(f"key or version names '{name}', which is not among the columns")
+        if optional := [name for name in self.key if not self.columns[name].required]:
+            raise ValueError(
+                f"key column {', '.join(optional)} must be 'required: true': a row without its key has none"
+            )
         used = [side for link in self.links for side in (link.left, link.right)]
         used += [name for touch in self.interactions for name in touch.party]
         used += [name for consent in self.consents for name in consent.party]

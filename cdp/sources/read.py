@@ -6,10 +6,16 @@ A batch holds every contract column as text (or None), so that one contract judg
 import csv
 import gzip
 import hashlib
+import json
+import math
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import polars as pl
@@ -22,6 +28,8 @@ from cdp.sources.model import Column, ColumnType, Source
 BATCH_ROWS = 20_000
 BATCH_BYTES = 5_000_000
 PAYLOAD_CHARACTERS = 20_000
+EXACT = 2**53  # floats count every integer up to here
+LONG_NUMBER = re.compile(r"\d{16}")
 QUOTED_LINES = 100  # a quoted CSV field may span this many lines; further, the quote itself is the damage
 
 
@@ -78,6 +86,9 @@ def fingerprint(path: Path) -> str:
         raise UnreadableFile(f"cannot be read: {error.strerror}", "mend the file's rights") from error
 
 
+DAMAGE = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException, pl.exceptions.PolarsError)
+
+
 def read_batches(path: Path, source: Source) -> Iterator[Batch]:
     """The rows of one file.
 
@@ -87,7 +98,7 @@ def read_batches(path: Path, source: Source) -> Iterator[Batch]:
     readers = {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
     try:
         yield from readers[source.format](path, source)
-    except (OSError, EOFError, gzip.BadGzipFile, pa.ArrowInvalid) as error:
+    except DAMAGE as error:
         raise UnreadableFile(
             f"cannot be read as {source.format}: {str(error).splitlines()[0][:200]}",
             "send the whole file again",
@@ -134,6 +145,8 @@ def text(value: Any) -> str | None:
         return cleaned or None
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return str(int(value))  # 17850.0 is how table files write the id 17850
     if isinstance(value, int | float):
         return str(value)
     return orjson.dumps(value).decode()
@@ -172,7 +185,7 @@ def _flags(value: Any) -> Any:
         return None
     if not isinstance(value, dict):
         return text(value) or "''"
-    return [{"name": str(name), "value": text(flag)} for name, flag in value.items()]
+    return [{"name": text(name) or "", "value": text(flag)} for name, flag in value.items()]
 
 
 def _read_jsonl(path: Path, source: Source) -> Iterator[Batch]:
@@ -193,6 +206,8 @@ def _read_jsonl(path: Path, source: Source) -> Iterator[Batch]:
         else:
             try:
                 row = orjson.loads(line)
+                if LONG_NUMBER.search(line):
+                    row = json.loads(line)  # exact where orjson would round to a float
             except orjson.JSONDecodeError as error:
                 batch.reject(number, "json", f"not JSON: {error.msg}", line)
             else:
@@ -208,6 +223,7 @@ def _read_jsonl(path: Path, source: Source) -> Iterator[Batch]:
 
 def _read_csv(path: Path, source: Source) -> Iterator[Batch]:
     names = list(source.columns)
+    csv.field_size_limit(source.max_line_bytes)
     rows = _csv_records(path, source)
     _, header, _, _ = next(rows, (0, None, "", ""))
     if header is None:
@@ -239,7 +255,7 @@ def _read_csv(path: Path, source: Source) -> Iterator[Batch]:
 _CSV_REASONS = {
     "line_length": "over the limit of {source.max_line_bytes:,} bytes; the payload is its start",
     "encoding": "not {source.encoding}",
-    "csv": "not CSV: a quote is never closed",
+    "csv": "not CSV: a quote is never closed, or a line break stands in the middle",
 }
 
 
@@ -259,7 +275,11 @@ def _csv_records(path: Path, source: Source) -> Iterator[tuple[int, list[str] | 
             return
         waiting.append((number, line))
         whole = "\n".join(part for _, part in waiting)
-        cells = _cells(whole, source.delimiter)
+        try:
+            cells = _cells(whole, source.delimiter)
+        except csv.Error:
+            yield from flush()
+            return
         if cells is not None:
             start = waiting[0][0]
             waiting.clear()
@@ -281,14 +301,19 @@ def _csv_records(path: Path, source: Source) -> Iterator[tuple[int, list[str] | 
 
 
 def _cells(record: str, delimiter: str) -> list[str] | None:
-    """The fields of a record; None while a quoted field is still open at its end."""
-    lines = record.splitlines(keepends=True)
+    """The fields of a record; None while a quoted field is still open at its end.
+
+    The record goes in as one piece: splitting it again would end it at every line break that CSV does not know.
+
+    Raises:
+        csv.Error: If it is not one CSV row (a carriage return in the middle).
+    """
     try:
-        return next(csv.reader(lines, delimiter=delimiter, strict=True), [])
+        return next(csv.reader([record], delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         if "unexpected end of data" in str(error):
             return None
-        return next(csv.reader(lines, delimiter=delimiter), [])  # a stray quote is text
+        return next(csv.reader([record], delimiter=delimiter), [])  # a stray quote is text
 
 
 def _read_parquet(path: Path, source: Source) -> Iterator[Batch]:
@@ -311,7 +336,7 @@ def _read_parquet(path: Path, source: Source) -> Iterator[Batch]:
         ]
         names = {name: paths[name] for name in source.columns if paths[name] in present}
         for offset, row in enumerate(rows, 1):
-            flat = {name: _plain(row[path]) for name, path in names.items()}
+            flat = {name: _plain(row[path], source.columns[name].timezone) for name, path in names.items()}
             batch.add(
                 start + offset,
                 orjson.dumps(flat, default=str).decode(),
@@ -321,11 +346,12 @@ def _read_parquet(path: Path, source: Source) -> Iterator[Batch]:
         yield batch
 
 
-def _plain(value: Any) -> Any:
-    """A typed Parquet value as JSON has it: times in RFC 3339 (naive ones as UTC), decimals as text."""
-    if hasattr(value, "isoformat"):
-        shown: str = value.isoformat()
-        return shown + "Z" if hasattr(value, "tzinfo") and value.tzinfo is None and hasattr(value, "hour") else shown
-    if isinstance(value, str | int | float | bool | list | dict) or value is None:
-        return None if isinstance(value, float) and value != value else value
-    return str(value)
+def _plain(value: Any, timezone: str) -> Any:
+    """A typed Parquet value as JSON has it: times in RFC 3339 (naive ones in the column's zone), decimals as text."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=ZoneInfo(timezone))).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | list | dict) or value is None else str(value)

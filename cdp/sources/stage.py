@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from cdp.errors import ConfigError
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.sources.model import Column, ColumnType, Source
@@ -45,16 +46,18 @@ def create_raw_table(lake: Lake, source: Source) -> None:
     """Make the raw table where it is missing, and add the columns that its contract gained."""
     definition = ", ".join(f'"{name}" {kind}' for name, kind in raw_columns(source).items())
     lake.connection.execute(f"create table if not exists lake.main.{source.raw_table} ({definition})")
-    present = {
-        name
-        for (name,) in lake.rows(
-            "select column_name from duckdb_columns() where database_name = 'lake' and table_name = ?",
-            [source.raw_table],
-        )
-    }
-    for name, kind in raw_columns(source).items():
+    query = "select column_name, data_type from duckdb_columns() where database_name = 'lake' and table_name = ?"
+    present = dict(lake.rows(query, [source.raw_table]))
+    nothing = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in raw_columns(source).items())
+    wanted = {str(row[0]): str(row[1]) for row in lake.rows(f"describe select {nothing}")}
+    for name, kind in wanted.items():
         if name not in present:
             lake.connection.execute(f'alter table lake.main.{source.raw_table} add column "{name}" {kind}')
+        elif present[name] != kind:
+            raise ConfigError(
+                f"sources/{source.source}.yaml: column {name} is now {kind}, but rows were stored as {present[name]}",
+                "give the column a new name (keep its 'path'), or the source a new 'table'",
+            )
 
 
 def open_stage(lake: Lake, source: Source) -> None:
@@ -103,7 +106,7 @@ def judge(lake: Lake, source: Source) -> None:
 
     Same key and version is a duplicate; a key without a version whose content differs is a conflict.
     """
-    version = f'cast("{source.version}" as varchar)' if source.version else "''"
+    version = f"coalesce(cast(\"{source.version}\" as varchar), '')" if source.version else "''"
     conflict = "'duplicate'" if source.version else "case when _hash = known then 'duplicate' else 'key_conflict' end"
     lake.rows(
         f"""

@@ -104,6 +104,12 @@ def is_running(workspace: Workspace) -> bool:
 def _ensure_started(workspace: Workspace) -> None:
     data, run = workspace.path("pg", "data"), socket_folder(workspace)
     run.mkdir(mode=0o700, exist_ok=True)
+    owner = run.stat()
+    trusted = {os.geteuid(), *([user.pw_uid] if (user := _server_user()) else [])}
+    if owner.st_uid not in trusted or owner.st_mode & 0o077:
+        raise StoreUnavailable(
+            f"{run} belongs to somebody else or is open to others", "remove it, or choose a shorter CDP_HOME"
+        )
     _own(workspace.path("pg"), run)
     if not (data / "PG_VERSION").exists():
         _init(workspace, data)

@@ -173,6 +173,31 @@ def test_the_timeline_pages_through_everything_newest_first(api, all_scopes, cus
     problem(api.client.get(f"/v1/customers/{customer}/timeline?cursor=nonsense", headers=all_scopes), 422)
 
 
+def test_free_text_of_tickets_is_withheld_and_said_to_be(api, all_scopes, customer):
+    items = api.client.get(f"/v1/customers/{customer}/timeline?limit=200", headers=all_scopes).json()["items"]
+    tickets = [item["details"] for item in items if item["type"] == "ticket"]
+    assert tickets
+    assert all(t["details"]["description"] is None and t["withheld"] == ["description", "subject"] for t in tickets)
+    headers = api.key("profiles:read", "profiles:reveal")
+    shown = api.client.get(f"/v1/customers/{customer}/timeline?limit=200&reveal=true", headers=headers).json()["items"]
+    assert all(item["details"]["details"]["description"] for item in shown if item["type"] == "ticket")
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        ("news:customer:jane@x.com", "news:customer:j•••@x.com"),
+        ("a:customer:+447729902080", "a:customer:+44•••2080"),
+        ("pos:card:623141588974", "pos:card:•••8974"),
+        ("web:user:w-1", "web:user:w-1"),
+    ],
+)
+def test_a_personal_key_is_masked_inside_a_record_id(record, shown):
+    from api.present import record as present_record
+
+    assert present_record(record, revealed=False) == shown
+
+
 def test_consents_name_the_deciding_decision(api, all_scopes, customer):
     body = api.client.get(f"/v1/customers/{customer}/consents", headers=all_scopes).json()
     flags = {(flag["purpose"], flag["contact_point"]): flag for flag in body["consents"]}
@@ -192,6 +217,7 @@ def test_a_body_of_nonsense_is_a_problem_that_does_not_repeat_it(api, all_scopes
     body = problem(api.client.post("/v1/customers/lookup", json={"value": "x" * 500}, headers=all_scopes), 422)
     assert "xxx" not in str(body)
     problem(api.client.post("/v1/customers/lookup", content=b"{", headers=all_scopes), 422)
+    problem(api.client.post("/v1/customers/lookup", json={"value": "a\x00b"}, headers=all_scopes), 422)
 
 
 def test_health_and_readiness(api):

@@ -1,5 +1,6 @@
 """Effective consent: the pure function, its rules one by one and its laws on generated histories."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
@@ -126,3 +127,22 @@ def test_one_more_denial_never_allows_more(history, status, day, subject):
     more = [*history, said(status, day, record=record, subject=subject, name="extra")]
     for point in (A, B):
         assert ask(history, point).allowed or not ask(more, point).allowed
+
+
+@settings(max_examples=300)
+@given(decisions, st.sampled_from(["r1", "r2"]), st.integers(0, 120), st.sampled_from(["unknown", "pending"]))
+def test_a_missing_or_pending_answer_changes_nothing_at_either_level(history, record, day, status):
+    more = [*history, said(status, day, record=record, subject=record, name="extra")]
+    for point in (A, B):
+        assert ask(more, point) == ask(history, point)
+    person = [replace(d, purpose="analytics", subject_type="record", subject=d.record_id) for d in history]
+    extra = replace(more[-1], purpose="analytics")
+    assert ask([*person, extra], None, "analytics") == ask(person, None, "analytics")
+
+
+@settings(max_examples=300)
+@given(decisions, st.sampled_from(DENIALS), st.integers(0, 100))
+def test_one_more_denial_never_allows_more_for_the_person_as_a_whole(history, status, day):
+    person = [replace(d, purpose="analytics", subject_type="record", subject=d.record_id) for d in history]
+    extra = said(status, day, subject="r1", purpose="analytics", name="extra")
+    assert ask(person, None, "analytics").allowed or not ask([*person, extra], None, "analytics").allowed

@@ -1,10 +1,13 @@
 """Ingest: every line is accounted for, whatever a channel sends."""
 
 import gzip
+import io
 import json
 from datetime import UTC, datetime
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cdp.errors import ConfigError
@@ -51,6 +54,21 @@ def take(platform):
         return {file.file: file for file in report.files}
 
     return run
+
+
+def _flipped() -> bytes:
+    data = bytearray(gzip.compress(b"".join(b'{"id": "%d"}\n' % n for n in range(20_000))))
+    data[len(data) // 2] ^= 0xFF
+    return bytes(data)
+
+
+def _twins() -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array(["1"]), pa.array(["2"])], names=["id", "id"]), buffer)
+    return buffer.getvalue()
+
+
+FLIPPED, TWINS = _flipped(), _twins()
 
 
 def counts(file):
@@ -164,6 +182,8 @@ def test_gzip_and_parquet_hold_the_same_rows(platform, take):
 @pytest.mark.parametrize(
     ("name", "form", "content", "words"),
     [
+        ("flipped", "jsonl", FLIPPED, "cannot be read"),
+        ("twins", "parquet", TWINS, "cannot be read"),
         ("empty", "jsonl", b"", "empty"),
         ("noheader", "csv", b"1,2,3\n4,5,6\n", "header"),
         ("renamed", "csv", b"identifier,n\n1,2\n", "column id is missing"),
@@ -255,3 +275,77 @@ def test_broken_yaml_is_named_by_file_line_and_expectation(tmp_path):
     path.write_text("on: x\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="reads the key 'on' as true or false"):
         load_yaml(path, Source)
+
+
+def test_no_line_break_but_lf_ends_a_csv_row_and_none_swallows_the_next(platform, take):
+    text = "id,kind\n1,a\r2,b\n3,a\n4\vx,a\n5\u2028y,b\n" + "".join(f"{n},a\n" for n in range(10, 20))
+    done = take(source("breaks", "csv"), {"a.csv": text})
+    assert counts(done["a.csv"]) == (14, 13, 0, 1)
+    assert platform.lake.rows("select id from raw_breaks__rows where id like '4%' or id like '5%' order by id") == [
+        ("4\vx",),
+        ("5\u2028y",),
+    ]
+
+
+def test_a_wide_field_is_no_damage(take):
+    done = take(
+        source("wide", "csv", columns=COLUMNS | {"kind": {"max_length": 500_000}}),
+        {"a.csv": "id,kind\n1," + "x" * 200_000 + "\n"},
+    )
+    assert counts(done["a.csv"]) == (1, 1, 0, 0)
+
+
+def test_long_ids_keep_their_digits_and_whole_floats_their_form(platform, take):
+    take(
+        source("digits"),
+        {"a.jsonl": '{"id": 12345678901234567890123}\n{"id": 12345678901234567890124}\n{"id": 17850.0}\n'},
+    )
+    assert platform.lake.rows("select id from raw_digits__rows order by 1") == [
+        ("12345678901234567890123",),
+        ("12345678901234567890124",),
+        ("17850",),
+    ]
+
+
+def test_a_key_must_be_required():
+    with pytest.raises(ValueError, match="key column n must be 'required: true'"):
+        source("halfkey", key=["id", "n"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"encoding": "utf-16"},
+        {"encoding": "klingon"},
+        {"columns": COLUMNS | {"n": {"timezone": "Mars/Base"}}},
+        {"columns": COLUMNS | {"n": {"matches": "("}}},
+    ],
+)
+def test_what_cannot_work_is_refused_when_the_yaml_is_read(more):
+    with pytest.raises(ValueError, match=r"lines|encoding|cannot be used"):
+        source("wrong", **more)
+
+
+def test_a_column_that_changes_its_type_is_refused_by_name(take):
+    take(source("typed"), {"a.jsonl": '{"id": "1", "n": 1}\n'})
+    with pytest.raises(ConfigError, match="column n is now"):
+        take(source("typed", columns=COLUMNS | {"n": {"type": "decimal"}}), {"b.jsonl": '{"id": "2", "n": 1.5}\n'})
+
+
+def test_the_quarantine_of_an_earlier_file_of_the_same_name_stays(platform, take):
+    for number in (1, 2):
+        good = "".join(f'{{"id": "{number}-{n}"}}\n' for n in range(9))
+        take(source("daily"), {"export.jsonl": good + f'{{"bad": {number}}}\n'})
+    assert [row[4] for row in reasons(platform, "daily")] == ['{"bad": 1}', '{"bad": 2}']
+    assert platform.lake.rows(
+        "select sum(lines), sum(accepted), sum(quarantined) from ops__reconciliation where source = 'daily'"
+    ) == [(20, 18, 2)]
+
+
+def test_a_mended_file_takes_the_place_of_the_blocked_one(platform, take):
+    take(source("again"), {"a.jsonl": '{"x": 1}\n'})
+    assert counts(take(source("again"), {"a.jsonl": '{"id": "1"}\n'})["a.jsonl"]) == (1, 1, 0, 0)
+    assert platform.lake.rows(
+        "select lines, accepted, quarantined from ops__reconciliation where source = 'again'"
+    ) == [(1, 1, 0)]
+    assert reasons(platform, "again") == []

@@ -239,7 +239,7 @@ def test_a_killed_holder_frees_the_queue(workspace):
 def test_sql_is_read_only_and_stays_inside_the_lake(workspace):
     with opened(workspace):
         pass
-    assert "ops__files" in cdp(workspace, "sql", "show tables").stdout
+    assert "ops__files" in cdp(workspace, "sql", "show tables", "--newest").stdout
     assert cdp(workspace, "sql", "select 1 as a, '郑' as b", "--format", "csv").stdout == "a,b\n1,郑\n"
     assert cdp(workspace, "sql", "select 1 as a, 2 as a", "--format", "csv").stdout == "a,a_2\n1,2\n"
     for query in (

@@ -1,13 +1,20 @@
 """The workspace, its settings, and what the doctor says of it."""
 
+import os
 import stat
+import subprocess
+import sys
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from cdp.cli.pipeline import initialise
 from cdp.clock import parse_as_of
 from cdp.doctor import examine
 from cdp.errors import ConfigError, WorkspaceError
 from cdp.settings import Settings
+from cdp.store.connect import owner_address
 from cdp.workspace import create, open_workspace
 from tests.conftest import ROOT, cdp
 
@@ -105,3 +112,19 @@ def test_unknown_folders_are_named_before_a_run(workspace):
     log = cdp(workspace, "run").stderr
     assert "landing/mystery has no source" in log
     assert "cdp source add" in log
+
+
+def test_an_external_database_serves_instead_of_the_embedded_one(new_workspace, tmp_path):
+    host = owner_address(new_workspace()).fields
+    with psycopg.connect(make_conninfo("", **host), autocommit=True) as server:
+        server.execute("create database elsewhere")
+    url = make_conninfo("", **(host | {"dbname": "elsewhere"}))
+    settings = Settings(home=tmp_path / "w", database_url=url)
+    made = initialise(settings)
+    assert not made.path("pg", "data").exists()
+    environment = os.environ | {"CDP_HOME": str(made.home), "CDP_DATABASE_URL": url}
+    done = subprocess.run(
+        [sys.executable, "-m", "cdp", "run"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [finding for finding in examine(settings) if not finding.sound] == []

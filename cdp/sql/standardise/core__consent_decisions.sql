@@ -1,14 +1,20 @@
 -- Grain: consent decision. Its subject is the contact point it was given with (e-mail or phone, by the purpose's
--- channel), else the contact record.
+-- channel), else the contact record. A point that is a dummy or no address at all takes no grant; a denial given with
+-- it is one of the record's.
 with pointed as (
     select
         s.statement_key, s.record_id, s.purpose, s.status, s.captured_at, s.received_at, s.source, s.method, s.notice_version,
-        case when u.point = 'email' then e.email when u.point = 'phone' then p.phone end as point_value,
+        case when b.value is null then case when u.point = 'email' then e.email when u.point = 'phone' then p.phone end end
+            as point_value,
+        case when u.point = 'email' then s.email when u.point = 'phone' then s.phone end as given,
         u.point
     from core__consent_statements as s
     left join core__purposes as u on u.purpose = s.purpose
     left join core__standard_emails as e on e.raw = s.email
     left join core__standard_phones as p on p.raw = s.phone
+    left join core__record_identifiers as b
+        on b.record_id = s.record_id and b.type = u.point and b.blocked
+        and b.value = case when u.point = 'email' then e.email when u.point = 'phone' then p.phone end
 )
 
 select
@@ -18,3 +24,4 @@ select
     coalesce(point_value, record_id) as subject,
     purpose, status, captured_at, received_at, source, method, notice_version
 from pointed
+where not (status = 'granted' and given is not null and point_value is null)

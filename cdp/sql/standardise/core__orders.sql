@@ -6,7 +6,7 @@ with headers as (
         min(record_id) as record_id, min(ordered_at) as ordered_at, min(currency) as currency,
         min(original_key) as original_key, max(points_redeemed) as points_redeemed,
         case when bool_or(is_refund) or max(quantity) < 0 then 'return' else 'sale' end as kind,
-        cast(sum(quantity * unit_price - discount) as decimal(18, 4)) as total,
+        cast(sum(quantity * unit_price - discount) as decimal(28, 4)) as total,
         count(*) as lines
     from core__order_rows
     group by source, order_key

@@ -78,7 +78,7 @@ create table store.orders (
     kind text not null check (kind in ('sale', 'return')),
     ordered_at timestamptz not null,
     currency text not null,
-    total numeric(18, 4) not null,
+    total numeric not null,
     details jsonb not null,
     row_hash text not null
 );

@@ -16,7 +16,7 @@ from cdp.workspace import Workspace
 STAGES = ("standardise", "identity", "profile", "loyalty")
 # Functions that were compared on both engines or are plain SQL; what is not here has to be looked at first.
 ALLOWED = {
-    "Anonymous", "And", "Or", "Not", "Case", "If", "Coalesce", "Count", "Min", "Max", "Sum", "RowNumber", "FirstValue", "MD5",
+    "Abs", "Anonymous", "And", "Or", "Not", "Case", "If", "Coalesce", "Count", "Min", "Max", "Sum", "RowNumber", "FirstValue", "MD5",
     "ConcatWs", "Concat", "Lower", "Upper", "Nullif", "RegexpReplace", "RegexpLike", "SplitPart", "Cast", "TryCast", "Month", "Day",
     "Least", "Greatest", "GroupConcat", "LogicalOr", "LogicalAnd", "ParseJSON", "JSONFormat", "Struct", "Exists", "Contains", "Explode", "Unnest",
 }  # fmt: skip

@@ -89,6 +89,7 @@ def serve_all(workspace: Workspace) -> None:
             ["profiles:read", "consent:read", "loyalty:read"],
             system_now(),
         )
+        example = store.execute("select min(value) from identifiers where type = 'account'").fetchall()[0][0]
     say("\nstarting API and Dagster UI …")
     processes = [
         api_process(workspace, "127.0.0.1", api_port),
@@ -100,7 +101,7 @@ def serve_all(workspace: Workspace) -> None:
         print(
             f"\nAPI        http://127.0.0.1:{api_port}/docs\nDagster UI http://127.0.0.1:{ui_port}\nAPI key    {key}\n\n"
             f"try: curl -s -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
-            f'       -d \'{{"value": "noah"}}\' http://127.0.0.1:{api_port}/v1/customers/lookup\n'
+            f'       -d \'{{"value": "{example}"}}\' http://127.0.0.1:{api_port}/v1/customers/lookup\n'
             "Ctrl-C stops everything.",
             flush=True,
         )

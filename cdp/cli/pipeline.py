@@ -9,7 +9,7 @@ from cdp.cli.main import app
 from cdp.cli.output import say
 from cdp.errors import CdpError
 from cdp.settings import Settings
-from cdp.store.connect import database
+from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace, create, open_workspace
 
 
@@ -72,6 +72,8 @@ def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, w
         )
     started = time.monotonic()
     with database(workspace):
+        with connect(owner_address(workspace)):
+            pass  # an unreachable database is said here, not in the middle of a run
         if not wait:
             _refuse_if_busy(workspace)
         succeeded, run_id = launch.run_job(workspace.path("dagster"), as_of=as_of, full=full, wait=wait)

@@ -59,7 +59,7 @@ ROLES = {
     "city": r"^(city|town)$",
     "country": r"^country(_?code)?$",
     "version": r"^(updated|modified)_?(at|on)$|^version$",
-    "key": r"^(id|uuid|guid|message_?id|event_?id|record_?id|row_?id|line_?id)$",
+    "key": r"^(id|unique_?id|uuid|guid|message_?id|event_?id|record_?id|row_?id|line_?id)$",
 }
 NAMES_SOMETHING = re.compile(r"(^|_)(id|no|number|code|key|ref|reference|card|phone|mobile|zip|sku)$")
 PERSONAL = (
@@ -177,6 +177,8 @@ def _headers(path: Path, kind: str, encoding: str) -> tuple[list[str], str]:
             continue
         if isinstance(row, dict):
             paths |= dict.fromkeys(_paths(row))
+    if not paths:
+        raise UnreadableFile(f"{path.name} holds no JSON object a line", "give a file with one JSON object on each line")
     return list(paths), ","
 
 
@@ -274,7 +276,7 @@ def _meaning(name: str, batch: Batch, named: dict[str, str], columns: dict[str, 
     seen = times[0] if times else f"cast({dates[0]} as timestamptz)" if dates else "_landed_at"
     result["seen_at"] = seen
     fields = {role: roles[role] for role in PERSONAL if role in roles}
-    party_key = roles.get("customer") or roles.get("email") or roles.get("phone") or (key if fields else None)
+    party_key = roles.get("customer") or (fields and roles.get("key")) or roles.get("email") or roles.get("phone")
     if party_key:
         party: dict[str, Any] = {"kind": "customer", "key": party_key}
         if "customer" in roles:

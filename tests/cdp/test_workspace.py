@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,8 +15,10 @@ from cdp.clock import parse_as_of
 from cdp.doctor import examine
 from cdp.errors import ConfigError, WorkspaceError
 from cdp.settings import Settings
+from cdp.sources.model import Source
 from cdp.store.connect import owner_address
 from cdp.workspace import create, open_workspace
+from cdp.yamlfile import load_yaml
 from tests.conftest import ROOT, cdp
 
 
@@ -128,3 +131,46 @@ def test_an_external_database_serves_instead_of_the_embedded_one(new_workspace, 
     )
     assert done.returncode == 0, done.stderr
     assert [finding for finding in examine(settings) if not finding.sound] == []
+
+
+def test_a_run_without_a_database_says_so_and_what_to_do(tmp_path):
+    made = create(Settings(home=tmp_path / "w"))
+    environment = os.environ | {
+        "CDP_HOME": str(made.home),
+        "CDP_DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/db",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "cdp", "run"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "the database cannot be reached" in done.stderr
+    assert "cdp doctor" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"", "empty"),
+        ("a.parquet", b"junk", "cannot be read"),
+        ("a.xml", b"<a/>", "unknown format"),
+        ("a.jsonl", b"no json\n", "no JSON object"),
+    ],
+)
+def test_a_sample_that_cannot_be_drafted_is_refused_with_a_reason(workspace, tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    done = cdp(workspace, "source", "add", str(tmp_path / name), "--name", f"odd_{name}", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error:")
+    assert words in done.stderr
+
+
+def test_a_file_of_people_is_drafted_with_its_own_key(workspace, tmp_path):
+    rows = "".join(f"{n},Ann,Lee{n},2000-01-0{n % 9 + 1},a{n}@x.org,a\n" for n in range(50))
+    (tmp_path / "2026-people.csv").write_text("unique_id,first_name,surname,dob,email,Email\n" + rows, encoding="utf-8")
+    path = cdp(workspace, "source", "add", str(tmp_path / "2026-people.csv")).stdout.strip()
+    drafted = load_yaml(Path(path), Source)
+    assert (drafted.source, drafted.key) == ("source_2026_people", ("unique_id",))
+    assert drafted.parties["customer"].key == "unique_id"
+    assert set(drafted.columns) == {"unique_id", "first_name", "surname", "dob", "email", "email_2"}
+    Path(path).unlink()

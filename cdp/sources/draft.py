@@ -178,7 +178,9 @@ def _headers(path: Path, kind: str, encoding: str) -> tuple[list[str], str]:
         if isinstance(row, dict):
             paths |= dict.fromkeys(_paths(row))
     if not paths:
-        raise UnreadableFile(f"{path.name} holds no JSON object a line", "give a file with one JSON object on each line")
+        raise UnreadableFile(
+            f"{path.name} holds no JSON object a line", "give a file with one JSON object on each line"
+        )
     return list(paths), ","
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cdp.errors import Busy, LakeError
 from cdp.lake.build import Select, build, find_inputs, sql_file, sql_tables
-from cdp.lake.engine import open_lake
+from cdp.lake.engine import load_extensions, open_lake
 from cdp.lake.lineage import column_lineage
 from cdp.lake.maintain import expire, remove_orphans
 from cdp.lake.register import entries
@@ -77,7 +77,7 @@ def test_a_full_disk_says_so_and_keeps_the_old_snapshot(platform):
     script = """
 import resource, signal, sys
 from cdp.errors import LakeError
-from cdp.lake.engine import open_lake
+from cdp.lake.engine import load_extensions, open_lake
 from cdp.settings import Settings
 from cdp.workspace import open_workspace
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -258,3 +258,30 @@ def test_the_password_shows_nowhere_in_the_engine(platform):
     assert password not in shown
     with connect(owner_address(platform.workspace)) as store:
         assert password not in repr(store.execute("select query from pg_stat_activity").fetchall())
+
+
+def test_extensions_come_from_wheels_without_a_network():
+    class Offline:
+        loaded: list[str] = []  # noqa: RUF012
+
+        def load_extension(self, path):
+            self.loaded.append(path)
+
+        def install_extension(self, name):
+            raise AssertionError(f"{name} would be fetched")
+
+    load_extensions(Offline())
+    assert all(path.endswith(".duckdb_extension") for path in Offline.loaded)
+    assert len(Offline.loaded) == 3
+
+
+def test_what_does_not_fit_into_memory_is_spilled_encrypted_into_the_workspace(platform):
+    with platform.lake.memory("60MB"):
+        platform.lake.rows(
+            "create or replace table memory.main.big as select md5(range::varchar) || 'hunter2' as v from range(3000000) order by v"
+        )
+        spilled = list(platform.workspace.path("spill").iterdir())
+        assert spilled
+        assert not any(b"hunter2" in file.read_bytes() for file in spilled)
+        assert platform.lake.scalar("select count(*) from big") == 3_000_000
+        platform.lake.rows("drop table memory.main.big")

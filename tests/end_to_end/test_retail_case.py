@@ -285,3 +285,28 @@ def test_no_personal_value_is_in_the_log_of_a_run(retail_case, lake):
         v for (v,) in lake.rows("select value from core__record_identifiers where type in ('email', 'phone', 'card')")
     }
     assert not [v for v in values if v in retail_case.log]
+
+
+def test_every_identifier_a_record_ever_had_stays_with_its_dates(lake):
+    """People change their e-mail: the account keeps both, each with when it was first and last seen."""
+    query = """
+        select record_id, list(value order by first_seen), list(first_seen order by first_seen), list(last_seen order by first_seen)
+        from core__record_identifiers where type = 'email' and record_id like '%:user:%' group by record_id having count(*) > 1
+    """
+    found = lake.rows(query)
+    assert len(found) > 10
+    assert all(first[0] <= last[0] and first[0] <= first[1] for _, _, first, last in found)
+
+
+def test_returns_are_tied_to_their_order(lake):
+    tied, named, absent = lake.rows(
+        "select count(original_order_id), count(original_key), count(*) filter (where original_key is null) from core__orders where kind = 'return'"
+    )[0]
+    assert tied > 0.95 * named > 800
+    assert absent > 50
+    assert (
+        lake.rows(
+            "select r.order_id from core__orders r join core__orders s on s.order_id = r.original_order_id where s.kind <> 'sale'"
+        )
+        == []
+    )

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from cdp.cli.pipeline import initialise
+from cdp.lake.engine import open_lake
 from cdp.settings import Settings
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace
 
 RESULT = Path(__file__).parent / "results" / "kills.json"
 AS_OF = "2026-02-01"
+LAST_BEFORE_PUBLISH = "core__loyalty_targets"
 
 
 def prepare(home: Path, case: Path) -> Workspace:
@@ -57,25 +59,34 @@ def measured(workspace: Workspace, as_of: str) -> tuple[float, float, float]:
     return time.monotonic() - began, *publish
 
 
-def moments(length: float, publish: tuple[float, float], kills: int) -> list[float]:
-    """Kill times: three inside publish, the others spread over the rest of the run."""
-    inside = [publish[0] + share * (publish[1] - publish[0]) for share in (0.25, 0.55, 0.85)][: max(1, kills // 3)]
-    rest = kills - len(inside)
-    return sorted(inside + [length * (number + 1) / (rest + 1) for number in range(rest)])
+def moments(length: float, kills: int, inside: int) -> list[tuple[str, float]]:
+    """When to kill: `after` the start of the run in seconds, or `inside` publish at a share of its length."""
+    spread = kills - inside
+    after = [("after", length * (number + 1) / (spread + 1)) for number in range(spread)]
+    return after + [("inside", (number + 0.7) / (inside + 0.4)) for number in range(inside)]
 
 
-def killed(workspace: Workspace, as_of: str, after: float) -> str:
-    """Start a run, kill it after this many seconds, run again; returns the last line before the kill."""
+def killed(workspace: Workspace, as_of: str, when: tuple[str, float], publish: float) -> str:
+    """Start a run, kill it, run again; returns the last step that was done before the kill."""
     process = start(workspace, as_of)
-    time.sleep(after)
+    lines: list[str] = []
+    assert process.stderr is not None
+    if when[0] == "inside":
+        for line in process.stderr:
+            lines.append(line)
+            if LAST_BEFORE_PUBLISH in line:
+                break
+        time.sleep(when[1] * publish)
+    else:
+        time.sleep(when[1])
     process.send_signal(signal.SIGKILL)
-    _, messages = process.communicate()
+    lines += process.communicate()[1].splitlines()
     again = start(workspace, as_of)
     _, errors = again.communicate()
     if again.returncode != 0:
         raise RuntimeError(f"the run after the kill failed:\n{errors}")
-    lines = [line.strip() for line in messages.splitlines() if re.match(r"\s+\w+__?\w+ ", line)]
-    return lines[-1].split()[0] if lines else "start"
+    done = [line.split()[0] for line in lines if re.match(r"\s+\w+__?\w+ ", line)]
+    return done[-1] if done else "start"
 
 
 def state(workspace: Workspace) -> dict[str, Any]:
@@ -100,25 +111,29 @@ def state(workspace: Workspace) -> dict[str, Any]:
         profiles = store.execute("select customer_id::text, kind, profile::text from profiles").fetchall()
         waiting = store.execute("select count(*) from changes where position is null").fetchall()
         living = store.execute("select count(*) from customers where retired_at is null").fetchall()
+        with open_lake(workspace, read_only=True) as lake:
+            counted = lake.rows("select source, file, lines, accepted, duplicates, quarantined from ops__reconciliation")
+            held = lake.rows("select table_name, rows from ops__builds where table_name not like '%#%'")
     found["partition"] = [(record, first[customer]) for record, customer in rows]
     found["profiles"] = sorted((first[customer], kind, profile) for customer, kind, profile in profiles)
     found["unsequenced changes"] = waiting
+    found["reconciliation"], found["rows of the lake"] = sorted(counted), sorted(held)
     found["living customers"] = living
     return found
 
 
-def prove(case: Path, kills: int, as_of: str, folder: Path) -> dict[str, Any]:
+def prove(case: Path, kills: int, inside: int, as_of: str, folder: Path) -> dict[str, Any]:
     """Measure, kill, compare; every kill in a workspace of its own."""
     alone = prepare(folder / "alone", case)
     length, began, ended = measured(alone, as_of)
     wanted = state(alone)
     result: dict[str, Any] = {"seconds": round(length, 1), "publish": [round(began, 1), round(ended, 1)], "kills": []}
-    for number, moment in enumerate(moments(length, (began, ended), kills)):
+    for number, moment in enumerate(moments(length, kills, inside)):
         workspace = prepare(folder / f"kill{number}", case)
-        last = killed(workspace, as_of, moment)
+        last = killed(workspace, as_of, moment, ended - began)
         got = state(workspace)
         differs = [name for name in wanted if got[name] != wanted[name]]
-        result["kills"].append({"after": round(moment, 1), "last step done": last, "differs": differs})
+        result["kills"].append({moment[0]: round(moment[1], 2), "last step done": last, "differs": differs})
         print(json.dumps(result["kills"][-1]), file=sys.stderr, flush=True)
         subprocess.run(
             [sys.executable, "-m", "cdp", "stop"], env=os.environ | {"CDP_HOME": str(workspace.home)}, check=True
@@ -130,10 +145,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--as-of", default="2011-12-10")
+    parser.add_argument("--inside", type=int, default=3, help="how many of them inside publish")
+    parser.add_argument("--as-of", default="2011-12-31")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = prove(arguments.case, arguments.kills, arguments.as_of, Path(folder))
+        result = prove(arguments.case, arguments.kills, arguments.inside, arguments.as_of, Path(folder))
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
     sys.exit(any(kill["differs"] for kill in result["kills"]))

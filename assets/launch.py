@@ -6,6 +6,7 @@ only places that know them.
 
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from assets.definitions import JOB, defs
 from cdp.errors import CdpError
 
 LOCATION = "cdp"
-PID, BORN = "cdp/pid", "cdp/process_born"
+PID, BORN, HOST = "cdp/pid", "cdp/process_born", "cdp/host"
 INSTANCE_YAML = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
@@ -65,7 +66,7 @@ def run_job(dagster_home: Path, *, as_of: str = "", full: bool = False, wait: bo
     with dg.DagsterInstance.get() as instance:
         bury_dead_runs(instance)
         me = psutil.Process()
-        tags = {"cdp/started_by": "cdp run", PID: str(me.pid), BORN: str(me.create_time())}
+        tags = {"cdp/started_by": "cdp run", PID: str(me.pid), BORN: str(me.create_time()), HOST: socket.gethostname()}
         run = instance.create_run_for_job(job, remote_job_origin=_origin(), run_config=config, tags=tags)
         list(_events(job, run, instance))
         finished = instance.get_run_by_id(run.run_id)
@@ -77,10 +78,15 @@ def bury_dead_runs(instance: dg.DagsterInstance) -> int:
     unfinished = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]
     )
-    dead = [run for run in instance.get_runs(filters=unfinished) if PID in run.tags and not _lives(run)]
+    dead = [run for run in instance.get_runs(filters=unfinished) if _is_ours(run) and not _lives(run)]
     for run in dead:
         instance.report_run_failed(run, "its process was killed; 'cdp run' finishes the work")
     return len(dead)
+
+
+def _is_ours(run: dg.DagsterRun) -> bool:
+    """Started by `cdp run` on this host; a run executed again from the UI inherits the tags, not the process."""
+    return PID in run.tags and run.parent_run_id is None and run.tags.get(HOST) == socket.gethostname()
 
 
 def _lives(run: dg.DagsterRun) -> bool:

@@ -58,7 +58,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             connect(owner_address(self._workspace)) as store,
         ):
             create_registers(lake)
-            if self.full:
+            if self.full and not (context.run and context.run.parent_run_id):  # a part executed again needs the rest
                 forget_builds(lake)
             self._lake, self._store = lake, store
             self._started_at = assignment.position(store)

@@ -112,7 +112,9 @@ def state(workspace: Workspace) -> dict[str, Any]:
         waiting = store.execute("select count(*) from changes where position is null").fetchall()
         living = store.execute("select count(*) from customers where retired_at is null").fetchall()
         with open_lake(workspace, read_only=True) as lake:
-            counted = lake.rows("select source, file, lines, accepted, duplicates, quarantined from ops__reconciliation")
+            counted = lake.rows(
+                "select source, file, lines, accepted, duplicates, quarantined from ops__reconciliation"
+            )
             held = lake.rows("select table_name, rows from ops__builds where table_name not like '%#%'")
     found["partition"] = [(record, first[customer]) for record, customer in rows]
     found["profiles"] = sorted((first[customer], kind, profile) for customer, kind, profile in profiles)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from cdp.sources.model import Strict
+from cdp.strict import Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
 

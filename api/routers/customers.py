@@ -190,7 +190,7 @@ def _write_cursor(row: dict[str, Any]) -> str:
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         at, last = base64.urlsafe_b64decode(cursor.encode()).decode().split("|", 1)
-        if not last.isprintable():
+        if "\x00" in last:
             raise ValueError("not a cursor")
         return datetime.fromisoformat(at), last
     except (ValueError, binascii.Error) as error:

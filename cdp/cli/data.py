@@ -119,7 +119,9 @@ def add(
     target = workspace.path("sources", f"{chosen}.yaml")
     if target.exists():
         raise ConfigError(f"{target} exists", "edit that file, or choose another --name")
-    text = draft.to_yaml(draft.draft(file, chosen, encoding))
+    drafted = draft.draft(file, chosen, encoding)
+    Source.model_validate(drafted)  # a draft that cannot be used must not be left behind
+    text = draft.to_yaml(drafted)
     target.write_text(text, encoding="utf-8")
     rows, bad, reasons = draft.check(file, load_yaml(target, Source))
     workspace.path("landing", chosen).mkdir(mode=0o700, exist_ok=True)

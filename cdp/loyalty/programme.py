@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from cdp.errors import ConfigError
-from cdp.sources.model import NAME, Strict
+from cdp.strict import NAME, Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
 

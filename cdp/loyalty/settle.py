@@ -20,10 +20,10 @@ SCHEMA: dict[str, Any] = {
     "order_id": pl.String, "original_order_id": pl.String, "occurred_at": pl.Datetime("us", "UTC"),
 }  # fmt: skip
 POSTED = """
-    select posting_key, record_id, sum(amount)::bigint, max(revision), min(kind) filter (where revision = 0), min(order_id),
+    select posting_key, record_id, sum(amount)::bigint, max(revision), coalesce(min(kind) filter (where revision = 0), min(kind)), min(order_id),
         min(original_order_id), min(occurred_at)
     from ledger_entries join ledger_accounts using (account_id)
-    where actor = 'pipeline' and programme = %s
+    where actor = 'pipeline' and programme = %s and unit = %s
     group by posting_key, record_id
 """
 DIFFERENCES = """
@@ -88,7 +88,9 @@ def _tell(store: psycopg.Connection, records: list[str], now: datetime) -> None:
 
 
 def _owed(lake: Lake, store: psycopg.Connection, programme: Programme) -> list[dict[str, Any]]:
-    posted = pl.DataFrame(store.execute(POSTED, [programme.programme]).fetchall(), schema=SCHEMA, orient="row")
+    posted = pl.DataFrame(
+        store.execute(POSTED, [programme.programme, programme.unit]).fetchall(), schema=SCHEMA, orient="row"
+    )
     with build.incoming(lake, posted.to_arrow()):
         return lake.records(DIFFERENCES)
 

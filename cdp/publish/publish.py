@@ -70,7 +70,8 @@ def publish(
                 _write_batch(lake, store, number, now)
         except psycopg.DataError as error:  # its text quotes the row
             raise LakeError(
-                f"a row cannot be served: {error.diag.message_primary}", "report it; nothing of its batch was written"
+                f"a row cannot be served: {type(error).__name__} {error.sqlstate or ''}",
+                "report it; nothing of its batch was written",
             ) from None
         result.batches += 1
         if log and result.batches % 20 == 0:

@@ -265,7 +265,7 @@ def _meaning(name: str, batch: Batch, named: dict[str, str], columns: dict[str, 
     result: dict[str, Any] = {}
     roles = {role: _expression(column) for role, column in named.items()}
     key = named.get("key")
-    if key and len(set(batch.columns[key])) == len(batch.columns[key]):
+    if key and columns[key].get("required") and len(set(batch.columns[key])) == len(batch.columns[key]):
         result["key"] = [key]
         if "version" in named and columns[named["version"]].get("type") in ("timestamp", "integer"):
             result["version"] = named["version"]

@@ -4,21 +4,17 @@
 canonical terms; their values are SQL expressions over the contract's columns, so a new channel needs no code.
 """
 
-import re
+import codecs
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+import polars as pl
+from pydantic import AfterValidator, Field, model_validator
+
+from cdp.strict import NAME, Strict
 
 Expression = str
-NAME = r"^[a-z][a-z0-9_]*$"
-
-
-class Strict(BaseModel):
-    """A mapping that refuses keys it does not know: a typo must not pass as a missing value."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ColumnType(StrEnum):
@@ -62,8 +58,8 @@ class Column(Strict):
     def _consistent(self) -> Self:
         try:
             ZoneInfo(self.timezone)
-            re.compile(self.matches or "")
-        except (ValueError, KeyError, OSError, re.error) as error:
+            pl.Series([""]).str.contains(self.matches or "")  # the engine that will apply it judges it
+        except (ValueError, KeyError, OSError, pl.exceptions.PolarsError) as error:
             raise ValueError(f"timezone or matches cannot be used: {error}") from error
         if (self.type is ColumnType.LIST) != bool(self.items):
             raise ValueError("'items' is required for type list, and only there")
@@ -103,7 +99,7 @@ class Party(Strict):
             "wechat_unionid",
         ],
         Expression,
-    ] = {}
+    ] = Field(default_factory=dict)
 
 
 class Link(Strict):
@@ -143,7 +139,7 @@ class Interaction(Strict):
     party: tuple[str, ...]
     when: Expression | None = None
     order: Expression | None = None
-    details: dict[str, Expression] = {}
+    details: dict[str, Expression] = Field(default_factory=dict)
 
 
 class Consent(Strict):
@@ -171,7 +167,7 @@ class Consent(Strict):
 def _line_based(encoding: str) -> str:
     """Lines are split as bytes, so an encoding must keep the line feed for itself, as all but UTF-16 and UTF-32 do."""
     try:
-        if "\n".encode(encoding) != b"\n":
+        if "\n".encode(encoding).removeprefix(codecs.BOM_UTF8) != b"\n":
             raise ValueError(f"{encoding} cannot be split into lines; convert the file to UTF-8")
     except LookupError as error:
         raise ValueError(f"{encoding} is no encoding; expected utf-8, gb18030, latin-1 …") from error
@@ -206,7 +202,7 @@ class Source(Strict):
     limits: Limits = Limits()
     seen_at: Expression
     columns: dict[str, Column]
-    parties: dict[str, Party] = {}
+    parties: dict[str, Party] = Field(default_factory=dict)
     links: tuple[Link, ...] = ()
     orders: Orders | None = None
     interactions: tuple[Interaction, ...] = ()

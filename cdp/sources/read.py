@@ -3,6 +3,7 @@
 A batch holds every contract column as text (or None), so that one contract judges all formats alike.
 """
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -149,7 +150,10 @@ def text(value: Any) -> str | None:
         return str(int(value))  # 17850.0 is how table files write the id 17850
     if isinstance(value, int | float):
         return str(value)
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _extractor(name: str, column: Column) -> Callable[[dict[str, Any]], Any]:
@@ -207,7 +211,8 @@ def _read_jsonl(path: Path, source: Source) -> Iterator[Batch]:
             try:
                 row = orjson.loads(line)
                 if LONG_NUMBER.search(line):
-                    row = json.loads(line)  # exact where orjson would round to a float
+                    with contextlib.suppress(RecursionError):  # nested too deep for it: the rounded row stands
+                        row = json.loads(line)  # exact where orjson would round to a float
             except orjson.JSONDecodeError as error:
                 batch.reject(number, "json", f"not JSON: {error.msg}", line)
             else:

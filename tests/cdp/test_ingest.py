@@ -307,6 +307,21 @@ def test_long_ids_keep_their_digits_and_whole_floats_their_form(platform, take):
     ]
 
 
+def test_long_numbers_inside_objects_and_deep_nesting_break_nothing(platform, take):
+    deep = '{"id": "2", "kind": ' + "[" * 900 + "1234567890123456" + "]" * 900 + "}"
+    lines = '{"id": "1", "kind": {"n": 123456789012345678901234}}\n' + deep + "\n"
+    done = take(source("nested", columns=COLUMNS | {"kind": {}}), {"a.jsonl": lines})
+    assert counts(done["a.jsonl"]) == (2, 2, 0, 0)
+    assert platform.lake.rows("select kind from raw_nested__rows where id = '1'") == [
+        ('{"n":123456789012345678901234}',)
+    ]
+
+
+def test_a_pattern_is_judged_by_the_engine_that_applies_it():
+    assert source("letters", columns=COLUMNS | {"kind": {"matches": r"^\p{L}+$"}}).columns["kind"].matches
+    assert source("bom", encoding="utf-8-sig").encoding == "utf-8-sig"
+
+
 def test_a_key_must_be_required():
     with pytest.raises(ValueError, match="key column n must be 'required: true'"):
         source("halfkey", key=["id", "n"])

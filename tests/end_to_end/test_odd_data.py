@@ -1,12 +1,13 @@
 """Data that is sound by contract and odd in fact goes through the whole pipeline, and corrections post once."""
 
 import json
+import socket
 
 import dagster as dg
 import pytest
 
 from assets.definitions import JOB, defs
-from assets.launch import BORN, PID, bury_dead_runs
+from assets.launch import BORN, HOST, PID, bury_dead_runs
 from cdp.lake.engine import open_lake
 from cdp.store.connect import connect, owner_address
 from tests.conftest import cdp
@@ -132,7 +133,13 @@ def test_a_killed_run_does_not_block_the_queue_of_the_ui(odd):
     workspace, _ = odd
     with dg.DagsterInstance.from_config(str(workspace.path("dagster"))) as instance:
         done = instance.get_runs()[0]
-        dead = instance.create_run_for_job(defs().resolve_job_def(JOB), tags={PID: "999999", BORN: "1"})
+        dead = instance.create_run_for_job(
+            defs().resolve_job_def(JOB), tags={PID: "999999", BORN: "1", HOST: socket.gethostname()}
+        )
+        child = instance.create_run_for_job(
+            defs().resolve_job_def(JOB), tags=dead.tags, parent_run_id=dead.run_id, root_run_id=dead.run_id
+        )
         assert bury_dead_runs(instance) == 1
+        assert instance.get_run_by_id(child.run_id).status != dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(done.run_id).status == dg.DagsterRunStatus.SUCCESS

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cdp.standard.identify import Kind
+
 ID = "0197f3a2-7c1e-7b3a-9d55-2f6f0c1a4e77"
 
 
@@ -79,9 +81,7 @@ class Lookup(Model):
     """An identifier of any type, in any usual writing."""
 
     value: str = Field(min_length=1, max_length=320, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["07827 145546"])
-    type: Literal["email", "phone", "card", "account", "browser", "device", "wechat_openid", "wechat_unionid", "order", "ticket", "record"] | None = Field(
-        default=None, examples=["phone"], description="Left out: every type it could be is tried"
-    )  # fmt: skip
+    type: Kind | None = Field(default=None, examples=["phone"], description="Left out: every type it could be is tried")
 
 
 class Match(Model):

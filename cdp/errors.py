@@ -64,9 +64,3 @@ class NotFound(CdpError):
 
     status_code = 404
     title = "Not found"
-
-
-class InvariantBroken(CdpError):
-    """The data contradicts a promise of the system; nothing was written."""
-
-    title = "Invariant broken"

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,12 +73,10 @@ def _released(workspace: Workspace) -> int | None:
     return found[0].snapshot_id if found else None
 
 
-def _write(result: object, format: Format, out: Path | None) -> None:
+def _write(result: Any, format: Format, out: Path | None) -> None:
     import polars as pl
 
-    frame = pl.from_arrow(result)
-    if not isinstance(frame, pl.DataFrame):
-        raise CdpError("the query made no table", "write a select")
+    frame = pl.DataFrame(result)
     if format is Format.PARQUET:
         frame.write_parquet(out or sys.stdout.buffer)
         return

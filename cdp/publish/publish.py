@@ -200,10 +200,7 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
 
 def _rows(lake: Lake, table: str, number: int) -> pl.DataFrame:
     query = f"select * exclude (batch) from batched_{table} where batch = ?"
-    frame = pl.from_arrow(lake.connection.execute(query, [number]).to_arrow_table())
-    if not isinstance(frame, pl.DataFrame):
-        raise TypeError(f"batched_{table} is not a table")
-    return frame
+    return pl.DataFrame(lake.connection.execute(query, [number]).to_arrow_table())
 
 
 def _upsert(store: psycopg.Connection, table: Served, frame: pl.DataFrame, *, hashed: bool = True) -> None:

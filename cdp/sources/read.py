@@ -331,9 +331,7 @@ def _read_parquet(path: Path, source: Source) -> Iterator[Batch]:
     wanted = [paths[name] for name in source.columns if paths[name] in present]
     start = 0
     for part in file.iter_batches(BATCH_ROWS, columns=wanted):
-        frame = pl.from_arrow(part)
-        if not isinstance(frame, pl.DataFrame):  # pragma: no cover - a record batch is always a frame
-            raise UnreadableFile("is not a table", "send a Parquet table")
+        frame = pl.DataFrame(part)
         batch = Batch(list(source.columns))
         rows = frame.rows(named=True)
         extractors = [

@@ -1,8 +1,10 @@
 """What a person typed, as identifiers to look for: the type given, or every type it could be."""
 
+from typing import Literal, get_args
+
 from cdp.standard import contact
 
-TYPES = (
+Kind = Literal[
     "email",
     "phone",
     "card",
@@ -14,7 +16,8 @@ TYPES = (
     "order",
     "ticket",
     "record",
-)
+]
+TYPES = get_args(Kind)
 
 
 def candidates(kind: str | None, value: str, regions: tuple[str, ...]) -> list[tuple[str, str]]:

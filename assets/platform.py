@@ -23,6 +23,8 @@ from cdp.store import assignment
 from cdp.store.connect import connect, database, owner_address
 from cdp.store.lock import queue
 from cdp.workspace import Workspace, open_workspace
+from identity import artefact
+from identity.artefact import Model
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[misc]
@@ -103,6 +105,16 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     def rules(self) -> IdentityRules:
         """The identity rules."""
         return load_identity_rules(self._workspace)
+
+    @property
+    def models(self) -> Path:
+        """Where trained models are kept."""
+        return self._workspace.path("models")
+
+    @property
+    def model(self) -> Model | None:
+        """The model in use; an earlier step of the same run may just have trained it."""
+        return artefact.load(self.models)
 
     @cached_property
     def policy(self) -> Policy:

@@ -1,7 +1,9 @@
 """The rules of `identity.yaml`: values that identify nobody, and how many may share one that does."""
 
+from importlib import resources
 from typing import Literal
 
+import yaml
 from pydantic import Field, field_validator
 
 from cdp.strict import Strict
@@ -30,14 +32,16 @@ class IdentityRules(Strict):
         people: Identifier type → how many people (by given name) may share a value that still joins records.
         names: An identifier seen with more different full names than this is generic and joins nobody.
         accounts_per_browser: A browser on which more accounts log in is a kiosk and joins nobody.
-        match_weight: Least Splink match weight (log2 odds) of a probabilistic edge.
+        precision: Expected share of right pairs among those that the model holds for one person; sets the threshold.
+        one_account: Sources in which a person has one account: two of its accounts are two people.
     """
 
     blocked: dict[IdentifierType, tuple[str, ...]] = Field(default_factory=dict)
     people: dict[IdentifierType, int] = Field(default_factory=dict)
     names: int = Field(default=8, ge=1)
     accounts_per_browser: int = Field(default=3, ge=1)
-    match_weight: float = 6.0
+    one_account: tuple[str, ...] = ()
+    precision: float = Field(default=0.99, ge=0.5, lt=1)
 
     @field_validator("blocked")
     @classmethod
@@ -56,3 +60,9 @@ def load_identity_rules(workspace: Workspace) -> IdentityRules:
         ConfigError: If the file is broken.
     """
     return load_yaml(workspace.path("identity.yaml"), IdentityRules)
+
+
+def shipped_rules() -> IdentityRules:
+    """The rules that every new workspace starts with."""
+    text = (resources.files("cdp") / "defaults" / "identity.yaml").read_text(encoding="utf-8")
+    return IdentityRules.model_validate(yaml.safe_load(text))

@@ -1,71 +1,123 @@
-"""Components of the evidence graph: records that any chain of edges joins are one customer.
+"""From evidence to clusters of contact records.
 
-Within a cluster, `link_weight` says how strongly a record hangs on its core, the largest part that strong links
-alone hold together: consent lets denials cross a weak link, never grants.
+Hard evidence (a shared identifier within its limits, an order reference, a steward's word) joins records at once; alike
+payloads join what is left where `split` lets them. Cannot-links hold for whole clusters: where hard evidence joins
+records that must stay apart, it is taken apart and judged like the rest.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import numpy.typing as npt
 
-from cdp.lake import build
-from cdp.lake.engine import Lake
+from identity.split import LIKELY, TOGETHER, Ints, Pairs, components, probability, split
 
-TABLE = "core__clusters"
-
-
+CERTAIN = 0.999
 STRONGEST = 99.0  # the link weight of a core's own records
-WRITTEN = {"record_id": pl.String, "cluster_id": pl.String, "link_weight": pl.Float64}
 
 
-def build_clusters(lake: Lake, weak_link_weight: float) -> build.Built:
-    """`core__clusters(record_id, cluster_id, link_weight)`; a cluster is named after its smallest record."""
-    mark = build.fingerprint(lake, ("core__contact_records", "core__edges"), weak_link_weight, "components 2")
-    return build.build_table(lake, TABLE, mark, lambda: _clusters(lake, weak_link_weight).to_arrow())
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that says who is who, over records numbered in the order of their ids.
 
-
-def _clusters(lake: Lake, weak: float) -> pl.DataFrame:
-    records = [row[0] for row in lake.rows("select record_id from core__contact_records order by 1")]
-    edges = lake.rows("select left_id, right_id, weight from core__edges")
-    return clusters(records, edges, weak)
-
-
-def clusters(records: list[str], edges: list[tuple[str, str, float]], weak: float) -> pl.DataFrame:
-    """Cluster sorted record ids by weighted edges.
-
-    Returns:
-        One row a record: `record_id`, `cluster_id`, `link_weight` (the strongest edge that joins its part to
-        the rest of the cluster, `STRONGEST` for the core).
+    Attributes:
+        size: Number of records.
+        hard: Left and right record and the star it belongs to (records of one star share one value).
+        weight: Weight of each hard edge.
+        soft: Left and right record (each the first of its payload) of alike payloads.
+        soft_weight: Match weight of each.
+        cannot: Left and right record that must not end in one cluster.
     """
-    if not records:
-        return pl.DataFrame(schema=WRITTEN)
-    frame = pl.DataFrame({"record_id": records}, schema={"record_id": pl.String}).with_row_index("at")
-    links = pl.DataFrame(edges, schema={"l": pl.String, "r": pl.String, "weight": pl.Float64}, orient="row")
-    links = links.join(frame.rename({"record_id": "l"}), on="l").join(
-        frame.rename({"record_id": "r"}), on="r", suffix="_r"
-    )
-    strong = links.filter(pl.col("weight") >= weak)
-    frame = frame.with_columns(cluster=_labels(len(records), links), part=_labels(len(records), strong))
-    frame = frame.with_columns(cluster_id=pl.col("record_id").min().over("cluster"), size=pl.len().over("part"))
-    core = (
-        frame.sort(["size", "part"], descending=[True, False])
-        .group_by("cluster")
-        .agg(pl.col("part").first().alias("core"))
-    )
-    crossing = links.join(frame.select("at", "part"), on="at").join(
-        frame.select(pl.col("at").alias("at_r"), pl.col("part").alias("part_r")), on="at_r"
-    )
-    crossing = crossing.filter(pl.col("part") != pl.col("part_r"))
-    ends = pl.concat([crossing.select("part", "weight"), crossing.select(pl.col("part_r").alias("part"), "weight")])
-    outward = ends.group_by("part").agg(pl.col("weight").max().alias("outward"))
-    joined = frame.join(core, on="cluster").join(outward, on="part", how="left")
-    weight = pl.when(pl.col("part") == pl.col("core")).then(STRONGEST).otherwise(pl.col("outward"))
-    return joined.with_columns(link_weight=weight).sort("record_id").select(*WRITTEN)
+
+    size: int
+    hard: tuple[Ints, Ints, Ints]
+    weight: npt.NDArray[np.float64]
+    soft: tuple[Ints, Ints]
+    soft_weight: npt.NDArray[np.float64]
+    cannot: tuple[Ints, Ints]
 
 
-def _labels(size: int, links: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    left, right = links["at"].to_numpy(), links["at_r"].to_numpy()
-    graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(size, size))
-    labels: np.ndarray[tuple[int], np.dtype[np.int32]] = connected_components(graph, directed=False)[1]
-    return labels
+def connected(evidence: Evidence) -> Ints:
+    """Components before any splitting: what hard evidence and likely pairs join."""
+    likely = probability(evidence.soft_weight) >= LIKELY
+    left = np.concatenate([evidence.hard[0], evidence.soft[0][likely]])
+    right = np.concatenate([evidence.hard[1], evidence.soft[1][likely]])
+    return components(evidence.size, left, right)
+
+
+def cluster(evidence: Evidence, together: float = TOGETHER) -> Ints:
+    """Cluster label of every record."""
+    vertex = components(evidence.size, evidence.hard[0], evidence.hard[1])
+    conflicts = vertex[evidence.cannot[0]] == vertex[evidence.cannot[1]]
+    vertex, extra = _unpack(evidence, vertex, np.unique(vertex[evidence.cannot[0][conflicts]]))
+    order, first = np.unique(vertex, return_index=True)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[np.argsort(first, kind="stable")] = np.arange(len(order))
+    vertex = rank[np.searchsorted(order, vertex)]  # numbered by their smallest record, so that ties never move
+    left = np.concatenate([vertex[evidence.soft[0]], vertex[extra.l]])
+    right = np.concatenate([vertex[evidence.soft[1]], vertex[extra.r]])
+    p = np.concatenate([probability(evidence.soft_weight), extra.p])
+    cannot = (vertex[evidence.cannot[0]], vertex[evidence.cannot[1]])
+    label = split(len(order), _strongest(len(order), left, right, p), cannot, together=together)
+    return label[vertex]
+
+
+def _strongest(size: int, left: Ints, right: Ints, p: npt.NDArray[np.float64]) -> Pairs:
+    """Of the pairs between two vertices the likeliest, each once and no pair within one."""
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    apart = low != high
+    low, high, p = low[apart], high[apart], p[apart]
+    order = np.lexsort((-p, high, low))
+    low, high, p = low[order], high[order], p[order]
+    new = np.ones(len(low), dtype=bool)
+    new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    return Pairs(low[new], high[new], p[new])
+
+
+def _unpack(evidence: Evidence, vertex: Ints, conflicted: Ints) -> tuple[Ints, Pairs]:
+    """Take hard components that must not hold apart: their records stand alone, tied to all who share a value with them."""
+    empty = Pairs(np.array([], np.int64), np.array([], np.int64), np.array([]))
+    if not len(conflicted):
+        return vertex, empty
+    opened = np.isin(vertex, conflicted)
+    vertex = vertex.copy()
+    vertex[opened] = vertex.max() + 1 + np.arange(int(opened.sum()))
+    touched = opened[evidence.hard[0]]
+    left, right, star = (part[touched] for part in evidence.hard)
+    pairs = {(int(a), int(b)) for a, b in zip(left, right, strict=True)}
+    for number in np.unique(star):
+        members = np.unique(np.concatenate([left[star == number], right[star == number]]))
+        pairs |= {(int(a), int(b)) for at, a in enumerate(members) for b in members[at + 1 :]}
+    a, b = (np.array(side, dtype=np.int64) for side in zip(*sorted(pairs), strict=True))
+    return vertex, Pairs(a, b, np.full(len(a), CERTAIN))
+
+
+def link_weights(
+    label: Ints, left: Ints, right: Ints, weight: npt.NDArray[np.float64], weak: float
+) -> npt.NDArray[np.float64]:
+    """How strongly each record hangs on its cluster's core, the largest part that strong links alone hold together.
+
+    Consent lets denials cross a weak link, never grants. The core's own records get `STRONGEST`; every other part the
+    strongest edge that joins it to the rest.
+
+    Args:
+        label: Cluster of every record.
+        left: One end of every edge.
+        right: The other.
+        weight: Match weight of every edge.
+        weak: Edges below this are weak.
+    """
+    inside = label[left] == label[right]
+    left, right, weight = left[inside], right[inside], weight[inside]
+    strong = weight >= weak
+    part = components(len(label), left[strong], right[strong])
+    size = np.bincount(part)
+    order = np.lexsort((np.arange(len(label)), -size[part], label))
+    firsts = np.unique(label[order], return_index=True)[1]
+    core = np.empty(label.max() + 1 if len(label) else 0, dtype=np.int64)
+    core[label[order][firsts]] = part[order][firsts]
+    outward = np.full(len(size), 0.0)
+    crossing = part[left] != part[right]
+    for side in (left, right):
+        np.maximum.at(outward, part[side[crossing]], weight[crossing])
+    return np.where(part == core[label], STRONGEST, outward[part])

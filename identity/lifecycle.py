@@ -4,10 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
+from cdp.identity_rules import IdentityRules
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from identity import link, train
-from identity.train import Model
+from identity import artefact, nodes, train
+from identity.artefact import Model
 
 TABLE = "core__model"
 SCHEMA = {
@@ -15,30 +16,46 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def current(models: Path) -> Model | None:
-    """The model in use."""
-    return train.load(models)
-
-
-def build_model(lake: Lake, models: Path) -> tuple[build.Built, str]:
-    """Train where there is no model yet; `core__model` shows the one in use. Returns the table and the version."""
-    trained = train.load(models)
+def build_model(lake: Lake, models: Path, rules: IdentityRules) -> tuple[build.Built, Model | None]:
+    """Train and promote where there is no model yet; `core__model` shows the one in use."""
+    trained = artefact.load(models)
     if trained is None:
-        with lake.one_thread():
-            trained = train.train(lake.connection, link.create_input(lake))
+        trained = train_on(lake, rules)
         if trained is not None:
-            train.save(trained, models)
-    version = trained.version if trained else "none"
-    mark = build.fingerprint(lake, (), version, "model 1")
-    return build.build_table(lake, TABLE, mark, lambda: _levels(trained).to_arrow()), version
+            artefact.save(trained, models)
+            artefact.promote(models, trained.version)
+    mark = build.fingerprint(lake, (), trained.version if trained else "none", "model 2")
+    return build.build_table(lake, TABLE, mark, lambda: _levels(trained).to_arrow()), trained
+
+
+def train_on(lake: Lake, rules: IdentityRules) -> Model | None:
+    """A model of what the lake holds now, neither saved nor promoted; None where there is too little to learn from."""
+    nodes.create(lake)
+    with lake.one_thread():  # sums of floats come out the same every time
+        return train.train(lake.connection, nodes.TABLE, precision=rules.precision)
 
 
 def _levels(trained: Model | None) -> pl.DataFrame:
     rows = [
-        (trained.version, comparison["output_column_name"], level["label_for_charts"], level["m_probability"],
-         level["u_probability"], any(f"{comparison['output_column_name']}: {level['label_for_charts']}" in i for i in trained.imputed))
-        for comparison in (trained.settings["comparisons"] if trained else [])
-        for level in comparison["comparison_levels"]
-        if trained and not level.get("is_null_level")
+        (trained.version, comparison.name, test.label, m, u,
+         any(text.startswith(f"{comparison.name}: {test.label} (") for text in trained.facts.get("imputed", ())))
+        for comparison in (trained.comparisons if trained else [])
+        for test, (m, u) in zip(comparison.tests[1:], trained.parameters[comparison.name] if trained else (), strict=True)
+        if trained
     ]  # fmt: skip
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def facts(trained: Model | None) -> dict[str, object]:
+    """What the UI shows of a model."""
+    if trained is None:
+        return {"version": "none"}
+    shown = {name: value for name, value in trained.facts.items() if not isinstance(value, list)}
+    plan = ", ".join(rule.name for rule, _ in trained.plan.rules)
+    return {
+        "version": trained.version,
+        "prior": trained.prior,
+        "threshold": trained.threshold,
+        "blocking": plan,
+        **shown,
+    }

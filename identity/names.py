@@ -2,23 +2,10 @@
 
 from rapidfuzz.distance import JaroWinkler
 
+from cdp.standard import nicknames
+
 SIMILAR = 0.8  # Jaro-Winkler; below it two given names of one phone are two people
 SHORTEST_PREFIX = 3  # 'Fred' for 'Frederick'; two letters say too little
-
-_GROUPS = (
-    "william will bill billy willy liam", "robert rob bob bobby bert", "richard rick dick rich ricky",
-    "margaret maggie meg peggy greta daisy", "elizabeth liz beth betty lizzie eliza elsie", "john jack johnny jon",
-    "james jim jimmy jamie", "charles charlie chuck chas", "henry harry hal", "edward ted ned ed eddie teddy",
-    "thomas tom tommy", "george geo georgie", "mary molly polly may", "katherine kate katie kathy kitty kay",
-    "alexander alex sandy alec", "anthony tony", "joseph joe joey", "michael mike mick", "andrew andy drew",
-    "francis frank", "frederick fred freddie", "albert bert al", "arthur art", "samuel sam", "sarah sally sadie",
-    "ann annie nancy anne anna", "helen nell ellie nellie", "susan sue suzie", "david dave", "daniel dan danny",
-    "benjamin ben", "herbert bert herb", "walter walt wat", "ernest ernie", "percy perceval", "reginald reg reggie",
-)  # fmt: skip
-_NICKNAMES: dict[str, frozenset[int]] = {}
-for _number, _group in enumerate(_GROUPS):
-    for _word in _group.split():
-        _NICKNAMES[_word] = _NICKNAMES.get(_word, frozenset()) | {_number}
 
 
 def compatible(left: str | None, right: str | None) -> bool:
@@ -45,4 +32,4 @@ def _same_word(a: str, b: str) -> bool:
         return a[0] == b[0]
     if min(len(a), len(b)) >= SHORTEST_PREFIX and (a.startswith(b) or b.startswith(a)):
         return True
-    return bool(_NICKNAMES.get(a, frozenset()) & _NICKNAMES.get(b, frozenset()))
+    return nicknames.same(a, b)

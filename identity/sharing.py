@@ -16,6 +16,10 @@ COUNTED = """
         count(distinct case when identifier = 'account' then record_id end) as accounts
     from core__identifier_holders group by all
 """
+NAMED = """
+    select type, value, given_key, count(*) over (partition by type, value) as names
+    from (select distinct type, value, given_key from core__identifier_holders where given_key is not null)
+"""
 
 
 def build_sharing(lake: Lake, rules: IdentityRules) -> list[build.Built]:
@@ -35,7 +39,7 @@ def _limits(lake: Lake, rules: IdentityRules) -> build.Built:
 
 def _groups(lake: Lake) -> list[build.Built]:
     mark = build.fingerprint(lake, ("core__identifier_holders",), "sharing 1")
-    people = build.build_table(lake, "core__identifier_people", mark, lambda: _people(lake).to_arrow())
+    people = build.build_table(lake, "core__identifier_people", mark, lambda: _people(lake))
 
     def sized() -> pa.Table:
         counted = "select type, value, max(person_no) as people from core__identifier_people group by all"
@@ -47,12 +51,10 @@ def _groups(lake: Lake) -> list[build.Built]:
     return [people, build.build_table(lake, "core__identifier_groups", mark, sized)]
 
 
-def _people(lake: Lake) -> pl.DataFrame:
+def _people(lake: Lake) -> pa.Table:
     """(type, value, given_key, person_no) of every value; names that may be one person's share a number."""
     held: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for kind, value, given in lake.rows(
-        "select distinct type, value, given_key from core__identifier_holders where given_key is not null"
-    ):
+    for kind, value, given in lake.rows(f"select type, value, given_key from ({NAMED}) where names > 1"):
         held[kind, value].append(given)
     rows = [
         (kind, value, given, number)
@@ -61,4 +63,7 @@ def _people(lake: Lake) -> pl.DataFrame:
         for given in group
     ]
     schema = {"type": pl.String, "value": pl.String, "given_key": pl.String, "person_no": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    with build.incoming(lake, pl.DataFrame(rows, schema=schema, orient="row").to_arrow()):
+        return lake.connection.execute(
+            f"select type, value, given_key, 1::bigint as person_no from ({NAMED}) where names = 1 union all from incoming"  # noqa: S608
+        ).to_arrow_table()

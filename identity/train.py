@@ -1,140 +1,257 @@
-"""Unsupervised training of the model: repeatable by seed, kept as a versioned artefact with its term frequencies."""
+"""Unsupervised training: u from random pairs, m by expectation maximisation, prior and threshold from the scores.
+
+Repeatable: one seed, one thread, records in the order of their content.
+"""
 
 import contextlib
+import dataclasses
 import hashlib
-import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import math
 from typing import Any
 
 import duckdb
+import numpy as np
 from splink import DuckDBAPI, Linker, block_on
 from splink.internals.exceptions import SplinkException
 
-from cdp.workspace import write_whole
-from identity import model
+from identity import blocking, fields, scoring
+from identity.artefact import Model
+from identity.scoring import quiet
 
 SEED = 20_240_601
-RECALL = 0.7  # share of true pairs that the deterministic rules below are taken to find
-LEAST_PROBABILITY = 0.001  # a level seen in no (or in every) match must not get infinite weight
-FEWEST_PAYLOADS = 50
+RECALL = 0.7  # share of true pairs that the deterministic rules of the first guess are taken to find
+RANDOM_PAIRS = 2e6
+TRAINING_PAIRS = 400_000
+LEAST_M = 0.005  # what data of a few thousand matches cannot show to be rarer: evidence is strong, never absolute
+LEAST_U, MOST = 1e-5, 0.999
+FEWEST_RECORDS = 50
+SCORED_FOR_PRIOR = 3_000_000
+# Sessions of expectation maximisation: within each, the fields it does not block on are learnt.
+SESSIONS = (
+    ("first", "family"), ("birth_date",), ("postal_code", "first"), ("email",), ("phone",), ("family", "birth_year"),
+    ("first", "birth_year"), ("postal_code",), ("city", "family"), ("family",),
+)  # fmt: skip
+ITERATIONS = (25, 10, 5)
+ENOUGH = 2  # sessions that taught a comparison
 
 
-@dataclass(frozen=True)
-class Model:
-    """A trained model: Splink's settings, the term frequencies they need, and its version (a content hash)."""
-
-    settings: dict[str, Any]
-    term_frequencies: dict[str, list[tuple[str, float]]]
-    version: str
-    imputed: list[str]
+class Untrained(ValueError):
+    """The data teach nothing about some level, so the model must not be used."""
 
 
-def train(connection: duckdb.DuckDBPyConnection, table: str) -> Model | None:
-    """Train on a table of payloads; None where there are too few to learn anything from."""
-    if int(connection.execute(f"select count(*) from {table}").fetchall()[0][0]) < FEWEST_PAYLOADS:  # noqa: S608
+def train(
+    connection: duckdb.DuckDBPyConnection, table: str, seed: int = SEED, precision: float | None = None
+) -> Model | None:
+    """Train on a table of records; None where there are too few to learn anything from.
+
+    Args:
+        connection: Set to one thread by the caller where the result must be the same every time.
+        table: `node` and those of `fields.COLUMNS` that the records have.
+        seed: Of the random pairs.
+        precision: Expected share of right pairs among those held for one person; even odds decide where absent.
+
+    Raises:
+        Untrained: If a comparison could not be learnt.
+    """
+    records = int(_one(connection, f"select count(*) from {table}"))  # noqa: S608
+    present = columns_present(connection, table)
+    comparisons = fields.comparisons(present)
+    if records < FEWEST_RECORDS or len(comparisons) < 2:
         return None
     with quiet():
-        linker = Linker(DuckDBAPI(connection).register(table), model.settings(), log_level=logging.ERROR)
-        rules = [
-            block_on("email"),
-            block_on("phone", "given_key"),
-            block_on("given_key", "family_key", "postal_code"),
-        ]
-        with contextlib.suppress(
-            SplinkException, ValueError, ZeroDivisionError
-        ):  # no rule finds a pair: the default stands
-            linker.training.estimate_probability_two_random_records_match(rules, recall=RECALL)
-        linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=SEED, min_count_per_level=None)
-        if not _fit(linker):
-            return None
+        linker = Linker(
+            DuckDBAPI(connection).register(table),
+            scoring.settings(comparisons, em_convergence=0.001),
+            log_level=logging.ERROR,
+        )
+        _first_guess(linker, present)
+        linker.training.estimate_u_using_random_sampling(max_pairs=RANDOM_PAIRS, seed=seed, min_count_per_level=None)
+        taught = _sessions(linker, present, [c.name for c in comparisons])
         settings = linker.misc.save_model_to_json()
-        frequencies = {
-            column: [
-                (str(row[column]), float(row[f"tf_{column}"]))
-                for row in linker.table_management.compute_tf_table(column).as_record_list()
-                if row[column] is not None
-            ]
-            for column in model.TERM_FREQUENCIES
-        }
         linker.table_management.delete_tables_created_by_splink_from_db()
-    settings.pop("linker_uid", None)
-    imputed = complete(settings)
-    text = json.dumps([settings, {name: sorted(values) for name, values in frequencies.items()}], sort_keys=True)
-    return Model(settings, frequencies, hashlib.sha256(text.encode()).hexdigest()[:12], imputed)
+    if not taught:
+        return None
+    parameters, imputed = complete(settings)
+    draft = Model(
+        columns=tuple(sorted(present)),
+        prior=min(max(settings["probability_two_random_records_match"], 1e-9), 0.5),
+        parameters=parameters,
+        term_frequencies=term_frequencies(connection, table, comparisons),
+        rarest=1 / records,
+        plan=blocking.plan(connection, table, present),
+        threshold=0.0,
+        facts={"records": records, "seed": seed, "data": _fingerprint(connection, table, present), "imputed": imputed, "sessions": taught},
+    )  # fmt: skip
+    return _fit_prior(connection, draft, table, records, precision)
 
 
-def _fit(linker: Linker) -> int:
-    """One EM session a blocking rule; a rule that finds no pair in this data teaches nothing. Returns how many did."""
-    taught = 0
-    for rule in (("family_key", "postal_code"), ("email",), ("given_key", "family_key")):
-        try:
-            linker.training.estimate_parameters_using_expectation_maximisation(block_on(*rule))
-            taught += 1
-        except SplinkException:
+def columns_present(connection: duckdb.DuckDBPyConnection, table: str) -> frozenset[str]:
+    """The columns that are filled and vary."""
+    there = {row[0] for row in connection.execute(f"describe {table}").fetchall()}
+    names = [name for name in fields.COLUMNS if name in there]
+    if not names:
+        return frozenset()
+    counts = ", ".join(f"count({name}), approx_count_distinct({name})" for name in names)
+    row = connection.execute(f"select count(*), {counts} from {table}").fetchall()[0]  # noqa: S608
+    least = fields.LEAST_FILLED * row[0]
+    return frozenset(n for at, n in enumerate(names) if row[1 + 2 * at] > least and row[2 + 2 * at] > 1)
+
+
+def _first_guess(linker: Linker, present: frozenset[str]) -> None:
+    rules = [
+        ("email",),
+        ("phone", "first"),
+        ("national_id",),
+        ("first", "family", "birth_date"),
+        ("first", "family", "postal_code"),
+    ]
+    usable = [block_on(*rule) for rule in rules if present.issuperset(rule)] or [block_on("first", "family")]
+    with contextlib.suppress(
+        SplinkException, ValueError, ZeroDivisionError
+    ):  # no rule finds a pair: the default stands
+        linker.training.estimate_probability_two_random_records_match(usable, recall=RECALL)
+
+
+def _sessions(linker: Linker, present: frozenset[str], names: list[str]) -> list[str]:
+    """Sessions until every comparison was taught often enough; returns the blocking of those that taught something."""
+    taught: list[str] = []
+    lessons = dict.fromkeys(names, 0)
+    for rule in SESSIONS:
+        learns = [name for name in names if name not in {column.replace("birth_year", "birth_date") for column in rule}]
+        if not present.issuperset(rule) or all(lessons[name] >= ENOUGH for name in learns):
             continue
+        if not _session(linker, rule):
+            continue
+        taught.append("+".join(rule))
+        for name in learns:
+            lessons[name] += 1
     return taught
 
 
-def complete(settings: dict[str, Any]) -> list[str]:
-    """Give every level a finite weight; returns the levels whose probability the data did not show.
+def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
+    """One session; False where the rule finds no pair in these records.
 
-    A level never seen among matches gets a small m, one never seen among others a small u: evidence that is
-    strong, never absolute.
+    Splink refuses an m that falls below 1e-300 on its way to nothing (a level that no match shows); fewer iterations
+    stop before it does.
     """
-    imputed = []
+    for iterations in ITERATIONS:
+        known = linker._settings_obj  # no public way to change the iterations between sessions
+        known.training_settings = dataclasses.replace(known.training_settings, max_iterations=iterations)
+        try:
+            linker.training.estimate_parameters_using_expectation_maximisation(
+                block_on(*rule),
+                estimate_without_term_frequencies=True,
+                max_pairs=TRAINING_PAIRS,
+                record_sample_proportion=1.0,
+            )
+        except SplinkException:
+            return False
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def complete(settings: dict[str, Any]) -> tuple[dict[str, tuple[tuple[float, float], ...]], list[str]]:
+    """(m, u) of every level, and the levels whose probability the data did not show.
+
+    A level never seen among matches gets a small m, one never seen among others a small u.
+    """
+    parameters, imputed = {}, []
     for comparison in settings["comparisons"]:
-        for level in comparison["comparison_levels"]:
-            if level.get("is_null_level"):
-                continue
+        levels = [level for level in comparison["comparison_levels"] if not level.get("is_null_level")]
+        pairs = []
+        for level in levels:
+            values = []
             for name in ("m_probability", "u_probability"):
                 value = level.get(name)
-                if value is None or value == "level not observed in training dataset":
+                if not isinstance(value, int | float):
                     imputed.append(f"{comparison['output_column_name']}: {level['label_for_charts']} ({name[0]})")
-                    value = LEAST_PROBABILITY * 10 if name == "m_probability" else LEAST_PROBABILITY
-                level[name] = round(min(max(float(value), LEAST_PROBABILITY / 100), 1 - LEAST_PROBABILITY), 9)
-    return imputed
+                    value = 0.0
+                values.append(float(value))
+            m, u = values
+            pairs.append((round(min(max(m, LEAST_M), MOST), 9), round(min(max(u, LEAST_U), MOST), 9)))
+        parameters[comparison["output_column_name"]] = tuple(pairs)
+    return parameters, imputed
 
 
-def save(trained: Model, folder: Path) -> Path:
-    """Write the artefact as `models/<version>/model.json`; an existing version is the same by construction."""
-    target = folder / trained.version
-    target.mkdir(parents=True, exist_ok=True)
-    path = target / "model.json"
-    content = {
-        "settings": trained.settings,
-        "term_frequencies": trained.term_frequencies,
-        "imputed": trained.imputed,
+def term_frequencies(
+    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[fields.Comparison]
+) -> dict[str, dict[str, float]]:
+    """Shares of the values that at least two records hold, by column."""
+    columns = sorted({test.term_frequency for c in comparisons for test in c.tests if test.term_frequency})
+    return {
+        column: {
+            str(value): float(share)
+            for value, share in connection.execute(
+                f"select {column}, count(*) / sum(count(*)) over () from {table} where {column} is not null "  # noqa: S608
+                f"group by {column} qualify count(*) > 1 order by {column}"
+            ).fetchall()
+        }
+        for column in columns
     }
-    write_whole(path, json.dumps(content, sort_keys=True))
-    write_whole(folder / "current", trained.version)
-    return path
 
 
-def load(folder: Path) -> Model | None:
-    """The model in use, None where none was trained yet."""
-    current = folder / "current"
-    if not current.is_file():
-        return None
-    version = current.read_text(encoding="utf-8").strip()
-    content = json.loads((folder / version / "model.json").read_text(encoding="utf-8"))
-    frequencies = {
-        column: [(str(term), float(share)) for term, share in rows]
-        for column, rows in content["term_frequencies"].items()
+def _fit_prior(
+    connection: duckdb.DuckDBPyConnection, draft: Model, table: str, records: int, precision: float | None
+) -> Model:
+    """The prior and the threshold.
+
+    The prior is the one that reproduces itself: the share of all pairs that the scores, under it, hold for matches.
+    This is expectation maximisation of the prior alone over the candidate pairs (Fellegi and Sunter's mixture with m and
+    u fixed); pairs that blocking left out count as no matches. The threshold is even odds under that prior, or the lowest
+    weight above which the mean probability reaches `precision`. Neither looks at any truth.
+    """
+    pairs = blocking.create_pairs(connection, draft.plan, table)
+    share = min(1.0, SCORED_FOR_PRIOR / max(pairs, 1))
+    connection.execute(
+        "create or replace temp table prior_pairs as select l, r from candidate_pairs "  # noqa: S608
+        f"where hash(l, r) % 1000003 < {math.ceil(share * 1_000_003)} order by l, r"
+    )
+    scoring.score(connection, draft, table, "prior_pairs", "prior_scores", -40.0)
+    weights = np.array(
+        [row[0] for row in connection.execute("select weight from prior_scores order by weight").fetchall()]
+    )
+    evidence = weights - draft.prior_weight
+    every = records * (records - 1) / 2
+    prior = draft.prior
+    for _ in range(200):
+        weight = evidence + math.log2(prior / (1 - prior))
+        found = float((1 / (1 + 2.0**-weight)).sum()) / share
+        new = min(max(found / every, 0.5 / every), 0.5)
+        if abs(math.log2(new / prior)) < 1e-3:
+            break
+        prior = new
+    probability = 1 / (1 + 2.0 ** -(evidence + math.log2(prior / (1 - prior))))
+    threshold = threshold_for(probability, precision)
+    held = probability[probability >= 1 / (1 + 2.0**-threshold) - 1e-12]
+    quality = {
+        "expected_precision": round(float(held.mean()), 4) if len(held) else 1.0,
+        "expected_recall_of_candidates": round(float(held.sum() / max(probability.sum(), 1e-9)), 4),
+        "candidate_pairs": pairs,
+        "expected_matches": round(float(probability.sum()) / share),
     }
-    return Model(content["settings"], frequencies, version, content["imputed"])
+    parts = {name: getattr(draft, name) for name in ("columns", "parameters", "term_frequencies", "rarest", "plan")}
+    return Model(**parts, prior=float(f"{prior:.9g}"), threshold=threshold, facts={**draft.facts, **quality})
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Splink reports every estimate to the log; ours says what matters."""
-    logger = logging.getLogger("splink")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+def threshold_for(probability: np.ndarray, precision: float | None) -> float:  # type: ignore[type-arg]
+    """The match weight (log2 odds, at least even) from which on pairs are right in the expected share of cases."""
+    if precision is None or not len(probability):
+        return 0.0
+    ordered = np.sort(probability)[::-1]
+    reached = np.nonzero(np.cumsum(ordered) / np.arange(1, len(ordered) + 1) >= precision)[0]
+    lowest = float(ordered[reached.max()]) if len(reached) else float(ordered[0])
+    lowest = min(max(lowest, 0.5), 1 - 1e-12)
+    return round(math.log2(lowest / (1 - lowest)), 3)
+
+
+def _fingerprint(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[str]) -> str:
+    columns = ", ".join(sorted(present))
+    rows = _one(connection, f"select count(*) || ':' || sum(hash({columns})) from {table}")  # noqa: S608
+    return hashlib.sha256(f"{columns} {rows}".encode()).hexdigest()[:16]
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    return connection.execute(query).fetchall()[0][0]

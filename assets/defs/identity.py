@@ -6,21 +6,24 @@ from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
-from identity import cluster, lifecycle, link, sharing, stable
+from cdp.standard import dictionary
+from identity import edges, graph, lifecycle, pairs, sharing, stable, steward
 
 GROUP = "identity"
 
 
+def _spec(key: str, deps: list[str], kinds: set[str], text: str) -> dg.AssetSpec:
+    return dg.AssetSpec(key, deps=deps, group_name=GROUP, kinds=kinds, owners=OWNERS, description=text)
+
+
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec("core__identifier_limits", group_name=GROUP, kinds={"duckdb", "yaml"}, owners=OWNERS,
-                     description="Grain: identifier type. How many people may share a value that still joins records."),
-        dg.AssetSpec("core__identifier_people", deps=["core__identifier_holders"], group_name=GROUP, owners=OWNERS,
-                     kinds={"duckdb", "python"},
-                     description="Grain: identifier value × given name. Which of its people the name belongs to."),
-        dg.AssetSpec("core__identifier_groups", deps=["core__identifier_holders"], group_name=GROUP, owners=OWNERS,
-                     kinds={"duckdb", "python"},
-                     description="Grain: identifier value. How many names, accounts and people hold it."),
+        _spec("core__identifier_limits", [], {"duckdb", "yaml"},
+              "Grain: identifier type. How many people may share a value that still joins records."),
+        _spec("core__identifier_people", ["core__identifier_holders"], {"duckdb", "python"},
+              "Grain: identifier value × given name. Which of its people the name belongs to."),
+        _spec("core__identifier_groups", ["core__identifier_holders"], {"duckdb", "python"},
+              "Grain: identifier value. How many names, accounts and people hold it."),
     ],
 )  # fmt: skip
 def identifier_sharing(platform: Platform):  # type: ignore[no-untyped-def]
@@ -29,24 +32,87 @@ def identifier_sharing(platform: Platform):  # type: ignore[no-untyped-def]
         yield report(platform.lake, built, asset_key=built.table)
 
 
+@dg.multi_asset(
+    specs=[
+        _spec(dictionary.WORDS.table, ["core__contact_records"], {"duckdb", "python"},
+              "Grain: given × family name. The words that linking compares."),
+        _spec(dictionary.CITIES.table, ["core__contact_records"], {"duckdb", "python"},
+              "Grain: place as written. Its plain letters, pinyin for Chinese."),
+    ],
+)  # fmt: skip
+def linking_keys(platform: Platform):  # type: ignore[no-untyped-def]
+    """Read every new name and place once."""
+    for built in dictionary.build_keys(platform.lake):
+        yield report(platform.lake, built, asset_key=built.table)
+
+
 @dg.asset(group_name=GROUP, deps=["core__payloads"], kinds={"splink", "python"}, owners=OWNERS)
 def core__model(platform: Platform) -> dg.MaterializeResult:
     """Grain: level of a comparison. The Splink model in use; trained once, unsupervised, kept under models/."""
-    built, version = lifecycle.build_model(platform.lake, platform.workspace.path("models"))
-    return report(platform.lake, built, extra={"version": version})
+    built, trained = lifecycle.build_model(platform.lake, platform.models, platform.rules)
+    return report(platform.lake, built, extra=lifecycle.facts(trained))
 
 
-@dg.asset(group_name=GROUP, deps=["core__payloads", "core__model"], kinds={"splink", "duckdb"}, owners=OWNERS)
+@dg.multi_asset(
+    specs=[
+        _spec(pairs.KEYS, ["core__payloads", "core__model"], {"duckdb"}, "Grain: payload × blocking key. Which pairs are worth comparing."),
+        _spec(pairs.PAIRS, ["core__payloads", "core__model"], {"splink", "duckdb"},
+              "Grain: pair of payloads. Their match weight; those far below the threshold are not kept."),
+        _spec(pairs.WORTH, ["core__payloads", "core__model"], {"splink", "duckdb"},
+              "Grain: payload. Its match weight against itself: whether it says enough to be one person's."),
+    ],
+)  # fmt: skip
+def payload_pairs(context: dg.AssetExecutionContext, platform: Platform):  # type: ignore[no-untyped-def]
+    """Compare what is new with all there is."""
+    done = pairs.build_pairs(platform.lake, platform.model)
+    context.log.info(
+        f"{done.nodes:,} payloads, {done.fresh:,} new, {done.reopened:,} re-opened; {done.candidates:,} pairs compared"
+    )
+    counts = {
+        "payloads": done.nodes,
+        "new": done.fresh,
+        "gone": done.gone,
+        "re-opened": done.reopened,
+        "compared": done.candidates,
+    }
+    for built in done.built:
+        yield report(platform.lake, built, asset_key=built.table, extra=counts)
+
+
+@dg.asset(group_name=GROUP, deps=[pairs.PAIRS, pairs.WORTH, "core__payloads"], kinds={"duckdb"}, owners=OWNERS)
 def core__probabilistic_edges(platform: Platform) -> dg.MaterializeResult:
     """Grain: pair of contact records. Pairs that the model holds for one person, with their match weight."""
-    trained = lifecycle.current(platform.workspace.path("models"))
-    return report(platform.lake, link.build_edges(platform.lake, trained, platform.rules))
+    return report(platform.lake, edges.build_edges(platform.lake, platform.model))
 
 
-@dg.asset(group_name=GROUP, deps=["core__contact_records", "core__edges"], kinds={"python", "duckdb"}, owners=OWNERS)
-def core__clusters(platform: Platform) -> dg.MaterializeResult:
-    """Grain: contact record. The component of the evidence graph it lies in, and how strongly it hangs on it."""
-    return report(platform.lake, cluster.build_clusters(platform.lake, platform.policy.weak_link_weight))
+@dg.asset(group_name=GROUP, kinds={"postgres", "duckdb"}, owners=OWNERS)
+def core__steward_links(platform: Platform) -> dg.MaterializeResult:
+    """Grain: pair of contact records. What stewards decided: same, different or unsure; revoked decisions are gone."""
+    return report(platform.lake, steward.build_steward_links(platform.lake, platform.store))
+
+
+@dg.multi_asset(
+    specs=[
+        _spec(graph.TABLE, list(graph.INPUTS), {"python", "duckdb"},
+              "Grain: contact record. Its cluster, the component it was split from, and how strongly it hangs on the core."),
+        _spec(graph.CUTS, list(graph.INPUTS), {"python", "duckdb"},
+              "Grain: pair of contact records. Pairs of one component that a negative rule keeps apart, with the rule."),
+    ],
+)  # fmt: skip
+def clusters(context: dg.AssetExecutionContext, platform: Platform):  # type: ignore[no-untyped-def]
+    """Components of the evidence; those that look wrong are split."""
+    done = graph.build_clusters(platform.lake, platform.model, platform.rules, platform.policy.weak_link_weight)
+    counts = {
+        "components": done.components,
+        "clusters": done.clusters,
+        "components split": done.split,
+        "largest": done.largest,
+    }
+    context.log.info(
+        f"{done.components:,} components, {done.split:,} split; {done.clusters:,} clusters, the largest of {done.largest:,}"
+    )
+    for built in done.built:
+        yield report(platform.lake, built, asset_key=built.table, extra=counts)
 
 
 @dg.asset(group_name=GROUP, deps=["core__clusters"], kinds={"python", "duckdb"}, owners=OWNERS)
@@ -60,10 +126,7 @@ def core__record_customers(platform: Platform) -> dg.MaterializeResult:
 def defs() -> dg.Definitions:
     """Evidence, model, clusters and ids."""
     python = [
-        identifier_sharing,
-        core__model,
-        core__probabilistic_edges,
-        core__clusters,
+        identifier_sharing, linking_keys, core__model, payload_pairs, core__probabilistic_edges, core__steward_links, clusters,
         core__record_customers,
-    ]
+    ]  # fmt: skip
     return dg.Definitions(assets=[*python, *(sql_asset(GROUP, table) for table in sql_tables(GROUP))])

@@ -21,9 +21,9 @@ GROUP = "standardise"
         dg.AssetSpec(table, deps=list(dictionary.INPUTS), group_name=GROUP, kinds={"duckdb", "python"}, owners=OWNERS,
                      description=text)
         for table, text in (
-            (dictionary.EMAILS, "Grain: e-mail as written. The mailbox it reaches."),
-            (dictionary.PHONES, "Grain: phone as written. The number in E.164."),
-            (dictionary.NAMES, "Grain: name as written. Its parts for people and for comparison."),
+            (dictionary.EMAILS.table, "Grain: e-mail as written. The mailbox it reaches."),
+            (dictionary.PHONES.table, "Grain: phone as written. The number in E.164."),
+            (dictionary.NAMES.table, "Grain: name as written. Its parts for people and for comparison."),
             (dictionary.BLOCKED, "Grain: pattern. Values that identify nobody, from identity.yaml."),
         )
     ],

@@ -47,14 +47,21 @@ def recorded(lake: Lake, table: str) -> str | None:
     return entry.fingerprint if entry else None
 
 
-def record(lake: Lake, table: str, mark: str, lineage: Lineage | None = None) -> None:
-    """Note a table, inside the transaction that makes it. A name with `#` is a mark without a table."""
+def record(lake: Lake, table: str, mark: str, lineage: Lineage | None = None, content: str | None = None) -> None:
+    """Note a table, inside the transaction that makes it. A name with `#` is a mark without a table.
+
+    Args:
+        lake: Where.
+        table: Its name.
+        mark: What it was built from.
+        lineage: Where its columns come from.
+        content: What stands for its content where reading it all again would cost more than it saves.
+    """
     version, rows, columns = mark, 0, list[tuple[str, str]]()
     if "#" not in table:
-        count, total = lake.connection.execute(f"select count(*), sum(hash(t)) from lake.main.{table} as t").fetchall()[
-            0
-        ]
-        version, rows = f"{count}:{total}", int(count)
+        summed = "null" if content else "sum(hash(t))"
+        count, total = lake.connection.execute(f"select count(*), {summed} from lake.main.{table} as t").fetchall()[0]
+        version, rows = content or f"{count}:{total}", int(count)
         described = lake.connection.execute(f"describe lake.main.{table}").fetchall()
         columns = [(str(row[0]), str(row[1])) for row in described]
     entry = Entry(mark, version, rows, columns, lineage or {})

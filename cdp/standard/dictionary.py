@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import astuple, dataclass
 
 import polars as pl
 
@@ -9,70 +10,97 @@ from cdp.identity_rules import IdentityRules
 from cdp.lake import build, register
 from cdp.lake.engine import Lake
 from cdp.standard import contact, names
+from cdp.standard.words import words
 
-EMAILS, PHONES, NAMES, BLOCKED = (
-    "core__standard_emails",
-    "core__standard_phones",
-    "core__standard_names",
-    "core__blocked_patterns",
-)
-SCHEMAS: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
-    EMAILS: {"raw": pl.String, "email": pl.String},
-    PHONES: {"raw": pl.String, "phone": pl.String},
-    NAMES: {
-        "raw_given": pl.String,
-        "raw_family": pl.String,
-        "raw_full": pl.String,
-        "given_name": pl.String,
-        "family_name": pl.String,
-        "full_name": pl.String,
-        "given_key": pl.String,
-        "family_key": pl.String,
-        "full_key": pl.String,
-        "is_full_name": pl.Boolean,
-    },
-    BLOCKED: {"type": pl.String, "pattern": pl.String},
-}
-DISTINCT = {
-    EMAILS: "select distinct email from (select email from core__party_mentions union all "
-    "select email from core__consent_statements) as seen where email is not null",
-    PHONES: "select distinct phone from (select phone from core__party_mentions union all "
-    "select phone from core__consent_statements) as seen where phone is not null",
-    NAMES: "select distinct given_name, family_name, full_name from core__party_mentions "
-    "where coalesce(given_name, family_name, full_name) is not null",
-}
+BLOCKED = "core__blocked_patterns"
+PATTERN = {"type": pl.String, "pattern": pl.String}
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A table from values as written to what they stand for.
+
+    Attributes:
+        table: Its name.
+        keys: Columns of the value as written.
+        meanings: Columns of what it stands for, with their types.
+        distinct: A select of the values that occur.
+        inputs: The tables that select reads.
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    meanings: dict[str, type[pl.DataType]]
+    distinct: str
+    inputs: tuple[str, ...]
+
+
 INPUTS = ("core__consent_statements", "core__party_mentions")
+_TWICE = "select distinct {0} from (select {0} from core__party_mentions union all select {0} from core__consent_statements) as seen where {0} is not null"
+NAMED = ("given_name", "family_name", "full_name", "given_key", "family_key", "full_key")
+EMAILS = Dictionary("core__standard_emails", ("raw",), {"email": pl.String}, _TWICE.format("email"), INPUTS)
+PHONES = Dictionary("core__standard_phones", ("raw",), {"phone": pl.String}, _TWICE.format("phone"), INPUTS)
+NAMES = Dictionary(
+    "core__standard_names",
+    ("raw_given", "raw_family", "raw_full"),
+    {**dict.fromkeys(NAMED, pl.String), "is_full_name": pl.Boolean},
+    "select distinct given_name, family_name, full_name from core__party_mentions "
+    "where coalesce(given_name, family_name, full_name) is not null",
+    INPUTS,
+)
+WORDS = Dictionary(
+    "core__name_words",
+    ("given_key", "family_key"),
+    dict.fromkeys(("first", "root", "family", "words", "rest"), pl.String),
+    "select distinct given_key, family_key from core__contact_records where is_full_name",
+    ("core__contact_records",),
+)
+CITIES = Dictionary(
+    "core__city_keys",
+    ("raw",),
+    {"city": pl.String},
+    "select distinct city from core__contact_records where city is not null",
+    ("core__contact_records",),
+)
 
 
 def build_dictionaries(lake: Lake, regions: tuple[str, ...], rules: IdentityRules) -> list[build.Built]:
     """Read every value that is new; a change of `regions` reads the phones again."""
     return [
-        _extend(lake, EMAILS, "1", lambda raw: (raw, contact.email(raw))),
-        _extend(lake, PHONES, repr(regions), lambda raw: (raw, contact.phone(raw, regions))),
+        _extend(lake, EMAILS, "1", lambda raw: (contact.email(raw),)),
+        _extend(lake, PHONES, repr(regions), lambda raw: (contact.phone(raw, regions),)),
         _extend(lake, NAMES, "1", _read_name),
         _patterns(lake, rules),
     ]
 
 
+def build_keys(lake: Lake) -> list[build.Built]:
+    """Names in the words that linking compares, and places in plain letters."""
+    return [
+        _extend(lake, WORDS, "1", lambda given, family: astuple(words(given, family))),
+        _extend(lake, CITIES, "1", lambda raw: (names.key(raw),)),
+    ]
+
+
 def _read_name(given: str | None, family: str | None, full: str | None) -> tuple[object, ...]:
     read = names.name(given, family, full)
-    return (given, family, full, read.given, read.family, read.full,
-            read.given_key, read.family_key, read.full_key, read.is_full)  # fmt: skip
+    return (read.given, read.family, read.full, read.given_key, read.family_key, read.full_key, read.is_full)
 
 
-def _extend(lake: Lake, table: str, rule: str, read: Callable[..., tuple[object, ...]]) -> build.Built:
+def _extend(lake: Lake, book: Dictionary, rule: str, read: Callable[..., tuple[object, ...]]) -> build.Built:
     """Add the values that the dictionary lacks. `rule` names the reading rule; another rule starts afresh."""
-    mark = build.fingerprint(lake, INPUTS, rule, "dictionary 1")
+    table = book.table
+    mark = build.fingerprint(lake, book.inputs, rule, "dictionary 1")
     if register.recorded(lake, table) == mark:
         return build.Built(table, build.rows(lake, table), changed=False)
     rule_table = f"{table}#rule"
     rule_mark = hashlib.sha256(rule.encode()).hexdigest()
     known_rule = register.recorded(lake, rule_table)
     fresh = not lake.exists(table) or known_rule != rule_mark
-    keys = [name for name in SCHEMAS[table] if name.startswith("raw")]
-    missing = DISTINCT[table] if fresh else f"{DISTINCT[table]} except select {', '.join(keys)} from {table}"
-    rows = [read(*values) for values in lake.rows(missing)]
-    frame = pl.DataFrame(rows, schema=SCHEMAS[table], orient="row")
+    missing = book.distinct if fresh else f"{book.distinct} except select {', '.join(book.keys)} from {table}"
+    rows = [(*values, *read(*values)) for values in lake.rows(missing)]
+    schema = {**dict.fromkeys(book.keys, pl.String), **book.meanings}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
 
     def write() -> None:
         verb = "create or replace table lake.main.{} as" if fresh else "insert into lake.main.{}"
@@ -88,6 +116,4 @@ def _extend(lake: Lake, table: str, rule: str, read: Callable[..., tuple[object,
 def _patterns(lake: Lake, rules: IdentityRules) -> build.Built:
     rows = [(kind, pattern) for kind, patterns in sorted(rules.blocked.items()) for pattern in patterns]
     mark = build.fingerprint(lake, (), rows)
-    return build.build_table(
-        lake, BLOCKED, mark, lambda: pl.DataFrame(rows, schema=SCHEMAS[BLOCKED], orient="row").to_arrow()
-    )
+    return build.build_table(lake, BLOCKED, mark, lambda: pl.DataFrame(rows, schema=PATTERN, orient="row").to_arrow())

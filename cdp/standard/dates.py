@@ -1,0 +1,56 @@
+"""Dates as people type them, in one text form (`YYYY-MM-DD`), impossible ones included: a slip is still evidence."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Literal
+
+Order = Literal["ymd", "dmy", "mdy"]
+YEAR_FIRST = re.compile(r"(\d{4})\D{0,2}(\d{1,2})\D{0,2}(\d{1,2})(?!\d)")
+YEAR_LAST = re.compile(r"(\d{1,2})\D{1,2}(\d{1,2})\D{1,2}(\d{4})")
+COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
+NAMED = re.compile(r"(?:(\d{1,2})\W*([a-z]{3})[a-z]*|([a-z]{3})[a-z]*\W*(\d{1,2}))\W*(\d{4})", re.I)
+MONTHS = {m: n for n, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+
+
+def day_first(values: Iterable[str]) -> bool:
+    """Whether dates that end in the year start with the day: unless more of them can only start with the month."""
+    day, month = 0, 0
+    for value in values:
+        if found := YEAR_LAST.search(value):
+            day += int(found[1]) > 12 >= int(found[2])
+            month += int(found[2]) > 12 >= int(found[1])
+    return day >= month
+
+
+def date_text(raw: str | None, *, starts_with_day: bool = True) -> str | None:
+    """`YYYY-MM-DD` of a typed date, None where no year is found. A bare year becomes its 1 January.
+
+    Args:
+        raw: `1985-03-02`, `19850302`, `2/3/1985`, `2 Mar 1985`, `1985年3月2日`, `1985`; a time behind it is cut off.
+        starts_with_day: How to read a date that ends in the year (see `day_first`).
+    """
+    text = unicodedata.normalize("NFKC", raw or "").strip()
+    if not text.isascii():
+        text = "".join(str(unicodedata.digit(letter, letter)) for letter in text)
+    if found := NAMED.search(text):
+        month = MONTHS.get((found[2] or found[3]).lower())
+        if month:
+            return _iso(found[5], month, found[1] or found[4])
+    if found := COMPACT.match(text) or YEAR_FIRST.match(text):
+        return _iso(*found.groups())
+    if found := YEAR_LAST.search(text):
+        first, second, year = found.groups()
+        return _iso(year, second, first) if starts_with_day else _iso(year, first, second)
+    return f"{text}-01-01" if re.fullmatch(r"\d{4}", text) else None
+
+
+def parts(date: str | None) -> tuple[str | None, str | None]:
+    """(the date unless it is a 1 January, its year): 1 January stands for an unknown day."""
+    if date is None:
+        return None, None
+    return None if date.endswith("-01-01") else date, date[:4]
+
+
+def _iso(year: str | int, month: str | int, day: str | int) -> str:
+    return f"{int(year):04d}-{int(month):02d}-{int(day):02d}"

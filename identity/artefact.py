@@ -1,0 +1,149 @@
+"""The trained model as a versioned artefact: parameters, term frequencies, blocking plan, where it comes from.
+
+`models/<version>/model.json` and one Parquet file of term frequencies a column; the version is a hash of the content.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from cdp.errors import ConfigError
+from cdp.workspace import write_whole
+from identity import fields
+from identity.blocking import Plan, Rule
+from identity.fields import Comparison
+
+
+SHARES = pa.schema([("value", pa.string()), ("share", pa.float64())])
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained Fellegi–Sunter model.
+
+    Attributes:
+        columns: Columns it compares.
+        prior: Probability that two random records are one person's.
+        parameters: Comparison → (m, u) of each level but 'missing', strongest first.
+        term_frequencies: Column → share of the records that hold a value, for values that at least two hold.
+        rarest: Share taken for every other value: one record's.
+        plan: The blocking plan.
+        threshold: Least match weight (log2 odds) of a pair held for one person.
+        facts: Data fingerprint, seed, counts, imputed levels, measured quality.
+    """
+
+    columns: tuple[str, ...]
+    prior: float
+    parameters: dict[str, tuple[tuple[float, float], ...]]
+    term_frequencies: dict[str, dict[str, float]]
+    rarest: float
+    plan: Plan
+    threshold: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons it was trained with."""
+        return fields.comparisons(frozenset(self.columns))
+
+    @cached_property
+    def version(self) -> str:
+        """Twelve characters that stand for everything that decides a score."""
+        decides = {name: value for name, value in _plain(self).items() if name != "facts"}
+        text = json.dumps([decides, {c: sorted(v.items()) for c, v in self.term_frequencies.items()}], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def prior_weight(self) -> float:
+        """The prior as log2 odds."""
+        return math.log2(self.prior / (1 - self.prior))
+
+
+def save(trained: Model, folder: Path) -> Path:
+    """Write the artefact; an existing version is the same by construction."""
+    target = folder / trained.version
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for column, shares in trained.term_frequencies.items():
+        values = sorted(shares)
+        table = pa.table({"value": values, "share": [shares[v] for v in values]}, schema=SHARES)
+        parquet.write_table(table, target / f"tf_{column}.parquet")
+    write_whole(target / "model.json", json.dumps(_plain(trained), sort_keys=True, indent=1))
+    return target
+
+
+def promote(folder: Path, version: str) -> None:
+    """Make this version the one in use."""
+    write_whole(folder / "current", version)
+
+
+def versions(folder: Path) -> list[str]:
+    """All versions that are there, by name."""
+    return sorted(path.parent.name for path in folder.glob("*/model.json"))
+
+
+def current(folder: Path) -> str | None:
+    """The version in use, None where none was promoted."""
+    path = folder / "current"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def load(folder: Path, version: str | None = None) -> Model | None:
+    """A version, by default the one in use; None where none was trained yet.
+
+    Raises:
+        ConfigError: If it is not there, or was trained with other comparisons than this program has.
+    """
+    name = version or current(folder)
+    if name is None:
+        return None
+    path = folder / name / "model.json"
+    if not path.is_file():
+        raise ConfigError(f"there is no model {name} in {folder}", "'cdp model list' shows those there are")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    labels = stored.pop("labels", None)
+    trained = Model(
+        columns=tuple(stored["columns"]),
+        prior=stored["prior"],
+        parameters={c: tuple((m, u) for m, u in levels) for c, levels in stored["parameters"].items()},
+        term_frequencies={
+            file.stem.removeprefix("tf_"): _shares(file) for file in sorted((folder / name).glob("tf_*.parquet"))
+        },
+        rarest=stored["rarest"],
+        plan=Plan(tuple((Rule(tuple(rule["parts"])), limit) for rule, limit in stored["plan"])),
+        threshold=stored["threshold"],
+        facts=stored["facts"],
+    )
+    if labels != _labels(trained):
+        raise ConfigError(
+            f"model {name} was trained by another version of the program", "train again: 'cdp model train'"
+        )
+    return trained
+
+
+def _shares(file: Path) -> dict[str, float]:
+    table = parquet.read_table(file)
+    return dict(zip(table.column("value").to_pylist(), table.column("share").to_pylist(), strict=True))
+
+
+def _plain(trained: Model) -> dict[str, Any]:
+    return {
+        "columns": list(trained.columns),
+        "prior": trained.prior,
+        "parameters": {c: [list(pair) for pair in levels] for c, levels in trained.parameters.items()},
+        "rarest": trained.rarest,
+        "plan": [[asdict(rule), limit] for rule, limit in trained.plan.rules],
+        "threshold": trained.threshold,
+        "labels": _labels(trained),
+        "facts": trained.facts,
+    }
+
+
+def _labels(trained: Model) -> dict[str, list[str]]:
+    return {c.name: [test.label for test in c.tests] for c in trained.comparisons}

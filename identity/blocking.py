@@ -1,0 +1,168 @@
+"""Which pairs are worth scoring: candidate rules, planned from the sizes of the blocks they make.
+
+A rule makes a key of a record from a few fields; records that share a key are a block. Values that too many records
+share make no block (they are generic), so that a rule's cost is known before a pair is made. The same keys, computed
+for one person, find candidates in the store.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+WORD = "word"  # each word of the name in turn
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Fields whose values make the key; `family:4` takes the first four letters; `names` both names in either order."""
+
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """As text: `first+family`."""
+        return "+".join(self.parts)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns it needs."""
+        named = {part.split(":")[0] for part in self.parts}
+        if "names" in named:
+            named = named - {"names"} | {"first", "family"}
+        return frozenset(named - {WORD} | ({"words"} if WORD in named else set()))
+
+
+# Each survives an error in the fields it leaves out. Ordered from precise to loose: a plan keeps the first ones.
+CANDIDATES = tuple(
+    Rule(tuple(text.split("+")))
+    for text in (
+        "email", "phone", "national_id", "birth_date+family", "birth_date+first", "birth_date+postal_code", "names",
+        "postal_code+family", "postal_code+first", "email_local", "phone+first:1", "birth_date+word", "postal_code+word",
+        "street+first", "street+birth_year", "root+family:4", "birth_date+root", "family+city", "birth_year+family:4", "birth_date+city",
+        "postal_code+birth_year", "postal_code+family:3", "city+word", "word+birth_year", "birth_date+first:1", "birth_date+family:1",
+        "first+city+family:1", "first+birth_year+family:2", "first:1+family+birth_year", "first:2+family:2+city", "national_id:5+birth_date",
+        "postal_code+city", "birth_full",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rules in use with the largest block each may make.
+
+    Attributes:
+        rules: Rule and block limit.
+        counted: What was counted: (rule, limit, pairs, records in blocks over the limit).
+    """
+
+    rules: tuple[tuple[Rule, int], ...]
+    counted: tuple[tuple[str, int, int, int], ...] = ()
+
+
+LIMITS = (1000, 500, 250, 120, 60, 30, 15)
+PAIRS_A_RECORD = 8  # of one rule
+ALL_PAIRS_A_RECORD = 60
+FEWEST = 400_000  # a small file can afford all it has
+
+
+def plan(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[str]) -> Plan:
+    """Count the blocks of every candidate rule and keep what the budget allows.
+
+    Args:
+        connection: Where the records are.
+        table: Records with the columns of `fields.COLUMNS` that are present.
+        present: Those columns.
+    """
+    records = int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])  # noqa: S608
+    each = max(PAIRS_A_RECORD * records, FEWEST)
+    left = max(ALL_PAIRS_A_RECORD * records, FEWEST * 10)
+    chosen, counted = [], []
+    for rule in CANDIDATES:
+        if not rule.columns <= present:
+            continue
+        sizes = connection.execute(
+            f"select n, count(*) from (select count(*) as n from ({keys_sql(rule, 0, table)}) group by key) where n > 1 group by n"  # noqa: S608
+        ).fetchall()
+        for limit in LIMITS:
+            pairs = sum(blocks * n * (n - 1) // 2 for n, blocks in sizes if n <= limit)
+            if pairs <= min(each, left):
+                over = sum(blocks * n for n, blocks in sizes if n > limit)
+                counted.append((rule.name, limit, pairs, over))
+                if pairs:
+                    chosen.append((rule, limit))
+                    left -= pairs
+                break
+    return Plan(tuple(chosen), tuple(counted))
+
+
+def keys_sql(rule: Rule, number: int, table: str) -> str:
+    """A select of (record, key) for one rule over `table`; the key is 60 bits of an MD5, so that any program can make it."""
+    parts = [_expression(part) for part in rule.parts]
+    filled = " and ".join(f"{part} is not null" for part in parts)
+    text = f"concat_ws('|', '{number}', {', '.join(parts)})"
+    source = table
+    if WORD in rule.parts:
+        source = f"(select *, unnest(string_split(trim(words), ' ')) as word from {table} where words is not null)"  # noqa: S608
+    return f"select node, cast('0x' || left(md5({text}), 15) as bigint) as key from {source} where {filled}"  # noqa: S608
+
+
+def _expression(part: str) -> str:
+    if part == "names":
+        return "case when first is not null and family is not null then least(first, family) || ' ' || greatest(first, family) end"
+    column, _, size = part.partition(":")
+    return f"left({column}, {int(size)})" if size else column
+
+
+def keys(chosen: Plan, person: Mapping[str, Any]) -> list[int]:
+    """The keys of one person under a plan: what `keys_sql` computes, in plain code."""
+    from hashlib import md5
+
+    found = set()
+    for number, (rule, _) in enumerate(chosen.rules):
+        for parts in _values(rule, person):
+            digest = md5("|".join([str(number), *parts]).encode(), usedforsecurity=False).hexdigest()
+            found.add(int(digest[:15], 16))
+    return sorted(found)
+
+
+def _values(rule: Rule, person: Mapping[str, Any]) -> Iterator[list[str]]:
+    words = (person.get("words") or "").split() if WORD in rule.parts else [""]
+    for word in words:
+        parts = []
+        for part in rule.parts:
+            column, _, size = part.partition(":")
+            if column == "names":
+                first, family = person.get("first"), person.get("family")
+                value = " ".join(sorted((first, family), key=str.encode)) if first and family else None
+            else:
+                value = word if column == WORD else person.get(column)
+            if value is None:
+                break
+            parts.append(value[: int(size)] if size else value)
+        else:
+            yield parts
+
+
+def create_pairs(connection: duckdb.DuckDBPyConnection, chosen: Plan, table: str, fresh: str = "true") -> int:
+    """`blocking_keys(node, key)` and `candidate_pairs(l, r)` (l < r, each once) in memory; returns the pairs.
+
+    Args:
+        connection: Where the records are.
+        chosen: The plan.
+        table: Records with an integer `node`.
+        fresh: Condition on `node`; pairs with at least one such node are made.
+    """
+    parts = " union all ".join(
+        f"select node, key from ({keys_sql(rule, number, table)}) "  # noqa: S608
+        f"qualify count(*) over (partition by key) between 2 and {limit}"
+        for number, (rule, limit) in enumerate(chosen.rules)
+    )
+    connection.execute(f"create or replace temp table blocking_keys as {parts or 'select 0 as node, 0 as key limit 0'}")
+    connection.execute(
+        "create or replace temp table candidate_pairs as "  # noqa: S608
+        "select distinct a.node as l, b.node as r from blocking_keys a join blocking_keys b on a.key = b.key and a.node < b.node "
+        f"where {fresh.replace('node', 'a.node')} or {fresh.replace('node', 'b.node')}"
+    )
+    return int(connection.execute("select count(*) from candidate_pairs").fetchall()[0][0])

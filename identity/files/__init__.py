@@ -1,0 +1,1 @@
+"""Linking a file of people without a workspace."""

@@ -1,0 +1,207 @@
+"""Who is who in one file: map, read, train, score, cluster. Nothing is kept but the answer."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from cdp.errors import ConfigError
+from cdp.identity_rules import IdentityRules
+from identity import blocking, fields, scoring, train
+from identity.artefact import Model
+from identity.files import mapping as mappings
+from identity.files import people as reading
+from identity.files.read import read
+from identity.split import LIKELY, Pairs, probability, split
+
+NAMESPACE = uuid.UUID("6f1c9a52-31d5-5b0e-9a55-0d7f0c6f7f10")
+GENERIC = ("email", "phone", "national_id")
+
+
+@dataclass
+class Resolved:
+    """The outcome of linking a file.
+
+    Attributes:
+        frame: The file's own columns with `record_id` and `customer_id` before them.
+        mapping: Which column was read as what.
+        model: The model; None where the records were too few to learn from.
+        pairs: Scored pairs of payloads, `l`, `r`, `weight`, `exact` (an e-mail, phone or id in common).
+        members: `row_no`, `node` (payload), `cluster`.
+        notes: What a person should know.
+    """
+
+    frame: pl.DataFrame
+    mapping: mappings.Mapping
+    model: Model | None
+    pairs: pl.DataFrame
+    members: pl.DataFrame
+    people: pl.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def resolve(
+    path: Path,
+    rules: IdentityRules,
+    *,
+    regions: tuple[str, ...],
+    id_column: str | None = None,
+    chosen: mappings.Mapping | None = None,
+    truth: str | None = None,
+    memory_limit: str = "4GB",
+    threads: int = 2,
+    log: Callable[[str], None] = lambda _: None,
+) -> Resolved:
+    """Link the records of a CSV or Parquet file.
+
+    Args:
+        path: The file.
+        rules: Values that identify nobody, and how many names make a value generic.
+        regions: Countries in which to read a bare phone number.
+        id_column: Column that identifies a row; by default the usual name for one, else the row's number.
+        chosen: Which column says what; guessed where absent.
+        truth: A column that must not be read.
+        memory_limit: DuckDB's memory before it spills.
+        threads: DuckDB's threads.
+        log: Told the progress.
+
+    Raises:
+        ConfigError: If too few columns say something about a person, or the ids are not unique.
+        UnreadableFile: If the file cannot be read.
+    """
+    frame, uneven = read(path)
+    notes = [f"{uneven:,} rows have too few or too many fields"] if uneven else []
+    if truth is not None and truth not in frame.columns:
+        raise ConfigError(f"the file has no column {truth}", f"its columns are: {', '.join(frame.columns)}")
+    mapping = chosen or mappings.guess(frame.columns, [truth] if truth else [])
+    mapping.check([name for name in frame.columns if name != truth])
+    ids = _ids(frame, id_column, mapping.id, notes)
+    log(f"{len(frame):,} rows; reading " + ", ".join(f"{f} from {'+'.join(c)}" for f, c in mapping.used.items()))
+    people = reading.people(frame, mapping, regions, rules)
+    # Row numbers follow the content, so that neither shuffled rows nor renamed ids change a tie.
+    with duckdb.connect(
+        config={"memory_limit": memory_limit, "threads": threads, "preserve_insertion_order": True}
+    ) as connection:
+        connection.register("people_read", people.with_row_index("row_no").to_arrow())
+        nodes = _nodes(connection, people.columns, rules, notes)
+        log(f"{nodes:,} distinct sets of values; learning what each field is worth")
+        connection.execute("set threads = 1")  # sums of floats come out the same every time
+        model = train.train(connection, "nodes")
+        connection.execute(f"set threads = {int(threads)}")
+        if model is None:
+            notes.append("too few records to learn from: only identical ones were joined")
+            pairs = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64, "weight": pl.Float64, "exact": pl.Boolean})
+            weak = np.array([], dtype=np.int64)
+        else:
+            log(f"learnt from {', '.join(model.facts['sessions'])}; prior 1 in {1 / model.prior:,.0f}")
+            made = blocking.create_pairs(connection, model.plan, "nodes")
+            log(f"scoring {made:,} candidate pairs")
+            pairs, weak = _scored(connection, model)
+        members = pl.DataFrame(connection.execute("select row_no, node from node_of order by row_no").to_arrow_table())
+        log("clustering")
+        members = members.with_columns(cluster=_clusters(members, pairs, weak))
+    named = _named(members, ids)
+    out = _beside(frame, ids, named)
+    return Resolved(out, mapping, model, pairs, members, people, notes)
+
+
+def _ids(frame: pl.DataFrame, asked: str | None, guessed: str | None, notes: list[str]) -> pl.Series:
+    if asked is not None and asked not in frame.columns:
+        raise ConfigError(f"the file has no column {asked}", f"its columns are: {', '.join(frame.columns)}")
+    column = asked or guessed
+    if column is not None:
+        unique = frame[column].null_count() == 0 and frame[column].n_unique() == len(frame)
+        if unique:
+            return frame[column].alias("record_id")
+        if asked is not None:
+            raise ConfigError(
+                f"column {column} does not identify a row: it repeats or is empty", "name another with --id"
+            )
+        notes.append(f"column {column} repeats or is empty; rows are identified by their number")
+    return pl.Series("record_id", [str(n) for n in range(1, len(frame) + 1)], dtype=pl.String)
+
+
+def _nodes(connection: duckdb.DuckDBPyConnection, columns: list[str], rules: IdentityRules, notes: list[str]) -> int:
+    """`nodes(node, …)`, the distinct sets of values in the order of their content, and `node_of(at, node)`."""
+    named = [c for c in fields.COLUMNS if c in columns]
+    everything = ", ".join(named)
+    connection.execute("create or replace table cleaned as from people_read")
+    if "words" in named:
+        for column in (c for c in GENERIC if c in named):
+            found = connection.execute(
+                f"select {column} from cleaned where {column} is not null group by {column} having count(distinct words) > ?",  # noqa: S608
+                [rules.names],
+            ).fetchall()
+            if found:
+                notes.append(
+                    f"{len(found):,} values of {column} stand beside more than {rules.names} names: they join nobody"
+                )
+                also = ", email_user = null, email_local = null" if column == "email" else ""
+                connection.execute(
+                    f"update cleaned set {column} = null{also} where {column} in (select unnest(?))",
+                    [[v for (v,) in found]],  # noqa: S608
+                )
+    connection.execute(
+        f"create or replace table nodes as select row_number() over (order by {everything}) - 1 as node, * "  # noqa: S608
+        f"from (select {everything}, count(*) as records from cleaned group by {everything}) order by node"
+    )
+    same = " and ".join(f"n.{c} is not distinct from p.{c}" for c in named)
+    connection.execute(
+        f"create or replace table node_of as select p.row_no, n.node from cleaned p join nodes n on {same}"
+    )  # noqa: S608
+    return int(connection.execute("select count(*) from nodes").fetchall()[0][0])
+
+
+def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.DataFrame, np.ndarray]:  # type: ignore[type-arg]
+    """Scored pairs, and the payloads of several records that do not say enough to be one person's."""
+    scoring.score(connection, model, "nodes", "candidate_pairs", "scored", scoring.KEPT)
+    present = [c for c in GENERIC if c in model.columns]
+    same = " or ".join(f"coalesce(a.{c} = b.{c}, false)" for c in present) or "false"
+    pairs = connection.execute(
+        f"select l, r, weight, {same} as exact from scored join nodes a on a.node = l join nodes b on b.node = r order by l, r"  # noqa: S608
+    ).to_arrow_table()
+    connection.execute(
+        "create or replace temp table itself as select node as l, node as r from nodes where records > 1"
+    )
+    scoring.score(connection, model, "nodes", "itself", "worth", -100.0)
+    weak = connection.execute("select l from worth where weight < ? order by l", [model.threshold]).fetchall()
+    return pl.DataFrame(pairs), np.array([node for (node,) in weak], dtype=np.int64)
+
+
+def _clusters(members: pl.DataFrame, pairs: pl.DataFrame, weak: np.ndarray) -> pl.Series:  # type: ignore[type-arg]
+    """Cluster of every row: payloads are joined by their pairs; records of a payload that says too little stay alone."""
+    size = int(members["node"].max() or 0) + 1  # type: ignore[arg-type]
+    nothing = np.array([], dtype=np.int64)
+    found = split(
+        size,
+        Pairs(pairs["l"].to_numpy(), pairs["r"].to_numpy(), probability(pairs["weight"].to_numpy())),
+        (nothing, nothing),
+        likely=LIKELY,
+    )
+    node = members["node"].to_numpy()
+    label = found[node]
+    alone = np.isin(node, weak)
+    repeated = alone & members.select(pl.col("row_no").cum_count().over("node") > 1).to_series().to_numpy()
+    label[repeated] = found.max() + 1 + np.arange(int(repeated.sum()))
+    return pl.Series("cluster", label)
+
+
+def _named(members: pl.DataFrame, ids: pl.Series) -> pl.Series:
+    """A UUID for every cluster, made of its smallest record id: the same file gives the same ids, in any order."""
+    frame = members.with_columns(ids.alias("record_id"), rank=ids.cast(pl.Int64, strict=False).fill_null(0))
+    first = frame.sort("rank", "record_id").group_by("cluster").agg(pl.col("record_id").first().alias("first"))
+    names = {c: str(uuid.uuid5(NAMESPACE, f)) for c, f in first.iter_rows()}
+    return pl.Series("customer_id", [names[c] for c in members["cluster"].to_list()], dtype=pl.String)
+
+
+def _beside(frame: pl.DataFrame, ids: pl.Series, named: pl.Series) -> pl.DataFrame:
+    """Ids before the file's own columns; an own column of the same name is kept under another."""
+    taken = {"record_id", "customer_id"} & set(frame.columns)
+    own = frame.rename({name: f"{name}_original" for name in taken})
+    if "record_id" in taken and frame["record_id"].equals(ids):
+        own = own.drop("record_id_original")
+    return pl.concat([pl.DataFrame([ids, named]), own], how="horizontal")

@@ -1,0 +1,184 @@
+"""What two values can have in common: each test once as SQL for Splink and once as plain code for the live scorer.
+
+The two must agree on every pair of values, null and empty ones included; `tests/identity/test_levels.py` holds them
+together. Distances run on UTF-8 bytes, as DuckDB's do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
+
+Values = Mapping[str, Any]
+Holds = Callable[[Values, Values], bool]
+
+
+@dataclass(frozen=True)
+class Test:
+    """A condition on a pair of records.
+
+    Attributes:
+        label: In words, for charts and explanations.
+        sql: Over `<column>_l` and `<column>_r`; null counts as false.
+        holds: The same in Python over two mappings of column to text or None.
+        term_frequency: Column whose rare values weigh more when this test holds.
+    """
+
+    label: str
+    sql: str
+    holds: Holds
+    term_frequency: str | None = None
+
+
+def missing(column: str) -> Test:
+    """Either side says nothing: no evidence."""
+    return Test(
+        f"no {column}",
+        f"{column}_l is null or {column}_r is null",
+        lambda left, right: left[column] is None or right[column] is None,
+    )
+
+
+def missing_or_only(column: str, part: str, telling: str) -> Test:
+    """No value, or different ones whose common part tells nothing: no evidence either way.
+
+    Args:
+        column: The whole value.
+        part: A part of it.
+        telling: That part where it says more than other fields do, else null.
+    """
+    return Test(
+        f"no {column}, or only a name in common",
+        f"{column}_l is null or {column}_r is null or "
+        f"({column}_l <> {column}_r and {part}_l = {part}_r and {telling}_l is null and {telling}_r is null)",
+        lambda left, right: (
+            left[column] is None
+            or right[column] is None
+            or (
+                left[column] != right[column]
+                and left[part] is not None
+                and left[part] == right[part]
+                and left[telling] is None
+                and right[telling] is None
+            )
+        ),
+    )
+
+
+def exact(column: str, *, rarity: bool = False, label: str = "the same") -> Test:
+    """Equal text."""
+    return Test(
+        label,
+        f"{column}_l = {column}_r",
+        lambda left, right: left[column] is not None and left[column] == right[column],
+        column if rarity else None,
+    )
+
+
+def similar(column: str, at_least: float) -> Test:
+    """Jaro–Winkler similarity of at least this much."""
+    return Test(
+        f"similar (Jaro–Winkler {at_least})",
+        f"jaro_winkler_similarity({column}_l, {column}_r) >= {at_least}",
+        lambda left, right: _jaro_winkler(left[column], right[column]) >= at_least,
+    )
+
+
+def slips(column: str, at_most: int, label: str = "") -> Test:
+    """At most so many letters typed wrong, left out, added or swapped with a neighbour."""
+    return Test(
+        label or f"at most {at_most} slip{'s' if at_most > 1 else ''}",
+        f"damerau_levenshtein({column}_l, {column}_r) <= {at_most}",
+        lambda left, right: _slips(left[column], right[column], at_most),
+    )
+
+
+def swapped(column: str, other: str) -> Test:
+    """The two fields changed places."""
+    return Test(
+        f"{column} and {other} swapped",
+        f"{column}_l = {other}_r and {column}_r = {other}_l",
+        lambda left, right: (
+            left[column] is not None
+            and right[column] is not None
+            and left[column] == right[other]
+            and right[column] == left[other]
+        ),
+    )
+
+
+def among(column: str, words: str) -> Test:
+    """One side's value is one of the other side's words."""
+    return Test(
+        "among the other's names",
+        f"contains({words}_r, ' ' || {column}_l || ' ') or contains({words}_l, ' ' || {column}_r || ' ')",
+        lambda left, right: _among(left[column], right[words]) or _among(right[column], left[words]),
+    )
+
+
+def common_word(column: str) -> Test:
+    """A word in common."""
+    return Test(
+        "a word in common",
+        f"len(list_intersect(string_split({column}_l, ' '), string_split({column}_r, ' '))) > 0",
+        lambda left, right: bool(set((left[column] or "").split(" ")) & set((right[column] or "").split(" ")) - {""}),
+    )
+
+
+def initial(column: str) -> Test:
+    """One side gives only the first letter of the other's."""
+    return Test(
+        "initial",
+        f"(length({column}_l) = 1 or length({column}_r) = 1) and left({column}_l, 1) = left({column}_r, 1)",
+        lambda left, right: (
+            bool(left[column] and right[column])
+            and 1 in (len(left[column]), len(right[column]))
+            and left[column][0] == right[column][0]
+        ),
+    )
+
+
+def part(column: str) -> Test:
+    """One side's text holds the other's."""
+    return Test(
+        "part of the other",
+        f"contains({column}_l, {column}_r) or contains({column}_r, {column}_l)",
+        lambda left, right: (
+            left[column] is not None
+            and right[column] is not None
+            and (right[column] in left[column] or left[column] in right[column])
+        ),
+    )
+
+
+def same_unless_full(column: str, full: str, label: str) -> Test:
+    """Equal in the coarse column, while a side lacks the full one."""
+    return Test(
+        label,
+        f"{column}_l = {column}_r and ({full}_l is null or {full}_r is null)",
+        lambda left, right: (
+            left[column] is not None and left[column] == right[column] and (left[full] is None or right[full] is None)
+        ),
+    )
+
+
+def otherwise() -> Test:
+    """Everything else."""
+    return Test("different", "ELSE", lambda left, right: True)
+
+
+def _jaro_winkler(left: str | None, right: str | None) -> float:
+    if left is None or right is None:
+        return -1.0
+    return JaroWinkler.similarity(left.encode(), right.encode())
+
+
+def _slips(left: str | None, right: str | None, at_most: int) -> bool:
+    if left is None or right is None:
+        return False
+    return DamerauLevenshtein.distance(left.encode(), right.encode(), score_cutoff=at_most) <= at_most
+
+
+def _among(value: str | None, words: str | None) -> bool:
+    return value is not None and words is not None and f" {value} " in words

@@ -1,0 +1,80 @@
+"""Negative rules: what makes two records two people, whatever else they share."""
+
+import numpy as np
+import polars as pl
+from rapidfuzz.distance import DamerauLevenshtein
+
+from cdp.identity_rules import IdentityRules
+from cdp.lake.engine import Lake
+from identity import names
+from identity.split import Ints
+
+SCHEMA = {"reason": pl.String, "l": pl.Int64, "r": pl.Int64}
+SLIPS = 2  # birth dates that differ by no more may be one date, typed badly
+MOST = 400  # distinct (name, birth date) of a component that are compared all with all
+
+
+def rules(lake: Lake, component: Ints, settings: IdentityRules) -> pl.DataFrame:
+    """Pairs of record numbers that one component holds and no cluster may: `reason`, `l`, `r`.
+
+    Args:
+        lake: Holds `record_numbers` (see `graph.load`).
+        component: Component of every record.
+        settings: Sources in which a person has one account.
+    """
+    frame = pl.DataFrame({"no": np.arange(len(component)), "component": component})
+    lake.connection.register("component_read", frame.to_arrow())
+    lake.rows("create or replace temp table component_of as from component_read")
+    lake.connection.unregister("component_read")
+    return pl.concat([_two_accounts(lake, settings), _two_births(lake)])
+
+
+def _two_accounts(lake: Lake, settings: IdentityRules) -> pl.DataFrame:
+    found = lake.connection.execute(
+        """
+        with accounts as (
+            select c.component, r.source, n.no from core__contact_records r
+            join record_numbers n using (record_id) join component_of c using (no)
+            where r.identifier = 'account' and r.source in (select unnest($sources))
+        )
+        select 'two accounts of a source that gives a person one' as reason, a.no as l, b.no as r
+        from accounts a join accounts b on a.component = b.component and a.source = b.source and a.no < b.no order by all
+        """,
+        {"sources": list(settings.one_account)},
+    ).to_arrow_table()
+    return pl.DataFrame(found).cast(SCHEMA)  # type: ignore[arg-type]
+
+
+def _two_births(lake: Lake) -> pl.DataFrame:
+    """Different birth dates with different given names: siblings, or parent and child, of one address."""
+    rows = lake.rows(
+        """
+        with people as (
+            select c.component, p.given_key, p.birth_full, min(n.no) as no, list(n.no order by n.no) as every
+            from core__payloads p join record_numbers n using (record_id) join component_of c using (no)
+            where p.birth_full is not null and p.given_key is not null
+            group by c.component, p.given_key, p.birth_full
+        )
+        select component, given_key, birth_full, every from people
+        qualify count(distinct birth_full) over (partition by component) > 1
+            and count(*) over (partition by component) <= $most
+        order by component, no
+        """,
+        {"most": MOST},
+    )
+    found = []
+    by_component: dict[int, list[tuple[str, str, list[int]]]] = {}
+    for component, given, birth, every in rows:
+        by_component.setdefault(component, []).append((given, birth, every))
+    for people in by_component.values():
+        for at, (given, birth, every) in enumerate(people):
+            for other_given, other_birth, others in people[at + 1 :]:
+                if _two_people(given, birth, other_given, other_birth):
+                    found += [("different birth dates and given names", a, b) for a in every for b in others]
+    return pl.DataFrame(found, schema=SCHEMA, orient="row")
+
+
+def _two_people(given: str, birth: str, other_given: str, other_birth: str) -> bool:
+    if given == other_given or DamerauLevenshtein.distance(birth, other_birth) <= SLIPS:
+        return False
+    return not names.compatible(given, other_given)

@@ -9,7 +9,7 @@ from psycopg_pool import ConnectionPool
 
 from api import problems
 from api.context import Context
-from api.routers import customers, health
+from api.routers import customers, health, identity
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
 from cdp.loyalty.programme import load_programme
@@ -51,6 +51,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app = FastAPI(title="Omnichannel CDP", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(identity.router)
     app.include_router(customers.router)
     return app
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 import psycopg
@@ -17,6 +19,8 @@ from cdp.consent.policy import Policy
 from cdp.loyalty.programme import Programme
 from cdp.store import keys
 from cdp.workspace import Workspace
+from identity import artefact
+from identity.scorer import Scorer
 
 bearer = HTTPBearer(
     auto_error=False, description="An API key: `Authorization: Bearer cdp_…` (see `cdp keys create --help`)"
@@ -48,10 +52,27 @@ class Context:
         with self.pool.connection(timeout=5) as connection:
             yield connection
 
+    def scorer(self) -> Scorer | None:
+        """The compiled model in use; read again when another one was promoted."""
+        folder = self.workspace.path("models")
+        version = artefact.current(folder)
+        return _scorer(str(folder), version) if version else None
+
+    @property
+    def pepper(self) -> str:
+        """What keyed hashes are made with."""
+        return self.workspace.secrets["pepper"]
+
     @property
     def regions(self) -> tuple[str, ...]:
         """Countries in which to read a bare phone number."""
         return tuple(self.workspace.settings.phone_regions.split(","))
+
+
+@lru_cache(maxsize=2)
+def _scorer(folder: str, version: str) -> Scorer | None:
+    trained = artefact.load(Path(folder), version)
+    return Scorer(trained) if trained else None
 
 
 def context(request: Request) -> Context:
@@ -83,3 +104,4 @@ def requires(scope: str) -> Callable[..., keys.Key]:
 ProfileReader = Annotated[keys.Key, Depends(requires("profiles:read"))]
 ConsentReader = Annotated[keys.Key, Depends(requires("consent:read"))]
 LoyaltyReader = Annotated[keys.Key, Depends(requires("loyalty:read"))]
+Reviewer = Annotated[keys.Key, Depends(requires("review:write"))]

@@ -49,6 +49,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "No living key",
         403: "The key lacks the scope",
         404: "Not found",
+        409: "Contradicts what stands",
         422: "Invalid request",
         503: "Store unavailable",
     }

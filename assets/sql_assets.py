@@ -7,9 +7,9 @@ from assets.reporting import OWNERS, report
 from cdp.lake.build import Select, build, sql_file
 
 
-def sql_asset(stage: str, table: str) -> dg.AssetsDefinition:
-    """The asset that makes the table of `cdp/sql/<stage>/<table>.sql`."""
-    return select_asset(stage, sql_file(stage, table))
+def sql_asset(stage: str, table: str, group: str | None = None) -> dg.AssetsDefinition:
+    """The asset that makes the table of `cdp/sql/<stage>/<table>.sql`, in the group of its stage unless another is named."""
+    return select_asset(group or stage, sql_file(stage, table))
 
 
 def select_asset(stage: str, select: Select) -> dg.AssetsDefinition:

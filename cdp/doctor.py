@@ -89,7 +89,7 @@ def _configuration(workspace: Workspace) -> Iterator[Finding]:
         unknown = unknown_folders(workspace, load_sources(workspace))
         detail = f"no source for landing/{', landing/'.join(unknown)}" if unknown else "every folder has a source"
         yield Finding("landing", not unknown, detail, "run 'cdp source add' with a file of that folder")
-    yield _try("identity.yaml", lambda: f"match weight {load_identity_rules(workspace).match_weight}")
+    yield _try("identity.yaml", lambda: f"expected precision {load_identity_rules(workspace).precision}")
     yield _try("consent.yaml", lambda: f"{len(load_policy(workspace).purposes)} purposes")
     yield _try("programme", lambda: f"{load_programme(workspace).programme} {load_programme(workspace).version}")
 

@@ -4,7 +4,7 @@ from importlib import resources
 from typing import Literal
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cdp.strict import Strict
 from cdp.workspace import Workspace
@@ -42,6 +42,13 @@ class IdentityRules(Strict):
     accounts_per_browser: int = Field(default=3, ge=1)
     one_account: tuple[str, ...] = ()
     precision: float = Field(default=0.99, ge=0.5, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: dict[str, object]) -> dict[str, object]:
+        if "match_weight" in values:
+            raise ValueError("match_weight is gone: delete the line; 'precision: 0.99' sets the threshold of the next model trained")
+        return values
 
     @field_validator("blocked")
     @classmethod

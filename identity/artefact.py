@@ -20,7 +20,6 @@ from identity import fields
 from identity.blocking import Plan, Rule
 from identity.fields import Comparison
 
-
 SHARES = pa.schema([("value", pa.string()), ("share", pa.float64())])
 
 

@@ -75,7 +75,7 @@ def plan(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[s
         table: Records with the columns of `fields.COLUMNS` that are present.
         present: Those columns.
     """
-    records = int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])  # noqa: S608
+    records = int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])
     each = max(PAIRS_A_RECORD * records, FEWEST)
     left = max(ALL_PAIRS_A_RECORD * records, FEWEST * 10)
     chosen, counted = [], []
@@ -83,7 +83,7 @@ def plan(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[s
         if not rule.columns <= present:
             continue
         sizes = connection.execute(
-            f"select n, count(*) from (select count(*) as n from ({keys_sql(rule, 0, table)}) group by key) where n > 1 group by n"  # noqa: S608
+            f"select n, count(*) from (select count(*) as n from ({keys_sql(rule, 0, table)}) group by key) where n > 1 group by n"
         ).fetchall()
         for limit in LIMITS:
             pairs = sum(blocks * n * (n - 1) // 2 for n, blocks in sizes if n <= limit)
@@ -104,8 +104,8 @@ def keys_sql(rule: Rule, number: int, table: str) -> str:
     text = f"concat_ws('|', '{number}', {', '.join(parts)})"
     source = table
     if WORD in rule.parts:
-        source = f"(select *, unnest(string_split(trim(words), ' ')) as word from {table} where words is not null)"  # noqa: S608
-    return f"select node, cast('0x' || left(md5({text}), 15) as bigint) as key from {source} where {filled}"  # noqa: S608
+        source = f"(select *, unnest(string_split(trim(words), ' ')) as word from {table} where words is not null)"
+    return f"select node, cast('0x' || left(md5({text}), 15) as bigint) as key from {source} where {filled}"
 
 
 def _expression(part: str) -> str:
@@ -155,13 +155,13 @@ def create_pairs(connection: duckdb.DuckDBPyConnection, chosen: Plan, table: str
         fresh: Condition on `node`; pairs with at least one such node are made.
     """
     parts = " union all ".join(
-        f"select node, key from ({keys_sql(rule, number, table)}) "  # noqa: S608
+        f"select node, key from ({keys_sql(rule, number, table)}) "
         f"qualify count(*) over (partition by key) between 2 and {limit}"
         for number, (rule, limit) in enumerate(chosen.rules)
     )
     connection.execute(f"create or replace temp table blocking_keys as {parts or 'select 0 as node, 0 as key limit 0'}")
     connection.execute(
-        "create or replace temp table candidate_pairs as "  # noqa: S608
+        "create or replace temp table candidate_pairs as "
         "select distinct a.node as l, b.node as r from blocking_keys a join blocking_keys b on a.key = b.key and a.node < b.node "
         f"where {fresh.replace('node', 'a.node')} or {fresh.replace('node', 'b.node')}"
     )

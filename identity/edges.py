@@ -18,7 +18,7 @@ SELECT = f"""
     )
     select left_id, right_id, type, 'probabilistic' as kind, round(weight, 6) as weight, $version as model_version, '{{}}' as evidence
     from found where weight >= $threshold order by left_id, right_id, type
-"""  # noqa: S608
+"""
 
 
 def build_edges(lake: Lake, trained: Model | None) -> build.Built:

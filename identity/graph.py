@@ -12,7 +12,8 @@ from cdp.lake import build
 from cdp.lake.engine import Lake
 from identity import negative, nodes
 from identity.artefact import Model
-from identity.cluster import Evidence, Ints, cluster, connected, link_weights
+from identity.cluster import Evidence, cluster, connected, link_weights
+from identity.split import Ints
 
 TABLE = "core__clusters"
 INPUTS = ("core__contact_records", "core__edges", "core__scored_pairs", "core__payload_worth", "core__steward_links")
@@ -74,31 +75,31 @@ def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evi
     con = lake.connection
     where = "" if only is None else "where record_id in (select unnest($only))"
     con.execute(
-        "create or replace temp table record_numbers as "  # noqa: S608
+        "create or replace temp table record_numbers as "
         f"select record_id, row_number() over (order by record_id) - 1 as no from core__contact_records {where}",
         {"only": list(only)} if only is not None else None,
     )
     size = int(lake.scalar("select count(*) from record_numbers"))
     con.execute(
-        "create or replace temp table node_firsts as "  # noqa: S608
+        "create or replace temp table node_firsts as "
         f"select {nodes.NODE} as node, min(n.no) as first, count(*) as records "
         "from core__payloads p join record_numbers n using (record_id) group by payload_id"
     )
     hard = _arrays(
         lake,
-        """
+        f"""
         with identical as (
             select n.no as r, f.first as l, f.node as star, w.weight
             from core__payloads p join record_numbers n using (record_id)
-            join node_firsts f on f.node = {node} and f.records > 1
-            join core__payload_worth w on w.node = f.node and w.weight >= {threshold}
+            join node_firsts f on f.node = {nodes.NODE} and f.records > 1
+            join core__payload_worth w on w.node = f.node and w.weight >= {float(threshold)}
         )
         select a.no as l, b.no as r, hash(e.type, e.left_id) as star, e.weight
         from core__edges e join record_numbers a on a.record_id = e.left_id join record_numbers b on b.record_id = e.right_id
         where e.kind <> 'probabilistic'
         union all select l, r, hash(star), weight from identical where l <> r
         order by all
-        """.format(node=nodes.NODE, threshold=float(threshold)),
+        """,
     )
     soft = _arrays(
         lake,
@@ -108,7 +109,7 @@ def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evi
         join core__payload_worth v on v.node = s.l join core__payload_worth w on w.node = s.r
         where (a.records = 1 or v.weight >= {float(threshold)}) and (b.records = 1 or w.weight >= {float(threshold)})
         order by all
-        """,  # noqa: S608
+        """,
     )
     cannot = _arrays(
         lake,

@@ -13,7 +13,7 @@ def create(lake: Lake) -> int:
     named = [c for c in (*fields.COLUMNS, "given_key") if c in there]
     values = ", ".join(f"any_value({c}) as {c}" for c in named)
     lake.rows(
-        f"create or replace temp table {TABLE} as select {NODE} as node, min(record_id) as first_record, "  # noqa: S608
+        f"create or replace temp table {TABLE} as select {NODE} as node, min(record_id) as first_record, "
         f"count(*) as records, {values} from core__payloads group by payload_id order by node"
     )
-    return int(lake.scalar(f"select count(*) from {TABLE}"))  # noqa: S608
+    return int(lake.scalar(f"select count(*) from {TABLE}"))

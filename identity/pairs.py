@@ -1,7 +1,7 @@
 """Scored pairs of payloads, kept from run to run: only what is new, gone or newly generic is compared again.
 
-Three lake tables hold what a run needs to know of the runs before it: the blocking keys of every payload, the weight of
-every scored pair, and what each payload is worth against itself. Under one model they are the same whether they were
+Lake tables hold what a run needs to know of the runs before it: the blocking keys of every payload and how many may share
+one, the weight of every scored pair, and what each payload is worth against itself. Under one model they are the same whether they were
 made at once or run by run, because a key that crosses its block limit re-opens all payloads that hold it.
 """
 
@@ -14,12 +14,13 @@ from cdp.lake.engine import Lake
 from identity import blocking, names, nodes, scoring
 from identity.artefact import Model
 
-KEYS, PAIRS, WORTH = "core__blocking_keys", "core__scored_pairs", "core__payload_worth"
+KEYS, PAIRS, WORTH, LIMITS = "core__blocking_keys", "core__scored_pairs", "core__payload_worth", "core__key_limits"
 INCREMENTAL_BELOW = 0.3  # share of payloads that changed, above which all are compared again
 SHAPES = {
     KEYS: "node bigint, key bigint, rule smallint",
     PAIRS: "l bigint, r bigint, weight double",
     WORTH: "node bigint, weight double",
+    LIMITS: "rule smallint, most bigint",
 }
 
 
@@ -38,7 +39,7 @@ class Compared:
 def build_pairs(lake: Lake, trained: Model | None) -> Compared:
     """Bring the three tables to the present payloads under the model in use."""
     version = trained.version if trained else "none"
-    mark = build.fingerprint(lake, ("core__payloads",), version, "pairs 1")
+    mark = build.fingerprint(lake, ("core__payloads",), version, "pairs 2")
     if register.recorded(lake, PAIRS) == mark:
         return Compared(tuple(build.Built(t, build.rows(lake, t), changed=False) for t in SHAPES))
     count = nodes.create(lake)
@@ -71,7 +72,7 @@ def _stage(lake: Lake, trained: Model | None, count: int, *, from_scratch: bool)
         scoring.score(con, trained, nodes.TABLE, "itself", "worth", -1000.0)
         _drop_incompatible(lake)
     numbers = [int(lake.scalar(f"select count(*) from {table}")) for table in ("fresh", "gone", "reopened")]
-    return (from_scratch, *numbers, candidates)
+    return from_scratch, numbers[0], numbers[1], numbers[2], candidates
 
 
 def _stage_keys(lake: Lake, trained: Model | None, *, from_scratch: bool) -> None:
@@ -181,6 +182,8 @@ def _write(lake: Lake, mark: str, version: str, *, from_scratch: bool) -> None:
         con.execute(
             f"delete from lake.main.{PAIRS} where l in (from gone union from reopened) or r in (from gone union from reopened)"
         )
+    con.execute(f"delete from lake.main.{LIMITS}")
+    con.execute(f"insert into lake.main.{LIMITS} from limits")
     con.execute(f"insert into lake.main.{KEYS} from fresh_keys order by key")
     con.execute(f"insert into lake.main.{PAIRS} from scored order by l, r")
     con.execute(f"insert into lake.main.{WORTH} select l, weight from worth order by l")

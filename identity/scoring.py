@@ -76,19 +76,17 @@ def score(connection: duckdb.DuckDBPyConnection, trained: Model, table: str, pai
         least: Match weight (log2 odds).
     """
     connection.execute(f"create or replace temp table {out} (l bigint, r bigint, weight double)")
-    total = int(connection.execute(f"select count(*) from {pairs}").fetchall()[0][0])  # noqa: S608
+    total = int(connection.execute(f"select count(*) from {pairs}").fetchall()[0][0])
     for start in range(0, total, PAIRS_AT_ONCE):
-        chunk = f"select '0' as match_key, l as join_key_l, r as join_key_r from {pairs}"  # noqa: S608
+        chunk = f"select '0' as match_key, l as join_key_l, r as join_key_r from {pairs}"
         if total > PAIRS_AT_ONCE:
             chunk += f" where rowid >= {start} and rowid < {start + PAIRS_AT_ONCE}"
         connection.execute(f"create or replace table memory.main.splink_pairs as {chunk}")
         with linker(connection, trained, table) as (linked, api):
             linked.table_management.register_blocked_pairs_for_predict(api.register("splink_pairs"))
             predicted = linked.inference.predict(threshold_match_weight=least, warning_mode="never")
-            connection.execute(
-                f"insert into {out} select node_l, node_r, match_weight from {predicted.physical_name}"  # noqa: S608
-            )
-    return int(connection.execute(f"select count(*) from {out}").fetchall()[0][0])  # noqa: S608
+            connection.execute(f"insert into {out} select node_l, node_r, match_weight from {predicted.physical_name}")
+    return int(connection.execute(f"select count(*) from {out}").fetchall()[0][0])
 
 
 @contextmanager
@@ -115,7 +113,7 @@ def _frequencies(
     connection.register("known_shares", known)
     try:
         connection.execute(
-            f"create or replace table memory.main.{view} as "  # noqa: S608
+            f"create or replace table memory.main.{view} as "
             f"select v.{column}, coalesce(k.share, {rarest!r}) as tf_{column} "
             f"from (select distinct {column} from {table} where {column} is not null) v "
             f"left join known_shares k on k.value = v.{column}"

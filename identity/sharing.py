@@ -45,7 +45,7 @@ def _groups(lake: Lake) -> list[build.Built]:
         counted = "select type, value, max(person_no) as people from core__identifier_people group by all"
         with build.incoming(lake, lake.connection.execute(COUNTED).to_arrow_table()):
             return lake.connection.execute(
-                f"select i.*, coalesce(c.people, 1) as people from incoming i left join ({counted}) c using (type, value)"  # noqa: S608
+                f"select i.*, coalesce(c.people, 1) as people from incoming i left join ({counted}) c using (type, value)"
             ).to_arrow_table()
 
     return [people, build.build_table(lake, "core__identifier_groups", mark, sized)]
@@ -65,5 +65,5 @@ def _people(lake: Lake) -> pa.Table:
     schema = {"type": pl.String, "value": pl.String, "given_key": pl.String, "person_no": pl.Int64}
     with build.incoming(lake, pl.DataFrame(rows, schema=schema, orient="row").to_arrow()):
         return lake.connection.execute(
-            f"select type, value, given_key, 1::bigint as person_no from ({NAMED}) where names = 1 union all from incoming"  # noqa: S608
+            f"select type, value, given_key, 1::bigint as person_no from ({NAMED}) where names = 1 union all from incoming"
         ).to_arrow_table()

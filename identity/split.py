@@ -6,6 +6,7 @@ judged bottom-up by average linkage (Sokal and Michener 1958): one chance link c
 typing errors of one person can. A pair that was never scored counts as no match.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,9 @@ def split(
     return label
 
 
-def _suspicious(label, inside, cannot, together):  # type: ignore[no-untyped-def]
+def _suspicious(
+    label: Ints, inside: Pairs, cannot: tuple[Ints, Ints], together: float
+) -> Iterator[tuple[Ints, Pairs, tuple[Ints, Ints]]]:
     """Components that the full rule might split: (members, pairs and cannot-links numbered within them).
 
     A component passes unseen if every vertex is tied to the others by d >= (1 + t) n / 2 - 1: then any part of a <= n/2

@@ -54,7 +54,7 @@ def train(
     Raises:
         Untrained: If a comparison could not be learnt.
     """
-    records = int(_one(connection, f"select count(*) from {table}"))  # noqa: S608
+    records = int(_one(connection, f"select count(*) from {table}"))
     present = columns_present(connection, table)
     comparisons = fields.comparisons(present)
     if records < FEWEST_RECORDS or len(comparisons) < 2:
@@ -93,7 +93,7 @@ def columns_present(connection: duckdb.DuckDBPyConnection, table: str) -> frozen
     if not names:
         return frozenset()
     counts = ", ".join(f"count({name}), approx_count_distinct({name})" for name in names)
-    row = connection.execute(f"select count(*), {counts} from {table}").fetchall()[0]  # noqa: S608
+    row = connection.execute(f"select count(*), {counts} from {table}").fetchall()[0]
     least = fields.LEAST_FILLED * row[0]
     return frozenset(n for at, n in enumerate(names) if row[1 + 2 * at] > least and row[2 + 2 * at] > 1)
 
@@ -185,7 +185,7 @@ def term_frequencies(
         column: {
             str(value): float(share)
             for value, share in connection.execute(
-                f"select {column}, count(*) / sum(count(*)) over () from {table} where {column} is not null "  # noqa: S608
+                f"select {column}, count(*) / sum(count(*)) over () from {table} where {column} is not null "
                 f"group by {column} qualify count(*) > 1 order by {column}"
             ).fetchall()
         }
@@ -206,7 +206,7 @@ def _fit_prior(
     pairs = blocking.create_pairs(connection, draft.plan, table)
     share = min(1.0, SCORED_FOR_PRIOR / max(pairs, 1))
     connection.execute(
-        "create or replace temp table prior_pairs as select l, r from candidate_pairs "  # noqa: S608
+        "create or replace temp table prior_pairs as select l, r from candidate_pairs "
         f"where hash(l, r) % 1000003 < {math.ceil(share * 1_000_003)} order by l, r"
     )
     scoring.score(connection, draft, table, "prior_pairs", "prior_scores", -40.0)
@@ -236,7 +236,7 @@ def _fit_prior(
     return Model(**parts, prior=float(f"{prior:.9g}"), threshold=threshold, facts={**draft.facts, **quality})
 
 
-def threshold_for(probability: np.ndarray, precision: float | None) -> float:  # type: ignore[type-arg]
+def threshold_for(probability: np.ndarray, precision: float | None) -> float:
     """The match weight (log2 odds, at least even) from which on pairs are right in the expected share of cases."""
     if precision is None or not len(probability):
         return 0.0
@@ -249,7 +249,7 @@ def threshold_for(probability: np.ndarray, precision: float | None) -> float:  #
 
 def _fingerprint(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[str]) -> str:
     columns = ", ".join(sorted(present))
-    rows = _one(connection, f"select count(*) || ':' || sum(hash({columns})) from {table}")  # noqa: S608
+    rows = _one(connection, f"select count(*) || ':' || sum(hash({columns})) from {table}")
     return hashlib.sha256(f"{columns} {rows}".encode()).hexdigest()[:16]
 
 

@@ -48,7 +48,7 @@ def lookup(asked: Lookup, app: App, key: ProfileReader) -> Matches:
 def get_customer(customer_id: UUID, app: App, key: ProfileReader, reveal: Reveal = False) -> Customer:
     """The profile with the record each value came from. A retired id answers with the customer it became."""
     with app.store() as store:
-        living, stored = _living(store, customer_id)
+        living, stored = living_customer(store, customer_id)
         if reveal:
             _reveal(app, store, key, "profile.reveal", living)
         members = customers.records(store, living)
@@ -81,7 +81,7 @@ def get_timeline(
     """Everything that happened on any channel, newest first. Free text is withheld unless revealed."""
     before = _read_cursor(cursor) if cursor else None
     with app.store() as store:
-        living, _ = _living(store, customer_id)
+        living, _ = living_customer(store, customer_id)
         if reveal:
             _reveal(app, store, key, "timeline.reveal", living)
         rows = customers.timeline(store, living, before, limit + 1)
@@ -102,7 +102,7 @@ def get_consents(customer_id: UUID, app: App, key: ConsentReader, reveal: Reveal
     """Effective consent for every purpose and contact point, computed now from the decisions."""
     now = app.clock()
     with app.store() as store:
-        living, _ = _living(store, customer_id)
+        living, _ = living_customer(store, customer_id)
         if reveal:
             _reveal(app, store, key, "consents.reveal", living)
         decisions, links, points = customers.consent_material(store, living)
@@ -122,7 +122,7 @@ def get_loyalty(customer_id: UUID, app: App, key: LoyaltyReader) -> Loyalty:
     """Balance over all the customer's accounts, tier with what the next one takes, newest movements."""
     programme = app.programme
     with app.store() as store:
-        living, _ = _living(store, customer_id)
+        living, _ = living_customer(store, customer_id)
         accounts, entries = customers.loyalty(store, living)
     qualifying = [(row["occurred_at"], row["amount"]) for row in entries if row["kind"] != "redeem"]
     shown = ("entry_id", "kind", "amount", "occurred_at", "reason", "order_id")
@@ -140,7 +140,7 @@ def get_loyalty(customer_id: UUID, app: App, key: LoyaltyReader) -> Loyalty:
     )
 
 
-def _living(store: psycopg.Connection, customer_id: UUID) -> tuple[str, dict[str, Any]]:
+def living_customer(store: psycopg.Connection, customer_id: UUID) -> tuple[str, dict[str, Any]]:
     """The customer an id stands for today, with the published profile."""
     living = assignment.resolve(store, str(customer_id))
     stored = customers.profile(store, living) if living is not None else None

@@ -6,8 +6,9 @@ from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
+from cdp.publish.review import publish_review
 from cdp.standard import dictionary
-from identity import edges, graph, lifecycle, pairs, sharing, stable, steward
+from identity import edges, graph, households, lifecycle, pairs, sharing, stable, steward
 
 GROUP = "identity"
 
@@ -60,6 +61,7 @@ def core__model(platform: Platform) -> dg.MaterializeResult:
               "Grain: pair of payloads. Their match weight; those far below the threshold are not kept."),
         _spec(pairs.WORTH, ["core__payloads", "core__model"], {"splink", "duckdb"},
               "Grain: payload. Its match weight against itself: whether it says enough to be one person's."),
+        _spec(pairs.LIMITS, ["core__model"], {"duckdb"}, "Grain: blocking rule. How many payloads may share one of its keys."),
     ],
 )  # fmt: skip
 def payload_pairs(context: dg.AssetExecutionContext, platform: Platform):  # type: ignore[no-untyped-def]
@@ -122,11 +124,23 @@ def core__record_customers(platform: Platform) -> dg.MaterializeResult:
     return report(platform.lake, built)
 
 
+@dg.asset(group_name=GROUP, deps=list(households.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)
+def core__households(platform: Platform) -> dg.MaterializeResult:
+    """Grain: contact record of a customer who shares a home. The home; ids last, and nothing here says who is who."""
+    return report(platform.lake, households.build_households(platform.lake, platform.store, platform.now))
+
+
+@dg.asset(group_name=GROUP, deps=["core__review_pairs"], kinds={"postgres"}, owners=OWNERS)
+def ops__review_queue(platform: Platform) -> dg.MaterializeResult:
+    """Grain: run. The borderline pairs that stewards are shown, those first that would move most."""
+    return dg.MaterializeResult(metadata={"pairs": publish_review(platform.lake, platform.store)})
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
     """Evidence, model, clusters and ids."""
     python = [
         identifier_sharing, linking_keys, core__model, payload_pairs, core__probabilistic_edges, core__steward_links, clusters,
-        core__record_customers,
+        core__record_customers, core__households, ops__review_queue,
     ]  # fmt: skip
-    return dg.Definitions(assets=[*python, *(sql_asset(GROUP, table) for table in sql_tables(GROUP))])
+    return dg.Definitions(assets=[*python, *(sql_asset(GROUP, table) for table in sql_tables(GROUP)), *(sql_asset("review", t, GROUP) for t in sql_tables("review"))])

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
-from cdp.publish.tables import SERVED, Served
+from cdp.publish.tables import SERVED, Served, hashed_rows
 from cdp.store import assignment
 
 
@@ -40,9 +40,7 @@ def stage_table(lake: Lake, store: psycopg.Connection, table: Served) -> int:
         lake.rows(
             f"""
             create or replace table memory.main.changed_{table.name} as
-            with wanted as (
-                select {columns}, md5(cast(row({columns}) as varchar)) as row_hash from ({table.select.sql}) as made
-            ), new as (
+            with wanted as ({hashed_rows(columns, table.select.sql)}), new as (
                 select n.*, false as gone from wanted n
                 left join incoming s on {same} where s.row_hash is distinct from n.row_hash
             ), old as (

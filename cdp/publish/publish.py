@@ -67,7 +67,10 @@ def publish(
     for number in numbers:
         try:
             with store.transaction():
-                _write_batch(lake, store, number, now)
+                late = _changed_meanwhile(lake, store, number, started_at)
+                if not late:
+                    _write_batch(lake, store, number, now)
+            result.left_alone += late
         except psycopg.DataError as error:  # its text quotes the row
             raise LakeError(
                 f"a row cannot be served: {type(error).__name__} {error.sqlstate or ''}",
@@ -162,8 +165,9 @@ def _with_lines(lake: Lake, orders: pl.DataFrame, number: int) -> pl.DataFrame:
 def _leave_alone(lake: Lake, store: psycopg.Connection, started_at: int) -> list[str]:
     """Take out the groups of customers whose assignment changed since the run began; returns those customers."""
     touched = store.execute(
-        "select distinct unnest(array[customer_id, previous_customer_id])::text from assignment_history where position > %s",
-        [started_at],
+        "select distinct unnest(array[customer_id, previous_customer_id])::text from assignment_history "
+        "where position > %s and run_id <> %s",
+        [started_at, lake.run_id],
     ).fetchall()
     found = sorted(str(row[0]) for row in touched if row[0])
     if found:
@@ -172,6 +176,19 @@ def _leave_alone(lake: Lake, store: psycopg.Connection, started_at: int) -> list
                 "delete from memory.main.batches where band in (select band from batches join incoming using (customer_id))"
             )
     return found
+
+
+def _changed_meanwhile(lake: Lake, store: psycopg.Connection, number: int, started_at: int) -> list[str]:
+    """Lock the batch's customers in id order; those that somebody else moved since the run began stop their batch."""
+    concerned = [row[0] for row in lake.rows("select customer_id from batches where batch = ? order by 1", [number])]
+    ids = [customer for customer in concerned if customer != NOBODY]
+    store.execute("select 1 from customers where customer_id = any(%s::uuid[]) order by customer_id for update", [ids])
+    found = store.execute(
+        "select distinct unnest(array[customer_id, previous_customer_id])::text from assignment_history "
+        "where position > %s and run_id <> %s and (customer_id = any(%s::uuid[]) or previous_customer_id = any(%s::uuid[]))",
+        [started_at, lake.run_id, ids, ids],
+    ).fetchall()
+    return sorted(str(row[0]) for row in found if row[0])
 
 
 def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: datetime) -> None:

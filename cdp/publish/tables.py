@@ -31,6 +31,16 @@ class Served:
         return sql_file(STAGE, self.name)
 
 
+def hashed_rows(columns: str, select: str) -> str:
+    """Rows of a served table with the fingerprint that tells whether the store has them."""
+    return f"select {columns}, md5(cast(row({columns}) as varchar)) as row_hash from ({select}) as made"
+
+
+def profile_row() -> str:
+    """The select of profiles as served, with their fingerprints."""
+    return hashed_rows("customer_id, kind, profile", sql_file(STAGE, "profiles").sql)
+
+
 SERVED = (
     Served("contact_records", ("record_id",), "record_id",
            ("record_id", "source", "kind", "source_key", "first_seen", "last_seen", "link_weight", "fields")),
@@ -38,6 +48,8 @@ SERVED = (
            ("record_id", "type", "value", "first_seen", "last_seen")),
     Served("edges", ("left_id", "right_id", "type"), "left_id",
            ("left_id", "right_id", "type", "kind", "weight", "model_version", "evidence")),
+    Served("payloads", ("record_id",), "record_id", ("record_id", "compared", "keys")),
+    Served("households", ("record_id",), "record_id", ("record_id", "household_id")),
     Served("profiles", ("customer_id",), "customer_id", ("customer_id", "kind", "profile")),
     Served("orders", ("order_id",), "record_id",
            ("order_id", "record_id", "source", "kind", "ordered_at", "currency", "total", "details"),

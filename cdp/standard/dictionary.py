@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import polars as pl
 
@@ -30,7 +31,7 @@ class Dictionary:
 
     table: str
     keys: tuple[str, ...]
-    meanings: dict[str, type[pl.DataType]]
+    meanings: dict[str, Any]
     distinct: str
     inputs: tuple[str, ...]
 
@@ -99,7 +100,7 @@ def _extend(lake: Lake, book: Dictionary, rule: str, read: Callable[..., tuple[o
     fresh = not lake.exists(table) or known_rule != rule_mark
     missing = book.distinct if fresh else f"{book.distinct} except select {', '.join(book.keys)} from {table}"
     rows = [(*values, *read(*values)) for values in lake.rows(missing)]
-    schema = {**dict.fromkeys(book.keys, pl.String), **book.meanings}
+    schema: dict[str, Any] = {**dict.fromkeys(book.keys, pl.String), **book.meanings}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
 
     def write() -> None:

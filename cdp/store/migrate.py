@@ -12,6 +12,16 @@ from cdp.store.connect import API_ROLE, LAKE_ROLE, LAKE_SCHEMA, SCHEMA, connect,
 from cdp.workspace import Workspace
 
 MIGRATION_LOCK = 7_201_001
+STEWARDED = {
+    "customers": "insert, update",
+    "assignment": "insert, update, delete",
+    "assignment_history": "insert",
+    "profiles": "insert, update, delete",
+    "changes": "insert, update",
+    "changesets": "insert, update",
+    "link_decisions": "insert, update",
+    "review_pairs": "delete",
+}
 
 
 def migrate(workspace: Workspace) -> None:
@@ -69,3 +79,6 @@ def _grant(connection: psycopg.Connection) -> None:
     connection.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, api))
     connection.execute(sql.SQL("grant update (last_used_at) on {}.api_keys to {}").format(schema, api))
     connection.execute(sql.SQL("grant insert on {}.audit_log to {}").format(schema, api))
+    for table, rights in STEWARDED.items():  # what an agent's merge, split or undo writes
+        grant = sql.SQL("grant " + rights + " on {}.{} to {}")
+        connection.execute(grant.format(schema, sql.Identifier(table), api))

@@ -125,7 +125,7 @@ def _contacts(regions: tuple[str, ...], rules: IdentityRules) -> Callable[[dict[
 
 
 def _email(raw: str | None) -> str | None:
-    return (contact.email(raw) or names.key(raw.replace("@", " ")) and raw.casefold()) if raw else None
+    return (contact.email(raw) or (names.key(raw.replace("@", " ")) and raw.casefold())) if raw else None
 
 
 def _phone(raw: str | None, regions: tuple[str, ...]) -> str | None:

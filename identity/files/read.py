@@ -44,7 +44,7 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, int]:
     csv.field_size_limit(sys.maxsize)
     text = _decode(path.read_bytes())
     first = text[:65536]
-    delimiter = max(",;\t|", key=lambda mark: first.split("\n", 1)[0].count(mark))
+    delimiter = max(",;\t|", key=first.split("\n", 1)[0].count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = [name.strip() for name in next(rows, [])]
@@ -55,8 +55,7 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, int]:
                 continue
             if len(row) != width:
                 uneven += 1
-                row = (row + [""] * width)[:width]
-            values.append(row)
+            values.append((row + [""] * (width - len(row)))[:width])
     except csv.Error as error:
         raise UnreadableFile(f"{path} cannot be read as CSV: {error}", "give a CSV file with a header line") from error
     if len(set(named)) < len(named):

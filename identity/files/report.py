@@ -4,8 +4,8 @@ from typing import Any
 
 import polars as pl
 
-from cdp.texttable import table
 from cdp.scores import Scores
+from cdp.texttable import table
 from identity.files.resolve import Resolved
 
 SEVERAL_NAMES = 3  # given names that share no first letter

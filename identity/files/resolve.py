@@ -133,7 +133,7 @@ def _nodes(connection: duckdb.DuckDBPyConnection, columns: list[str], rules: Ide
     if "words" in named:
         for column in (c for c in GENERIC if c in named):
             found = connection.execute(
-                f"select {column} from cleaned where {column} is not null group by {column} having count(distinct words) > ?",  # noqa: S608
+                f"select {column} from cleaned where {column} is not null group by {column} having count(distinct words) > ?",
                 [rules.names],
             ).fetchall()
             if found:
@@ -143,26 +143,26 @@ def _nodes(connection: duckdb.DuckDBPyConnection, columns: list[str], rules: Ide
                 also = ", email_user = null, email_local = null" if column == "email" else ""
                 connection.execute(
                     f"update cleaned set {column} = null{also} where {column} in (select unnest(?))",
-                    [[v for (v,) in found]],  # noqa: S608
+                    [[v for (v,) in found]],
                 )
     connection.execute(
-        f"create or replace table nodes as select row_number() over (order by {everything}) - 1 as node, * "  # noqa: S608
+        f"create or replace table nodes as select row_number() over (order by {everything}) - 1 as node, * "
         f"from (select {everything}, count(*) as records from cleaned group by {everything}) order by node"
     )
     same = " and ".join(f"n.{c} is not distinct from p.{c}" for c in named)
     connection.execute(
         f"create or replace table node_of as select p.row_no, n.node from cleaned p join nodes n on {same}"
-    )  # noqa: S608
+    )
     return int(connection.execute("select count(*) from nodes").fetchall()[0][0])
 
 
-def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.DataFrame, np.ndarray]:  # type: ignore[type-arg]
+def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.DataFrame, np.ndarray]:
     """Scored pairs, and the payloads of several records that do not say enough to be one person's."""
     scoring.score(connection, model, "nodes", "candidate_pairs", "scored", scoring.KEPT)
     present = [c for c in GENERIC if c in model.columns]
     same = " or ".join(f"coalesce(a.{c} = b.{c}, false)" for c in present) or "false"
     pairs = connection.execute(
-        f"select l, r, weight, {same} as exact from scored join nodes a on a.node = l join nodes b on b.node = r order by l, r"  # noqa: S608
+        f"select l, r, weight, {same} as exact from scored join nodes a on a.node = l join nodes b on b.node = r order by l, r"
     ).to_arrow_table()
     connection.execute(
         "create or replace temp table itself as select node as l, node as r from nodes where records > 1"
@@ -172,7 +172,7 @@ def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.Dat
     return pl.DataFrame(pairs), np.array([node for (node,) in weak], dtype=np.int64)
 
 
-def _clusters(members: pl.DataFrame, pairs: pl.DataFrame, weak: np.ndarray) -> pl.Series:  # type: ignore[type-arg]
+def _clusters(members: pl.DataFrame, pairs: pl.DataFrame, weak: np.ndarray) -> pl.Series:
     """Cluster of every row: payloads are joined by their pairs; records of a payload that says too little stay alone."""
     size = int(members["node"].max() or 0) + 1  # type: ignore[arg-type]
     nothing = np.array([], dtype=np.int64)

@@ -31,7 +31,10 @@ select
     case when type = 'order' then 'rule' else 'exact' end as kind,
     cast(case when type = 'order' then 12 else 20 end as double) as weight,
     'rules' as model_version,
-    cast(to_json({'identifier': type, 'values_shared': count(distinct value), 'people': max(people)}) as varchar) as evidence
+    cast(to_json({
+        'identifier': type, 'values_shared': count(distinct value), 'people': max(people),
+        'values': string_agg(distinct value, '|' order by value)
+    }) as varchar) as evidence
 from stars
 where centre <> record_id
 group by least(centre, record_id), greatest(centre, record_id), type

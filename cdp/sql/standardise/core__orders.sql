@@ -16,13 +16,19 @@ sales as (
     select order_id, source, order_key, count(*) over (partition by order_key) as namesakes
     from headers
     where kind = 'sale'
+),
+
+singular as (
+    select order_id, order_key from sales where namesakes = 1
+),
+
+tied as (
+    select *, case when kind = 'return' then original_key end as sale_key from headers
 )
 
 select
     h.order_id, h.source, h.order_key, h.record_id, h.kind, h.ordered_at, h.currency, h.total, h.lines,
     h.points_redeemed, h.original_key, coalesce(own.order_id, other.order_id) as original_order_id
-from headers as h
-left join sales as own
-    on h.kind = 'return' and own.order_key = h.original_key and own.source = h.source
-left join sales as other
-    on h.kind = 'return' and own.order_id is null and other.order_key = h.original_key and other.namesakes = 1
+from tied as h
+left join sales as own on own.order_key = h.sale_key and own.source = h.source
+left join singular as other on other.order_key = h.sale_key

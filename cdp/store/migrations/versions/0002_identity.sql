@@ -33,7 +33,6 @@ create table store.review_pairs (
     weight double precision not null,
     impact double precision not null,
     details jsonb not null,
-    row_hash text not null,
     primary key (left_id, right_id)
 );
 create index on store.review_pairs (impact desc);
@@ -41,7 +40,7 @@ create index on store.review_pairs (impact desc);
 -- What live resolution compares: the values of every payload and its blocking keys.
 create table store.payloads (
     record_id text primary key,
-    values jsonb not null,
+    compared jsonb not null,
     keys bigint[] not null,
     row_hash text not null
 );

@@ -1,0 +1,33 @@
+"""The review queue in the store: what a steward sees first is what a decision would move most."""
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from cdp.lake.engine import Lake
+
+MOST = 5_000
+DETAILS = (
+    "left_customer",
+    "right_customer",
+    "left_points",
+    "right_points",
+    "left_spent",
+    "right_spent",
+    "consent_conflicts",
+)
+
+
+def publish_review(lake: Lake, store: psycopg.Connection) -> int:
+    """Replace the queue with the lake's; returns how many pairs it holds."""
+    columns = ", ".join(f"cast({name} as varchar)" for name in DETAILS)
+    rows = lake.rows(
+        f"select left_id, right_id, weight, impact, {columns} from core__review_pairs "
+        f"order by impact desc, left_id, right_id limit {MOST}"
+    )
+    with store.transaction(), store.cursor() as cursor:
+        cursor.execute("delete from review_pairs")
+        cursor.executemany(
+            "insert into review_pairs (left_id, right_id, weight, impact, details) values (%s, %s, %s, %s, %s)",
+            [(*row[:4], Jsonb(dict(zip(DETAILS, row[4:], strict=True)))) for row in rows],
+        )
+    return len(rows)

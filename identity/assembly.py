@@ -1,0 +1,94 @@
+"""One customer's evidence, clustered again by the rules of the batch: what explanations and what-ifs are made of."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cdp.store.evidence import Material
+from identity.cluster import Evidence, cluster
+from identity.guards import two_people
+from identity.scorer import Scorer, complete
+
+MOST_PAYLOADS = 400
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A pair of payloads (their first records) and its match weight; None where the guard holds them for two people."""
+
+    left: str
+    right: str
+    weight: float
+
+
+def scored_pairs(material: Material, scorer: Scorer) -> list[Scored]:
+    """Every pair of payloads that blocking would compare, as the batch scores it."""
+    payloads = list(material.payloads.items())[:MOST_PAYLOADS]
+    found = []
+    for at, (left, (a, a_keys)) in enumerate(payloads):
+        keys, own = set(a_keys), complete(a, scorer.model)
+        for right, (b, b_keys) in payloads[at + 1 :]:
+            if keys.isdisjoint(b_keys) or two_people(a, b):
+                continue
+            found.append(Scored(left, right, scorer.weight(own, complete(b, scorer.model))))
+    return found
+
+
+def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
+    """The records in the clusters that the batch's rules make of this evidence alone, largest first."""
+    number = {record: at for at, record in enumerate(material.records)}
+    hard = [edge for edge in material.edges if edge[3] in ("exact", "rule") or edge[2] == "identical"]
+    stars = [(number[a], number[b], f"{kind}:{a}") for a, b, kind, *_ in hard]
+    decided = [(number[a], number[b], f"steward:{a}:{b}") for a, b, verdict in material.decisions if verdict == "same"]
+    names = {name: at for at, name in enumerate(sorted({s for *_, s in (*stars, *decided)}))}
+    rows = [(a, b, names[s]) for a, b, s in (*stars, *decided)]
+    soft = scored_pairs(material, scorer) if scorer else []
+    threshold = scorer.model.threshold if scorer else 0.0
+    apart = [(number[a], number[b]) for a, b, verdict in material.decisions if verdict == "different"]
+    evidence = Evidence(
+        len(material.records),
+        (_ints(rows, 0), _ints(rows, 1), _ints(rows, 2)),
+        np.full(len(rows), 20.0),
+        (_ints([(number[s.left],) for s in soft], 0), _ints([(number[s.right],) for s in soft], 0)),
+        np.array([s.weight - threshold for s in soft], dtype=np.float64),
+        (_ints(apart, 0), _ints(apart, 1)),
+    )
+    groups: dict[int, list[str]] = {}
+    for record, label in zip(material.records, cluster(evidence).tolist(), strict=True):
+        groups.setdefault(label, []).append(record)
+    return sorted(groups.values(), key=lambda group: (-len(group), group))
+
+
+def without_edge(material: Material, left: str, right: str, kind: str) -> Material:
+    """The evidence less one edge; for a pair of alike payloads, as if the two had never been compared."""
+    if kind != "similar":
+        return replace(material, edges=[e for e in material.edges if e[:3] != (left, right, kind)])
+    blind = {left: material.payloads[left], right: material.payloads[right]}
+    shared = set(blind[left][1]) & set(blind[right][1])
+    values, keys = blind[right]
+    kept = {**material.payloads, right: (values, [key for key in keys if key not in shared])}
+    edges = [e for e in material.edges if e[:3] != (left, right, kind)]
+    return replace(material, edges=edges, payloads=kept)
+
+
+def without_value(material: Material, kind: str, value: str) -> Material:
+    """The evidence as if no record had ever given this identifier."""
+
+    def less(edge: tuple[str, str, str, str, float, dict[str, Any]]) -> bool:
+        evidence = edge[5]
+        values = str(evidence.get("values", "")).split("|")
+        return not (evidence.get("identifier") == kind and values == [value])
+
+    dropped = {"email": ("email", "email_user", "email_local"), "phone": ("phone",)}.get(kind, ())
+    payloads = {
+        record: ({**values, **dict.fromkeys(dropped)}, keys)
+        if dropped and values.get(kind) == value
+        else (values, keys)
+        for record, (values, keys) in material.payloads.items()
+    }
+    return replace(material, edges=[edge for edge in material.edges if less(edge)], payloads=payloads)
+
+
+def _ints(rows: list[Any], column: int) -> Any:
+    return np.array([row[column] for row in rows], dtype=np.int64)

@@ -1,0 +1,179 @@
+"""Why records are one customer, in words: what joins them, in which order, and what would be without it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cdp.store.evidence import Material
+from identity.assembly import partition, scored_pairs, without_edge, without_value
+from identity.guards import two_people
+from identity.scorer import Part, Scorer, complete
+
+WORDS = {
+    "email": "the same e-mail", "phone": "the same phone", "card": "the same loyalty card", "browser": "a login in the same browser",
+    "order_reference": "a ticket or return that names the other's order", "wechat_openid": "the same WeChat openid",
+    "wechat_unionid": "the same WeChat unionid", "similar": "values alike enough for one person", "identical": "identical values",
+    "decision": "a steward's decision",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a merge tree: the strongest evidence that joins two groups of records.
+
+    Attributes:
+        left_id: A record of the one group.
+        right_id: A record of the other.
+        type: Type of the evidence.
+        kind: exact, rule, probabilistic or steward.
+        weight: Match weight (log2 odds).
+        words: The evidence in words.
+        left_size: Records of the one group.
+        right_size: Records of the other.
+        parts: What each field says, for probabilistic evidence.
+        without: How the records would fall apart if this one edge were not there; one group if they would not.
+    """
+
+    left_id: str
+    right_id: str
+    type: str
+    kind: str
+    weight: float
+    words: str
+    left_size: int
+    right_size: int
+    parts: list[Part]
+    without: list[list[str]]
+
+
+def assembled(material: Material, scorer: Scorer | None) -> list[Step]:
+    """How a customer came together: a merge tree, strongest evidence first (Kruskal), each step with its counterfactual."""
+    edges = sorted(material.edges, key=lambda e: (-e[4], e[0], e[1], e[2]))
+    edges += [
+        (p.left, p.right, "similar", "probabilistic", p.weight, {})
+        for p in sorted(scored_pairs(material, scorer) if scorer else [], key=lambda p: (-p.weight, p.left, p.right))
+        if scorer and p.weight >= scorer.model.threshold
+    ]
+    group = {record: record for record in material.records}
+    size = dict.fromkeys(material.records, 1)
+
+    def root(record: str) -> str:
+        while group[record] != record:
+            record = group[record]
+        return record
+
+    steps = []
+    for left, right, kind, sort, weight, _ in edges:
+        a, b = root(left), root(right)
+        if a == b:
+            continue
+        steps.append(
+            Step(
+                left, right, kind, sort, weight, WORDS.get(kind, kind), size[a], size[b],
+                _parts(material, scorer, left, right) if kind == "similar" else [],
+                partition(without_edge(material, left, right, kind), scorer),
+            )
+        )  # fmt: skip
+        first, second = sorted((a, b))
+        group[second] = first
+        size[first] = size[a] + size[b]
+    return steps
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why two records are, or are not, one customer.
+
+    Attributes:
+        together: Whether the batch's rules put them together on the evidence at hand.
+        weight: Match weight of their values; None where one has no full name to compare.
+        threshold: From which weight on values alone join.
+        reasons: In words, the decisive one first.
+        parts: What each field says.
+        path: Edges that lead from the one to the other, (left, right, type, weight).
+    """
+
+    together: bool
+    weight: float | None
+    threshold: float | None
+    reasons: list[str]
+    parts: list[Part]
+    path: list[tuple[str, str, str, float]]
+
+
+def pair(material: Material, scorer: Scorer | None, left: str, right: str) -> Verdict:
+    """Why or why not, for two records of the material."""
+    groups = partition(material, scorer)
+    together = any(left in group and right in group for group in groups)
+    firsts = (_first(material, left), _first(material, right))
+    compared = scorer is not None and all(firsts) and firsts[0] != firsts[1]
+    parts = _parts(material, scorer, firsts[0] or "", firsts[1] or "") if compared else []
+    weight = scorer.model.prior_weight + sum(p.weight for p in parts) if scorer and compared else None
+    path = _path(material, scorer, left, right)
+    reasons = [f"{WORDS.get(kind, kind)} (weight {w:.1f})" for _, _, kind, w in path]
+    if not together:
+        reasons = _why_not(material, scorer, left, right, firsts, weight, path)
+    threshold = scorer.model.threshold if scorer else None
+    return Verdict(together, weight, threshold, reasons, parts, path if together else [])
+
+
+def _why_not(
+    material: Material, scorer: Scorer | None, left: str, right: str, firsts: tuple[str | None, str | None], weight: float | None,
+    path: list[tuple[str, str, str, float]],
+) -> list[str]:  # fmt: skip
+    reasons = []
+    if any({a, b} == {left, right} and verdict == "different" for a, b, verdict in material.decisions):
+        reasons.append("a steward decided that they are two people")
+    values = [material.payloads[first][0] for first in firsts if first]
+    if len(values) == 2 and two_people(values[0], values[1]):
+        reasons.append("their given names are two people's: nothing they share joins them")
+    if weight is not None and scorer and weight < scorer.model.threshold:
+        reasons.append(f"their values weigh {weight:.1f}, below the threshold of {scorer.model.threshold:.1f}")
+    if path:
+        reasons.append(
+            "evidence leads from one to the other, but too little of what lies across agrees, so they were split"
+        )
+    if not all(firsts):
+        reasons.append("one of them gives no full name, so only identifiers could join them")
+    return reasons or ["no identifier, order or similar values join them"]
+
+
+def without_identifier(material: Material, scorer: Scorer | None, kind: str, value: str) -> list[list[str]]:
+    """The groups that would remain if this identifier had never been given."""
+    return partition(without_value(material, kind, value), scorer)
+
+
+def _parts(material: Material, scorer: Scorer | None, left: str, right: str) -> list[Part]:
+    if scorer is None or left not in material.payloads or right not in material.payloads:
+        return []
+    a, b = (complete(material.payloads[record][0], scorer.model) for record in (left, right))
+    return [part for part in scorer.parts(a, b) if part.weight]
+
+
+def _first(material: Material, record: str) -> str | None:
+    """The record under which a record's payload is stored."""
+    if record in material.payloads:
+        return record
+    return next((a for a, b, kind, *_ in material.edges if b == record and kind == "identical"), None)
+
+
+def _path(material: Material, scorer: Scorer | None, left: str, right: str) -> list[tuple[str, str, str, float]]:
+    """The shortest way of evidence between two records."""
+    ways: dict[str, list[tuple[str, tuple[str, str, str, float]]]] = {}
+    found: list[Any] = [(a, b, kind, w) for a, b, kind, _, w, _ in material.edges]
+    if scorer:
+        found += [
+            (p.left, p.right, "similar", p.weight)
+            for p in scored_pairs(material, scorer)
+            if p.weight >= scorer.model.threshold
+        ]
+    for edge in found:
+        ways.setdefault(edge[0], []).append((edge[1], edge))
+        ways.setdefault(edge[1], []).append((edge[0], edge))
+    seen: dict[str, list[tuple[str, str, str, float]]] = {left: []}
+    queue = [left]
+    for record in queue:
+        for other, edge in sorted(ways.get(record, [])):
+            if other not in seen:
+                seen[other] = [*seen[record], edge]
+                queue.append(other)
+    return seen.get(right, [])

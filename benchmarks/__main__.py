@@ -7,7 +7,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 REFERENCE = Path(os.environ.get("CDP_REFERENCE_DATA", Path(__file__).resolve().parents[1].parent / "shared" / "data"))
-PROOFS = {"big_file": [], "kills": ["--case", str(REFERENCE / "retail_case")]}
+PROOFS = {"big_file": [], "identity": [], "kills": ["--case", str(REFERENCE / "retail_case")]}
 
 
 def main() -> int:

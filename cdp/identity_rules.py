@@ -24,6 +24,18 @@ IdentifierType = Literal[
 ]
 
 
+class Limit(Strict):
+    """How many values of one identifier type a customer may hold.
+
+    Attributes:
+        most: Distinct values of one source (or of all of them together for `any`).
+        priority: On a breach the evidence of the lowest priority goes first; the probabilistic has 0.
+    """
+
+    most: int = Field(ge=1)
+    priority: int = Field(ge=1)
+
+
 class IdentityRules(Strict):
     """What protects the identity graph.
 
@@ -33,6 +45,7 @@ class IdentityRules(Strict):
         names: An identifier seen with more different full names than this is generic and joins nobody.
         accounts_per_browser: A browser on which more accounts log in is a kiosk and joins nobody.
         precision: Expected share of right pairs among those that the model holds for one person; sets the threshold.
+        limits: Identifier type → source, or `any` → limit for one customer.
         one_account: Sources in which a person has one account: two of its accounts are two people.
     """
 
@@ -41,6 +54,7 @@ class IdentityRules(Strict):
     names: int = Field(default=8, ge=1)
     accounts_per_browser: int = Field(default=3, ge=1)
     one_account: tuple[str, ...] = ()
+    limits: dict[str, dict[str, Limit]] = Field(default_factory=dict)
     precision: float = Field(default=0.99, ge=0.5, lt=1)
 
     @model_validator(mode="before")

@@ -27,6 +27,7 @@ class Evidence:
         soft: Left and right record (each the first of its payload) of alike payloads.
         soft_weight: Match weight of each.
         cannot: Left and right record that must not end in one cluster.
+        kinds: Type of each hard edge.
     """
 
     size: int
@@ -35,6 +36,7 @@ class Evidence:
     soft: tuple[Ints, Ints]
     soft_weight: npt.NDArray[np.float64]
     cannot: tuple[Ints, Ints]
+    kinds: tuple[str, ...] = ()
 
 
 def connected(evidence: Evidence) -> Ints:

@@ -1,7 +1,7 @@
 """The evidence of the lake as arrays, and the clusters back as a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,14 @@ import polars as pl
 from cdp.identity_rules import IdentityRules
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from identity import negative, nodes
+from identity import limits, negative, nodes
 from identity.artefact import Model
 from identity.cluster import Evidence, cluster, connected, link_weights
-from identity.split import Ints
+from identity.split import Ints, components
 
 TABLE = "core__clusters"
 INPUTS = ("core__contact_records", "core__edges", "core__scored_pairs", "core__payload_worth", "core__steward_links")
-CUTS = "core__identity_cuts"
+CUTS, VIOLATIONS = "core__identity_cuts", "core__limit_violations"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak
     A cluster is named after its smallest record, a component (before splitting) too.
     """
     threshold = trained.threshold if trained else 0.0
-    mark = build.fingerprint(lake, INPUTS, threshold, weak, rules.one_account, "clusters 1")
+    mark = build.fingerprint(lake, INPUTS, threshold, weak, rules.one_account, repr(rules.limits), "clusters 2")
     done = Clustered(())
 
     def make() -> Any:
@@ -46,28 +46,36 @@ def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak
         component = connected(evidence)
         cuts = negative.rules(lake, component, rules)
         evidence = with_cannot(evidence, cuts)
-        label = cluster(evidence)
-        left, right, weight = _all_edges(evidence)
+        label, broken = limits.enforce(lake, evidence, cluster(evidence), rules)
+        _keep(lake, "violations_found", broken)
+        left, right, weight = _all_edges(evidence, threshold)
         strength = link_weights(label, left, right, weight, weak)
         sizes = np.bincount(label)
         done = Clustered(
             (), len(np.unique(component)), len(sizes[sizes > 0]), _split(component, label), int(sizes.max(initial=0))
         )
-        lake.connection.register("cut_rows", cuts.to_arrow())
-        lake.rows("create or replace temp table cuts_found as from cut_rows")
-        lake.connection.unregister("cut_rows")
+        _keep(lake, "cuts_found", cuts)
         return _named(lake, label, component, strength)
 
     built = build.build_table(lake, TABLE, mark, make)
-    if built.changed or not lake.exists(CUTS):
+    if built.changed:
         select = (
             "select x.reason, a.record_id as left_id, b.record_id as right_id from cuts_found x "
             "join record_numbers a on a.no = x.l join record_numbers b on b.no = x.r order by all"
         )
-        cuts_built = build.build_table(lake, CUTS, mark, lambda: lake.connection.execute(select).to_arrow_table())
+        listed = {CUTS: select, VIOLATIONS: "from violations_found order by all"}
+        others = [
+            build.build_table(lake, table, mark, lambda q=query: lake.connection.execute(q).to_arrow_table())  # type: ignore[misc]
+            for table, query in listed.items()
+        ]
     else:
-        cuts_built = build.Built(CUTS, build.rows(lake, CUTS), changed=False)
-    return Clustered((built, cuts_built), done.components, done.clusters, done.split, done.largest)
+        others = [build.Built(table, build.rows(lake, table), changed=False) for table in (CUTS, VIOLATIONS)]
+    return Clustered((built, *others), done.components, done.clusters, done.split, done.largest)
+
+
+def _keep(lake: Lake, table: str, frame: pl.DataFrame) -> None:
+    with build.incoming(lake, frame.to_arrow()):
+        lake.rows(f"create or replace temp table {table} as from incoming")
 
 
 def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evidence:
@@ -85,8 +93,7 @@ def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evi
         f"select {nodes.NODE} as node, min(n.no) as first, count(*) as records "
         "from core__payloads p join record_numbers n using (record_id) group by payload_id"
     )
-    hard = _arrays(
-        lake,
+    hard = lake.connection.execute(
         f"""
         with identical as (
             select n.no as r, f.first as l, f.node as star, w.weight
@@ -94,13 +101,13 @@ def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evi
             join node_firsts f on f.node = {nodes.NODE} and f.records > 1
             join core__payload_worth w on w.node = f.node and w.weight >= {float(threshold)}
         )
-        select a.no as l, b.no as r, hash(e.type, e.left_id) as star, e.weight
+        select a.no as l, b.no as r, hash(e.type, e.left_id) as star, e.weight, e.type as kind
         from core__edges e join record_numbers a on a.record_id = e.left_id join record_numbers b on b.record_id = e.right_id
         where e.kind <> 'probabilistic'
-        union all select l, r, hash(star), weight from identical where l <> r
+        union all select l, r, hash(star), weight, 'identical' from identical where l <> r
         order by all
-        """,
-    )
+        """
+    ).to_arrow_table()
     soft = _arrays(
         lake,
         f"""
@@ -117,30 +124,39 @@ def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evi
         "join record_numbers a on a.record_id = s.left_id join record_numbers b on b.record_id = s.right_id "
         "where s.verdict = 'different' order by all",
     )
+    left, right, star, weight = _columns(hard)
+    kinds = tuple(hard.column("kind").to_pylist())
     return Evidence(
-        size, (hard[0], hard[1], hard[2]), hard[3], (soft[0], soft[1]), soft[3] - threshold, (cannot[0], cannot[1])
+        size, (left, right, star), weight, (soft[0], soft[1]), soft[3] - threshold, (cannot[0], cannot[1]), kinds
     )
 
 
 def with_cannot(evidence: Evidence, cuts: pl.DataFrame) -> Evidence:
-    """The evidence with the pairs of the negative rules among those that must stay apart."""
-    left = np.concatenate([evidence.cannot[0], cuts["l"].to_numpy().astype(np.int64)])
-    right = np.concatenate([evidence.cannot[1], cuts["r"].to_numpy().astype(np.int64)])
-    return Evidence(evidence.size, evidence.hard, evidence.weight, evidence.soft, evidence.soft_weight, (left, right))
+    """The evidence with the pairs of the negative rules among those that must stay apart; a steward's word beats a rule."""
+    part = components(evidence.size, evidence.hard[0], evidence.hard[1])
+    decided = np.array([kind == "decision" for kind in evidence.kinds], dtype=bool)
+    l, r = cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)  # noqa: E741
+    stands = ~((part[l] == part[r]) & np.isin(part[l], part[evidence.hard[0][decided]]))
+    left = np.concatenate([evidence.cannot[0], l[stands]])
+    right = np.concatenate([evidence.cannot[1], r[stands]])
+    return replace(evidence, cannot=(left, right))
 
 
 def _arrays(lake: Lake, query: str) -> tuple[Any, Any, Any, Any]:
-    found = lake.connection.execute(query).to_arrow_table()
+    return _columns(lake.connection.execute(query).to_arrow_table())
+
+
+def _columns(found: Any) -> tuple[Any, Any, Any, Any]:
     columns = [found.column(name).to_numpy() for name in ("l", "r", "star", "weight")]
     return columns[0].astype(np.int64), columns[1].astype(np.int64), columns[2].astype(np.uint64), columns[3]
 
 
-def _all_edges(evidence: Evidence) -> tuple[Ints, Ints, Any]:
+def _all_edges(evidence: Evidence, threshold: float) -> tuple[Ints, Ints, Any]:
     held = evidence.soft_weight >= 0
     return (
         np.concatenate([evidence.hard[0], evidence.soft[0][held]]),
         np.concatenate([evidence.hard[1], evidence.soft[1][held]]),
-        np.concatenate([evidence.weight, evidence.soft_weight[held]]),
+        np.concatenate([evidence.weight, evidence.soft_weight[held] + threshold]),
     )
 
 

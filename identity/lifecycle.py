@@ -31,8 +31,7 @@ def build_model(lake: Lake, models: Path, rules: IdentityRules) -> tuple[build.B
 def train_on(lake: Lake, rules: IdentityRules) -> Model | None:
     """A model of what the lake holds now, neither saved nor promoted; None where there is too little to learn from."""
     nodes.create(lake)
-    with lake.one_thread():  # sums of floats come out the same every time
-        return train.train(lake.connection, nodes.TABLE, precision=rules.precision)
+    return train.train(lake.connection, nodes.TABLE, precision=rules.precision)
 
 
 def _levels(trained: Model | None) -> pl.DataFrame:

@@ -50,6 +50,11 @@ def build_pairs(lake: Lake, trained: Model | None) -> Compared:
     return Compared(built, count, *done[1:])
 
 
+def stage(lake: Lake, trained: Model | None) -> int:
+    """All pairs compared afresh in memory (`scored`, `worth`), nothing written; returns how many were compared."""
+    return _stage(lake, trained, nodes.create(lake), from_scratch=True)[4]
+
+
 def _stage(lake: Lake, trained: Model | None, count: int, *, from_scratch: bool) -> tuple[bool, int, int, int, int]:
     """Stage in memory what the tables lack; returns (from scratch, new, gone, re-opened, candidates)."""
     con = lake.connection

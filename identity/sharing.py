@@ -1,6 +1,7 @@
 """How many people hold one identifier value: told apart by given name, because that is what households differ in."""
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 import polars as pl
 import pyarrow as pa
@@ -24,31 +25,29 @@ NAMED = """
 
 def build_sharing(lake: Lake, rules: IdentityRules) -> list[build.Built]:
     """Make the tables that the identifier edges read: limits, and people per shared value."""
-    return [_limits(lake, rules), *_groups(lake)]
+    held = build.fingerprint(lake, ("core__identifier_holders",), "sharing 1")
+    marks = {"core__identifier_limits": build.fingerprint(lake, (), _limits(rules).rows())}
+    return [build.build_table(lake, table, marks.get(table, held), make) for table, make in tables(lake, rules)]
 
 
-def _limits(lake: Lake, rules: IdentityRules) -> build.Built:
+def tables(lake: Lake, rules: IdentityRules) -> Iterator[tuple[str, Callable[[], pa.Table]]]:
+    """The tables in the order in which they read one another."""
+    yield "core__identifier_limits", _limits(rules).to_arrow
+    yield "core__identifier_people", lambda: _people(lake)
+    yield "core__identifier_groups", lambda: _groups(lake)
+
+
+def _limits(rules: IdentityRules) -> pl.DataFrame:
     types = ("email", "phone", "card", "browser", "order", "wechat_openid", "wechat_unionid")
     people = [rules.people.get(kind, DEFAULT_PEOPLE) for kind in types]  # type: ignore[call-overload]
-    frame = pl.DataFrame(
-        {"type": types, "people": people, "names": rules.names, "accounts": rules.accounts_per_browser}
-    )
-    mark = build.fingerprint(lake, (), frame.rows())
-    return build.build_table(lake, "core__identifier_limits", mark, frame.to_arrow)
+    return pl.DataFrame({"type": types, "people": people, "names": rules.names, "accounts": rules.accounts_per_browser})
 
 
-def _groups(lake: Lake) -> list[build.Built]:
-    mark = build.fingerprint(lake, ("core__identifier_holders",), "sharing 1")
-    people = build.build_table(lake, "core__identifier_people", mark, lambda: _people(lake))
-
-    def sized() -> pa.Table:
-        counted = "select type, value, max(person_no) as people from core__identifier_people group by all"
-        with build.incoming(lake, lake.connection.execute(COUNTED).to_arrow_table()):
-            return lake.connection.execute(
-                f"select i.*, coalesce(c.people, 1) as people from incoming i left join ({counted}) c using (type, value)"
-            ).to_arrow_table()
-
-    return [people, build.build_table(lake, "core__identifier_groups", mark, sized)]
+def _groups(lake: Lake) -> pa.Table:
+    counted = "select type, value, max(person_no) as people from core__identifier_people group by all"
+    return lake.connection.execute(
+        f"select i.*, coalesce(c.people, 1) as people from ({COUNTED}) i left join ({counted}) c using (type, value)"
+    ).to_arrow_table()
 
 
 def _people(lake: Lake) -> pa.Table:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import logging
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -21,12 +22,12 @@ from identity.scoring import quiet
 
 SEED = 20_240_601
 RECALL = 0.7  # share of true pairs that the deterministic rules of the first guess are taken to find
-RANDOM_PAIRS = 2e6
+RANDOM_PAIRS = 1.5e6
 TRAINING_PAIRS = 400_000
 LEAST_M = 0.005  # what data of a few thousand matches cannot show to be rarer: evidence is strong, never absolute
 LEAST_U, MOST = 1e-5, 0.999
 FEWEST_RECORDS = 50
-SCORED_FOR_PRIOR = 3_000_000
+SCORED_FOR_PRIOR = 600_000
 # Sessions of expectation maximisation: within each, the fields it does not block on are learnt.
 SESSIONS = (
     ("first", "family"), ("birth_date",), ("postal_code", "first"), ("email",), ("phone",), ("family", "birth_year"),
@@ -46,7 +47,7 @@ def train(
     """Train on a table of records; None where there are too few to learn anything from.
 
     Args:
-        connection: Set to one thread by the caller where the result must be the same every time.
+        connection: Where the records are.
         table: `node` and those of `fields.COLUMNS` that the records have.
         seed: Of the random pairs.
         precision: Expected share of right pairs among those held for one person; even odds decide where absent.
@@ -84,6 +85,21 @@ def train(
         facts={"records": records, "seed": seed, "data": _fingerprint(connection, table, present), "imputed": imputed, "sessions": taught},
     )  # fmt: skip
     return _fit_prior(connection, draft, table, records, precision)
+
+
+@contextlib.contextmanager
+def one_thread(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """One thread, rows in their order, for the length of the block."""
+    before = {
+        name: _one(connection, f"select current_setting('{name}')") for name in ("threads", "preserve_insertion_order")
+    }
+    connection.execute("set threads = 1")
+    connection.execute("set preserve_insertion_order = true")
+    try:
+        yield
+    finally:
+        connection.execute(f"set threads = {int(before['threads'])}")
+        connection.execute(f"set preserve_insertion_order = {bool(before['preserve_insertion_order'])}")
 
 
 def columns_present(connection: duckdb.DuckDBPyConnection, table: str) -> frozenset[str]:

@@ -99,6 +99,12 @@ def core__steward_links(platform: Platform) -> dg.MaterializeResult:
               "Grain: contact record. Its cluster, the component it was split from, and how strongly it hangs on the core."),
         _spec(graph.CUTS, list(graph.INPUTS), {"python", "duckdb"},
               "Grain: pair of contact records. Pairs of one component that a negative rule keeps apart, with the rule."),
+        _spec(
+            graph.VIOLATIONS,
+            list(graph.INPUTS),
+            {"python", "duckdb"},
+            "Grain: customer that broke a limit of identity.yaml, with the evidence dropped for it.",
+        ),
     ],
 )  # fmt: skip
 def clusters(context: dg.AssetExecutionContext, platform: Platform):  # type: ignore[no-untyped-def]
@@ -121,7 +127,7 @@ def clusters(context: dg.AssetExecutionContext, platform: Platform):  # type: ig
 def core__record_customers(platform: Platform) -> dg.MaterializeResult:
     """Grain: contact record. Its customer: ids last, whatever the clustering of the day calls a cluster."""
     built = stable.build_record_customers(platform.lake, platform.store, platform.now)
-    return report(platform.lake, built)
+    return report(platform.lake, built, extra=stable.churn(platform.lake, platform.store))
 
 
 @dg.asset(group_name=GROUP, deps=list(households.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)
@@ -143,4 +149,10 @@ def defs() -> dg.Definitions:
         identifier_sharing, linking_keys, core__model, payload_pairs, core__probabilistic_edges, core__steward_links, clusters,
         core__record_customers, core__households, ops__review_queue,
     ]  # fmt: skip
-    return dg.Definitions(assets=[*python, *(sql_asset(GROUP, table) for table in sql_tables(GROUP)), *(sql_asset("review", t, GROUP) for t in sql_tables("review"))])
+    return dg.Definitions(
+        assets=[
+            *python,
+            *(sql_asset(GROUP, table) for table in sql_tables(GROUP)),
+            *(sql_asset("review", t, GROUP) for t in sql_tables("review")),
+        ]
+    )

@@ -34,7 +34,12 @@ def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     return dg.MaterializeResult(metadata=metadata)
 
 
-@dg.asset(group_name="publish", deps=["ops__published", "core__loyalty_balances", "ops__review_queue"], kinds={"postgres"}, owners=OWNERS)
+@dg.asset(
+    group_name="publish",
+    deps=["ops__published", "core__loyalty_balances", "ops__review_queue"],
+    kinds={"postgres"},
+    owners=OWNERS,
+)
 def ops__release(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. The finished snapshot that readers pin; what no release needs any more is expired."""
     snapshot = platform.lake.snapshot()

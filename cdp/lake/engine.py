@@ -102,18 +102,6 @@ class Lake:
         finally:
             self.connection.execute("set memory_limit = ?", [before])
 
-    @contextmanager
-    def one_thread(self) -> Iterator[None]:
-        """Sums of floats come out the same every time: one thread, rows in their order."""
-        before = self.scalar("select current_setting('threads')")
-        self.connection.execute("set threads = 1")
-        self.connection.execute("set preserve_insertion_order = true")
-        try:
-            yield
-        finally:
-            self.connection.execute(f"set threads = {int(before)}")
-            self.connection.execute("set preserve_insertion_order = false")
-
     def roll_back(self) -> None:
         """Leave any open transaction; never raises, because it runs on the way out of an error."""
         self.register = None

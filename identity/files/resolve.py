@@ -89,9 +89,7 @@ def resolve(
         connection.register("people_read", people.with_row_index("row_no").to_arrow())
         nodes = _nodes(connection, people.columns, rules, notes)
         log(f"{nodes:,} distinct sets of values; learning what each field is worth")
-        connection.execute("set threads = 1")  # sums of floats come out the same every time
         model = train.train(connection, "nodes")
-        connection.execute(f"set threads = {int(threads)}")
         if model is None:
             notes.append("too few records to learn from: only identical ones were joined")
             pairs = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64, "weight": pl.Float64, "exact": pl.Boolean})

@@ -1,12 +1,20 @@
 -- Grain: contact record with a full name → payload, a distinct set of comparable values: records of one payload are
--- scored once. 1 January stands for an unknown day. A record with only a dummy identifier is left out.
-with plain as (
+-- scored once. 1 January stands for an unknown day; a contact point under too many names says nothing. A record with only a
+-- dummy identifier is left out.
+with generic as (
+    select g.type, g.value
+    from core__identifier_groups as g
+    join core__identifier_limits as l on l.type = g.type
+    where g.names > l.names
+),
+
+plain as (
     select
         r.record_id, w.first, w.root, w.family, w.words, w.rest,
         cast(r.birth_date as varchar) as birth_date,
         case when month(r.birth_date) = 1 and day(r.birth_date) = 1 then null else cast(r.birth_date as varchar) end as birth_full,
         substr(cast(r.birth_date as varchar), 1, 4) as birth_year,
-        r.email, nullif(split_part(r.email, '@', 1), '') as email_user, r.phone,
+        e.email, nullif(split_part(e.email, '@', 1), '') as email_user, p.phone,
         lower(r.postal_code) as postal_code,
         case
             when regexp_matches(lower(r.postal_code), '^[a-z]{1,2}[0-9][a-z0-9]?[0-9][a-z]{2}$')
@@ -15,6 +23,14 @@ with plain as (
         end as district_code,
         k.city, r.given_key, r.family_key
     from core__contact_records as r
+    left join (
+        select distinct email from core__contact_records
+        where email is not null and email not in (select value from generic where type = 'email')
+    ) as e on e.email = r.email
+    left join (
+        select distinct phone from core__contact_records
+        where phone is not null and phone not in (select value from generic where type = 'phone')
+    ) as p on p.phone = r.phone
     join core__name_words as w on w.given_key = r.given_key and w.family_key = r.family_key
     left join core__city_keys as k on k.raw = r.city
     where r.is_full_name

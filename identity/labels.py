@@ -1,0 +1,43 @@
+"""Stewards' decisions as labels: how often a model agrees with people on the pairs they were asked about."""
+
+from dataclasses import dataclass
+
+import psycopg
+
+from cdp.store import decisions, evidence
+from identity.artefact import Model
+from identity.guards import two_people
+from identity.scorer import Scorer, complete
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model against the labels.
+
+    Attributes:
+        labels: Decided pairs (same or different) whose values can be compared.
+        agreeing: Those on whose side of the threshold the model stands too.
+        missed: Pairs of one person that it would not join.
+        wrong: Pairs of two people that it would join.
+    """
+
+    labels: int
+    agreeing: int
+    missed: int
+    wrong: int
+
+
+def measure(store: psycopg.Connection, trained: Model) -> Measured:
+    """Borderline pairs are what people are asked about: this says how good the model is where it is least sure."""
+    decided = [(a, b, v) for a, b, v, _, _ in decisions.standing(store) if v in ("same", "different")]
+    payloads = evidence.of_records(store, sorted({r for a, b, _ in decided for r in (a, b)})).payloads
+    scorer = Scorer(trained)
+    found = []
+    for left, right, verdict in decided:
+        if left in payloads and right in payloads:
+            a, b = (complete(payloads[record][0], trained) for record in (left, right))
+            joined = not two_people(payloads[left][0], payloads[right][0]) and scorer.matches(a, b)
+            found.append((verdict == "same", joined))
+    missed = sum(same and not joined for same, joined in found)
+    wrong = sum(joined and not same for same, joined in found)
+    return Measured(len(found), len(found) - missed - wrong, missed, wrong)

@@ -1,0 +1,115 @@
+"""What another model or other rules would do, before they are promoted: nothing is written.
+
+The lake's tables are shadowed: bare names read `memory.main` first, so the pipeline's own selects and functions work over
+whatever differs, and over the lake for the rest.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from cdp.identity_rules import IdentityRules
+from cdp.lake.build import incoming, sql_file
+from cdp.lake.engine import Lake
+from identity import edges, graph, limits, negative, pairs, sharing
+from identity.artefact import Model
+from identity.cluster import cluster, connected
+
+STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_records")
+SHOWN = 5
+
+
+@dataclass
+class Difference:
+    """What would change for the customers there are.
+
+    Attributes:
+        unchanged: Customers that keep exactly their records.
+        merged: Customers that would be one with another.
+        split: Customers that would be several.
+        customers_after: Customers there would be.
+        points: Points on the accounts of customers that change.
+        consents: Consent flags of customers that change.
+        examples: Customers to look at, by kind of change.
+    """
+
+    unchanged: int = 0
+    merged: int = 0
+    split: int = 0
+    customers_before: int = 0
+    customers_after: int = 0
+    points: int = 0
+    consents: int = 0
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+
+def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_rules: bool) -> Difference:
+    """Cluster as if this model and these rules were in use, and hold it against the present customers.
+
+    Args:
+        lake: Open, may be read-only.
+        trained: The model to try.
+        rules: The rules to try.
+        other_rules: Whether the rules differ from those the lake was built with (costs reading every record again).
+    """
+    if other_rules:
+        _shadow_rules(lake, rules)
+    pairs.stage(lake, trained)
+    for table, query in (
+        (pairs.PAIRS, "from scored"),
+        (pairs.WORTH, "select l as node, weight from worth"),
+    ):
+        _shadow(lake, table, query)
+    threshold = trained.threshold if trained else 0.0
+    version = trained.version if trained else "none"
+    _shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
+    _shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
+    evidence = graph.load(lake, threshold)
+    evidence = graph.with_cannot(evidence, negative.rules(lake, connected(evidence), rules))
+    label, _ = limits.enforce(lake, evidence, cluster(evidence), rules)
+    records = [row[0] for row in lake.rows("select record_id from record_numbers order by no")]
+    return _difference(lake, dict(zip(records, label.tolist(), strict=True)))
+
+
+def _shadow(lake: Lake, table: str, query: str, parameters: dict[str, object] | None = None) -> None:
+    lake.connection.execute(f"create or replace table memory.main.shadow as {query}", parameters)
+    lake.connection.execute(f"drop table if exists memory.main.{table}")
+    lake.connection.execute(f"alter table memory.main.shadow rename to {table}")
+
+
+def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
+    """Everything that the rules decide, made again in memory."""
+    patterns = [(kind, pattern) for kind, found in sorted(rules.blocked.items()) for pattern in found]
+    frame = pl.DataFrame(patterns, schema={"type": pl.String, "pattern": pl.String}, orient="row")
+    with incoming(lake, frame.to_arrow()):
+        _shadow(lake, "core__blocked_patterns", "from incoming")
+    for table in STANDARD:
+        _shadow(lake, table, sql_file("standardise", table).sql)
+    _shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
+    for table, made in sharing.tables(lake, rules):
+        with incoming(lake, made()):
+            _shadow(lake, table, "from incoming")
+    for table in ("core__identifier_edges", "core__payloads"):
+        _shadow(lake, table, sql_file("identity", table).sql)
+
+
+def _difference(lake: Lake, label: dict[str, int]) -> Difference:
+    parts: dict[str, set[int]] = defaultdict(set)
+    holders: dict[int, set[str]] = defaultdict(set)
+    for record, customer in lake.rows("select record_id, customer_id from core__record_customers"):
+        if record in label:
+            parts[customer].add(label[record])
+            holders[label[record]].add(customer)
+    merged = sorted(c for c, found in parts.items() if any(len(holders[part]) > 1 for part in found))
+    split = sorted(c for c, found in parts.items() if len(found) > 1)
+    changed = sorted({*merged, *split})
+    with incoming(lake, pl.DataFrame({"customer_id": changed}, schema={"customer_id": pl.String}).to_arrow()):
+        points = lake.scalar(
+            "select coalesce(sum(balance), 0) from core__loyalty_balances semi join incoming using (customer_id)"
+        )
+        consents = lake.scalar("select count(*) from core__customer_consents semi join incoming using (customer_id)")
+    return Difference(
+        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), int(points or 0), int(consents or 0),
+        {"merged": merged[:SHOWN], "split": split[:SHOWN]},
+    )  # fmt: skip

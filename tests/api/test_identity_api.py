@@ -1,0 +1,248 @@
+"""The identity endpoints over the reference case: who may ask, what they answer, what they change and take back."""
+
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from cdp.clock import parse_as_of, system_now
+from cdp.store import keys
+from cdp.store.connect import connect, owner_address
+from tests.conftest import RETAIL_AS_OF, RetailCase, cdp
+
+NOBODY = "0197f3a2-7c1e-7b3a-9d55-2f6f0c1a4e77"
+WHY = {"reason": "a test"}
+ENDPOINTS = [
+    ("POST", "/v1/customers/resolve", "profiles:read", {"full_name": "Ann Clark"}),
+    ("POST", "/v1/customers/merge", "review:write", {"customer_ids": [NOBODY, NOBODY[:-1] + "8"], **WHY}),
+    ("POST", f"/v1/customers/{NOBODY}/split", "review:write", {"records": ["x"], **WHY}),
+    ("POST", f"/v1/changesets/{NOBODY}/undo", "review:write", WHY),
+    ("GET", f"/v1/customers/{NOBODY}/explanation", "profiles:read", None),
+    ("POST", f"/v1/customers/{NOBODY}/explanation/what-if", "profiles:read", {"type": "email", "value": "a@b.cn"}),
+    ("POST", "/v1/explanations/pair", "profiles:read", {"left": NOBODY, "right": NOBODY}),
+    ("GET", "/v1/review/pairs", "review:write", None),
+    ("POST", "/v1/review/pairs", "review:write", {"pair_id": "x", "verdict": "same", **WHY}),
+]
+
+
+@dataclass
+class Api:
+    client: TestClient
+    store: psycopg.Connection
+    case: RetailCase
+    headers: dict[str, str]
+
+    def post(self, path, body, status=200):
+        response = self.client.post(path, json=body, headers=self.headers)
+        assert response.status_code == status, response.text
+        return response.json()
+
+    def get(self, path, status=200):
+        response = self.client.get(path, headers=self.headers)
+        assert response.status_code == status, response.text
+        return response.json()
+
+    def key(self, *scopes):
+        name = f"i{self.store.execute('select count(*) from api_keys').fetchall()[0][0]}"
+        text = keys.create(self.store, self.case.workspace.secrets["pepper"], name, list(scopes), system_now())
+        return {"Authorization": f"Bearer {text}"}
+
+    def state(self):
+        """Everything that a merge touches."""
+        return {
+            "assignment": self.store.execute("select record_id, customer_id::text from assignment order by 1").fetchall(),
+            "profiles": self.store.execute("select customer_id::text, kind, profile, row_hash from profiles order by 1").fetchall(),
+            "living": self.store.execute("select customer_id::text from customers where retired_at is null order by 1").fetchall(),
+            "balances": self.store.execute(
+                "select a.customer_id::text, sum(e.amount) from ledger_entries e join ledger_accounts l using (account_id) "
+                "join assignment a using (record_id) group by 1 order by 1"
+            ).fetchall(),
+        }
+
+
+@pytest.fixture(scope="module")
+def api(retail_case: RetailCase):
+    app = create_app(retail_case.workspace.settings, clock=lambda: parse_as_of(RETAIL_AS_OF))
+    with TestClient(app, raise_server_exceptions=False) as client, connect(owner_address(retail_case.workspace)) as store:
+        made = Api(client, store, retail_case, {})
+        made.headers = made.key("profiles:read", "review:write", "consent:read", "loyalty:read")
+        yield made
+
+
+def some_customers(api, least=2, limit=2):
+    return [
+        c
+        for (c,) in api.store.execute(
+            "select customer_id::text from assignment join profiles using (customer_id) where kind = 'known' "
+            "group by 1 having count(*) >= %s order by count(*) desc, 1 limit %s",
+            [least, limit],
+        ).fetchall()
+    ]
+
+
+@pytest.mark.parametrize(("method", "path", "scope", "body"), ENDPOINTS)
+def test_401_then_403(api, method, path, scope, body):
+    assert api.client.request(method, path, json=body).status_code == 401
+    other = api.key("events:write", "loyalty:read")
+    refused = api.client.request(method, path, json=body, headers=other)
+    assert refused.status_code == 403
+    assert scope in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(("method", "path", "scope", "body"), [e for e in ENDPOINTS if NOBODY in e[1] or "merge" in e[1]])
+def test_404_for_nobody(api, method, path, scope, body):
+    assert api.client.request(method, path, json=body, headers=api.headers).status_code == 404
+
+
+def test_resolve_finds_a_person_by_contact_point_and_says_how_sure_it_is(api):
+    found = api.post("/v1/customers/resolve", {"email": "SELINA_MARTIN2@yahoo.co.uk"})
+    assert found["decision"] == "exact"
+    assert found["candidates"][0]["identifiers"] == ["email"]
+    assert "elina" not in str(found)
+
+
+def test_resolve_finds_a_person_by_a_misspelt_name_and_postcode_with_reasons(api):
+    row = api.store.execute(
+        "select p.compared, a.customer_id::text from payloads p join assignment a using (record_id) "
+        "where compared ->> 'postal_code' is not null and length(compared ->> 'family') > 6 and compared ->> 'birth_full' is not null order by 1 limit 1"
+    ).fetchall()[0]
+    said = {
+        "given_name": row[0]["given_key"],
+        "family_name": row[0]["family"] + "s",
+        "postal_code": row[0]["postal_code"],
+        "birth_date": row[0]["birth_date"],
+    }
+    found = api.post("/v1/customers/resolve", said)
+    assert found["candidates"][0]["customer_id"] == row[1]
+    assert found["decision"] == "strong"
+    assert {reason["field"] for reason in found["candidates"][0]["reasons"]} >= {"first", "family", "postal_code"}
+
+
+def test_resolve_reads_chinese_names_in_any_script(api):
+    row = api.store.execute(
+        "select r.fields, a.customer_id::text from contact_records r join assignment a using (record_id) "
+        "where r.fields ->> 'full_name' ~ '[一-龥]{2,}' and r.fields ->> 'email' is not null order by record_id limit 1"
+    ).fetchall()[0]
+    for name in ({"full_name": row[0]["full_name"]}, {"given_name": row[0]["given_key"], "family_name": row[0]["family_key"]}):
+        found = api.post("/v1/customers/resolve", {**name, "email": row[0]["email"]})
+        assert found["candidates"][0]["customer_id"] == row[1]
+        assert found["decision"] in ("exact", "strong")
+
+
+@pytest.mark.parametrize("body", [{}, {"full_name": ""}, {"nickname": "x"}, {"full_name": "a\x00b"}, {"full_name": "x" * 400}])
+def test_resolve_refuses_nothing_and_nonsense(api, body):
+    api.post("/v1/customers/resolve", body, 422)
+
+
+def test_an_identifier_of_another_given_name_is_no_proof(api):
+    row = api.store.execute(
+        "select fields ->> 'email' from contact_records where fields ->> 'given_key' = 'thomas' and fields ->> 'email' is not null order by record_id limit 1"
+    ).fetchall()[0]
+    found = api.post("/v1/customers/resolve", {"email": row[0], "given_name": "Mei", "family_name": "Zhang"})
+    assert found["candidates"][0]["tier"] != "exact"
+
+
+def test_a_merge_is_felt_at_once_and_its_undo_restores_everything(api):
+    first, second = some_customers(api)
+    before = api.state()
+    done = api.post("/v1/customers/merge", {"customer_ids": [first, second], **WHY})
+    (winner,) = done["customers"]
+    loser = second if winner == first else first
+    profile = api.get(f"/v1/customers/{loser}")
+    assert (profile["customer_id"], profile["merged_into"]) == (winner, winner)
+    assert len(profile["records"]) == len([1 for _, c in before["assignment"] if c in (first, second)])
+    together = dict(api.state()["balances"]).get(winner, 0)
+    assert together == sum(dict(before["balances"]).get(c, 0) for c in (first, second))
+    api.post(f"/v1/changesets/{done['changeset_id']}/undo", WHY)
+    assert api.state() == before
+    assert "undone" in api.post(f"/v1/changesets/{done['changeset_id']}/undo", WHY, 409)["detail"]
+
+
+def test_the_profile_of_a_split_is_what_the_pipeline_would_publish_and_undo_takes_it_back(api):
+    (customer,) = some_customers(api, least=5, limit=1)
+    before = api.state()
+    records = api.get(f"/v1/customers/{customer}/explanation")["records"]
+    done = api.post(f"/v1/customers/{customer}/split", {"records": [r["ref"] for r in records[:2]], **WHY})
+    assert len(done["customers"]) == 2
+    assert done["moved"] == 2
+    (new,) = set(done["customers"]) - {customer}
+    assert len(api.get(f"/v1/customers/{new}")["records"]) == 2
+    merged = api.post("/v1/customers/merge", {"customer_ids": [customer, new], **WHY}, 409)
+    assert "apart" in merged["detail"]
+    api.post(f"/v1/changesets/{done['changeset_id']}/undo", WHY)
+    assert api.state() == {**before, "living": before["living"]}
+
+
+def test_a_split_names_own_records_and_not_all_of_them(api):
+    (customer,) = some_customers(api, least=5, limit=1)
+    records = api.get(f"/v1/customers/{customer}/explanation")["records"]
+    api.post(f"/v1/customers/{customer}/split", {"records": [r["ref"] for r in records], **WHY}, 422)
+    api.post(f"/v1/customers/{customer}/split", {"records": ["nobody's"], **WHY}, 404)
+
+
+def test_explanations_are_true(api):
+    """Where a step says what would be without its edge, taking that edge out gives just that; where it says 'nothing', nothing changes."""
+    from cdp.store import evidence
+    from identity import artefact
+    from identity.assembly import partition, without_edge
+    from identity.explain import assembled
+    from identity.scorer import Scorer
+
+    trained = artefact.load(api.case.workspace.path("models"))
+    scorer = Scorer(trained)
+    changed = 0
+    for customer in some_customers(api, least=3, limit=25):
+        material = evidence.of_customers(api.store, [customer])
+        whole = partition(material, scorer)
+        assert len(whole) == 1, customer
+        steps = assembled(material, scorer)
+        assert len(steps) >= len(material.records) - 1
+        for step in steps:
+            again = partition(without_edge(material, step.left_id, step.right_id, step.type), scorer)
+            assert again == step.without
+            changed += len(again) > 1
+    assert changed > 20
+
+
+def test_what_if_an_identifier_were_not_there(api):
+    row = api.store.execute(
+        "select e.evidence ->> 'values', a.customer_id::text from edges e join assignment a on a.record_id = e.left_id "
+        "where e.type = 'email' and (e.evidence ->> 'values_shared')::int = 1 order by 1 limit 1"
+    ).fetchall()[0]
+    whole = api.get(f"/v1/customers/{row[1]}/explanation")["records"]
+    groups = api.post(f"/v1/customers/{row[1]}/explanation/what-if", {"type": "email", "value": row[0]})
+    assert sum(groups["sizes"]) == len(whole)
+    api.post(f"/v1/customers/{row[1]}/explanation/what-if", {"type": "email", "value": "not an address"}, 422)
+
+
+def test_why_and_why_not(api):
+    first, second = some_customers(api)
+    apart = api.post("/v1/explanations/pair", {"left": first, "right": second})
+    assert not apart["together"]
+    assert apart["reasons"]
+    records = [r for (r,) in api.store.execute("select record_id from assignment where customer_id = %s order by 1", [first])]
+    same = api.post("/v1/explanations/pair", {"left": records[0], "right": records[-1]})
+    assert same["together"]
+    assert same["reasons"]
+
+
+def test_review_a_decision_is_kept_obeyed_by_a_later_run_and_reversible(api):
+    queue = api.get("/v1/review/pairs")
+    impacts = [pair["impact"] for pair in queue["pairs"]]
+    assert impacts == sorted(impacts, reverse=True)
+    assert queue["waiting"] >= len(impacts) > 0
+    before = api.state()
+    pair = queue["pairs"][0]
+    done = api.post("/v1/review/pairs", {"pair_id": pair["pair_id"], "verdict": "same", **WHY})
+    assert done["effective"] == "now"
+    held = api.state()
+    assert held["assignment"] != before["assignment"]
+    cdp(api.case.workspace, "run", "--as-of", RETAIL_AS_OF)
+    assert api.state()["assignment"] == held["assignment"]
+    api.post(f"/v1/changesets/{done['changeset_id']}/undo", WHY)
+    cdp(api.case.workspace, "run", "--as-of", RETAIL_AS_OF)
+    assert api.state()["assignment"] == before["assignment"]
+    assert api.state()["profiles"] == before["profiles"]
+    api.post("/v1/review/pairs", {"pair_id": "none", "verdict": "same", **WHY}, 404)

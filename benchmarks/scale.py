@@ -86,7 +86,7 @@ def generate(connection: duckdb.DuckDBPyConnection, records: int, first: int, pe
                 date '1940-01-01' + cast(hash(who, 'born') % 22000 as integer) as born
             from people join g on g.no = g_no join f on f.no = f_no
         )
-        select 'web:user:r' || lpad(i::varchar, 9, '0') as record_id, i, who,
+        select 'web:order:r' || lpad(i::varchar, 9, '0') as record_id, i, who,
             case when noise % 11 = 0 and length(given) > 3 then left(given, 2) || substr(given, 4) else given end as given_name,
             case when noise % 13 = 0 and length(family) > 4 then substr(family, 1, 2) || substr(family, 4, 1) || substr(family, 3, 1) || substr(family, 5)
                 else family end as family_name,
@@ -116,7 +116,7 @@ def land(lake: Lake, records: int, first: int, people: int, *, anew: bool) -> No
     con.execute("create or replace temp table keyed as from named")
     con.unregister("named")
     contact = """
-        select record_id, 'web' as source, 'user' as kind, 'r' || i as source_key, 'account' as identifier,
+        select record_id, 'web' as source, 'order' as kind, 'r' || i as source_key, cast(null as varchar) as identifier,
             timestamptz '2026-01-01' as first_seen, timestamptz '2026-01-01' + to_seconds(i % 1000000) as last_seen, given_name, family_name,
             given_name || ' ' || family_name as full_name, given_key, family_key, full_key, true as is_full_name, birth_date, email,
             phone, postal_code, city, 'GB' as country, 'en' as language
@@ -125,7 +125,6 @@ def land(lake: Lake, records: int, first: int, people: int, *, anew: bool) -> No
     identifier = """
         select record_id, 'email' as type, email as value, first_seen, last_seen, false as blocked from contacts where email is not null
         union all select record_id, 'phone', phone, first_seen, last_seen, false from contacts where phone is not null
-        union all select record_id, 'account', source_key, first_seen, last_seen, false from contacts
     """
     con.execute(f"create or replace temp table contacts as {contact}")
     empty = {
@@ -175,9 +174,9 @@ def resolve(lake: Lake, store: Any, models: Path) -> dict[str, float]:
         return done
 
     timed("keys", lambda: build_keys(lake))
-    timed("payloads", lambda: build(lake, sql_file("identity", "core__payloads")))
     timed("holders", lambda: build(lake, sql_file("identity", "core__identifier_holders")))
     timed("sharing", lambda: sharing.build_sharing(lake, rules))
+    timed("payloads", lambda: build(lake, sql_file("identity", "core__payloads")))
     timed("identifier edges", lambda: build(lake, sql_file("identity", "core__identifier_edges")))
     trained = timed("model", lambda: lifecycle.build_model(lake, models, rules))[1]
     done = timed("pairs", lambda: pairs.build_pairs(lake, trained))

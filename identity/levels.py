@@ -122,7 +122,11 @@ def common_word(column: str) -> Test:
     return Test(
         "a word in common",
         f"len(list_intersect(string_split({column}_l, ' '), string_split({column}_r, ' '))) > 0",
-        lambda left, right: bool(set((left[column] or "").split(" ")) & set((right[column] or "").split(" ")) - {""}),
+        lambda left, right: (
+            left[column] is not None
+            and right[column] is not None
+            and not set(left[column].split(" ")).isdisjoint(right[column].split(" "))
+        ),
     )
 
 
@@ -169,7 +173,7 @@ def otherwise() -> Test:
 
 
 def _jaro_winkler(left: str | None, right: str | None) -> float:
-    if left is None or right is None:
+    if not left or not right:  # DuckDB finds two empty texts unlike
         return -1.0
     return JaroWinkler.similarity(left.encode(), right.encode())
 

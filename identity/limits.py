@@ -4,7 +4,6 @@ As in Segment's identity resolution: a limit and a priority for each identifier;
 priority is demoted and the merge tried again. The link goes, the records and their events stay, the violation is listed.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -47,12 +46,13 @@ def enforce(lake: Lake, evidence: Evidence, label: Ints, rules: IdentityRules) -
     rows = lake.connection.execute(HELD, {"types": list(rules.limits)}).to_arrow_table()
     held = pl.DataFrame(rows)
     order = _priorities(rules)
+    within = Within(evidence, label, held)
     found: list[tuple[int, str, str, int, int, list[str]]] = []
     label = label.copy()
     for number, breach in _breaches(held, label, rules).items():
-        members = np.nonzero(label == number)[0]
-        dropped = _dissolve(evidence, members, held, rules, order, label)
-        found.append((int(members[0]), *breach, dropped))
+        first, dropped = _dissolve(within, number, rules, order, label)
+        found.append((first, *breach, dropped))
+    label = np.unique(label, return_inverse=True)[1].astype(np.int64)
     ids = (
         dict(
             lake.rows(
@@ -94,46 +94,75 @@ def _breaches(held: pl.DataFrame, label: Ints, rules: IdentityRules) -> dict[int
     return found
 
 
+class Within:
+    """The evidence and the identifiers of one cluster at a time; everything is sorted by cluster once.
+
+    Args:
+        evidence: All of it.
+        label: Cluster of every record.
+        held: `no`, `type`, `source`, `value` of limited identifiers.
+    """
+
+    def __init__(self, evidence: Evidence, label: Ints, held: pl.DataFrame) -> None:
+        self._evidence, self._held = evidence, held
+        self._records = _Sorted(label)
+        sides = (evidence.hard[:2], evidence.soft, evidence.cannot)
+        # a pair across clusters belongs to none
+        self._pairs = [_Sorted(np.where(label[left] == label[right], label[left], -1)) for left, right in sides]
+        self._values = _Sorted(label[held["no"].to_numpy()])
+
+    def of(self, number: int) -> tuple[Ints, Evidence, pl.DataFrame]:
+        """The records of a cluster, its evidence numbered within them, and the identifiers they hold."""
+        members = self._records.of(number)
+        hard, soft, cannot = (pairs.of(number) for pairs in self._pairs)
+        whole = self._evidence
+
+        def at(records: Ints) -> Ints:
+            return np.searchsorted(members, records).astype(np.int64)
+
+        own = Evidence(
+            len(members),
+            (at(whole.hard[0][hard]), at(whole.hard[1][hard]), whole.hard[2][hard]),
+            whole.weight[hard],
+            (at(whole.soft[0][soft]), at(whole.soft[1][soft])),
+            whole.soft_weight[soft],
+            (at(whole.cannot[0][cannot]), at(whole.cannot[1][cannot])),
+            tuple(whole.kinds[row] for row in hard.tolist()),
+        )
+        mine = self._held[self._values.of(number).tolist()]
+        return members, own, mine.with_columns(no=pl.Series(at(mine["no"].to_numpy()), dtype=pl.Int64))
+
+
+class _Sorted:
+    """Positions by label, found by binary search."""
+
+    def __init__(self, label: Ints) -> None:
+        self._order = np.argsort(label, kind="stable")
+        self._sorted = label[self._order]
+
+    def of(self, number: int) -> Ints:
+        start, end = np.searchsorted(self._sorted, [number, number + 1])
+        found: Ints = self._order[start:end]
+        return found
+
+
 def _dissolve(
-    evidence: Evidence, members: Ints, held: pl.DataFrame, rules: IdentityRules, order: list[str], label: Ints
-) -> list[str]:  # fmt: skip
-    """Cluster the members again with less and less evidence until no limit is broken; writes their labels."""
-    own, own_held = _within(evidence, members, held)
+    within: Within, number: int, rules: IdentityRules, order: list[str], label: Ints
+) -> tuple[int, list[str]]:
+    """Cluster one cluster's records again with less and less evidence until no limit is broken; writes their labels."""
+    members, own, held = within.of(number)
     gone: list[str] = []
+    parts = np.zeros(len(members), dtype=np.int64)
     for kind in order:
         gone.append(kind)
         keep = np.array([k not in gone for k in own.kinds], dtype=bool)
-        less = _less(own, keep, soft="similar" not in gone)
-        parts = cluster(less)
-        if not _breaches(own_held, parts, rules):
+        parts = cluster(_less(own, keep, soft="similar" not in gone))
+        if not _breaches(held, parts, rules):
             break
-    for part in np.unique(parts)[1:]:
-        label[members[parts == part]] = label.max() + 1
-    return gone if len(np.unique(parts)) > 1 else []
-
-
-def _within(evidence: Evidence, members: Ints, held: pl.DataFrame) -> tuple[Evidence, pl.DataFrame]:
-    at: Mapping[int, int] = {int(record): number for number, record in enumerate(members)}
-
-    def inside(*sides: Ints) -> npt.NDArray[np.bool_]:
-        return np.isin(sides[0], members) & np.isin(sides[1], members)
-
-    def moved(side: Ints, mask: npt.NDArray[np.bool_]) -> Ints:
-        return np.array([at[int(record)] for record in side[mask]], dtype=np.int64)
-
-    hard, soft, cannot = inside(*evidence.hard[:2]), inside(*evidence.soft), inside(*evidence.cannot)
-    own = Evidence(
-        len(members),
-        (moved(evidence.hard[0], hard), moved(evidence.hard[1], hard), evidence.hard[2][hard]),
-        evidence.weight[hard],
-        (moved(evidence.soft[0], soft), moved(evidence.soft[1], soft)),
-        evidence.soft_weight[soft],
-        (moved(evidence.cannot[0], cannot), moved(evidence.cannot[1], cannot)),
-        tuple(kind for kind, within in zip(evidence.kinds, hard.tolist(), strict=True) if within),
-    )
-    mine = held.filter(pl.col("no").is_in(members.tolist()))
-    mine = mine.with_columns(no=pl.col("no").replace_strict(dict(at), return_dtype=pl.Int64))
-    return own, mine
+    names = np.unique(parts)
+    for offset, part in enumerate(names[1:]):
+        label[members[parts == part]] = -2 - len(label) * (number + 1) - offset
+    return int(members[0]), gone if len(names) > 1 else []
 
 
 def _less(evidence: Evidence, keep: npt.NDArray[np.bool_], *, soft: bool) -> Evidence:

@@ -5,6 +5,7 @@ from rapidfuzz.distance import JaroWinkler
 from cdp.standard import nicknames
 
 SIMILAR = 0.8  # Jaro-Winkler; below it two given names of one phone are two people
+LONGEST = 100  # letters compared
 SHORTEST_PREFIX = 3  # 'Fred' for 'Frederick'; two letters say too little
 
 
@@ -12,6 +13,7 @@ def compatible(left: str | None, right: str | None) -> bool:
     """Whether two given-name keys (a-z and spaces) may name one person; a missing one contradicts nothing."""
     if not left or not right or left == right:
         return True
+    left, right = left[:LONGEST], right[:LONGEST]
     if JaroWinkler.similarity(left, right) >= SIMILAR:
         return True
     return any(_same_word(a, b) for a in left.split() for b in right.split())

@@ -37,5 +37,5 @@ def values(person: Described, regions: tuple[str, ...]) -> dict[str, Any]:
         "email": email, "email_user": user, "email_local": telling(user, word.first, word.family),
         "phone": contact.phone(person.phone, regions) if person.phone else None,
         "postal_code": code, "district": place.district(code),
-        "city": names.key(person.city.lower()) if person.city else None,
+        "city": (names.key(person.city.lower()) or "")[:80] or None if person.city else None,
     }  # fmt: skip

@@ -38,7 +38,7 @@ ENOUGH = 2  # sessions that taught a comparison
 
 
 class Untrained(ValueError):
-    """The data teach nothing about some level, so the model must not be used."""
+    """The data teach nothing about these comparisons, so a model with them must not be used."""
 
 
 def train(
@@ -57,10 +57,28 @@ def train(
     """
     records = int(_one(connection, f"select count(*) from {table}"))
     present = columns_present(connection, table)
-    comparisons = fields.comparisons(present)
-    if records < FEWEST_RECORDS or len(comparisons) < 2:
+    if records < FEWEST_RECORDS:
         return None
-    with quiet():
+    try:
+        return _train(connection, table, seed, precision, records, present)
+    except Untrained as refused:
+        # a field of which the data teach nothing is not compared: no level is ever promoted untrained
+        fewer = present - frozenset(str(refused).split(", "))
+        return _train(connection, table, seed, precision, records, fewer)
+
+
+def _train(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    seed: int,
+    precision: float | None,
+    records: int,
+    present: frozenset[str],
+) -> Model | None:
+    comparisons = fields.comparisons(present)
+    if len(comparisons) < 2:
+        return None
+    with quiet(), one_thread(connection):  # sums of floats come out the same every time
         linker = Linker(
             DuckDBAPI(connection).register(table),
             scoring.settings(comparisons, em_convergence=0.001),
@@ -74,6 +92,8 @@ def train(
     if not taught:
         return None
     parameters, imputed = complete(settings)
+    if unlearnt := unlearnt_comparisons(settings, [c.name for c in comparisons]):
+        raise Untrained(", ".join(unlearnt))
     draft = Model(
         columns=tuple(sorted(present)),
         prior=min(max(settings["probability_two_random_records_match"], 1e-9), 0.5),
@@ -190,6 +210,20 @@ def complete(settings: dict[str, Any]) -> tuple[dict[str, tuple[tuple[float, flo
             pairs.append((round(min(max(m, LEAST_M), MOST), 9), round(min(max(u, LEAST_U), MOST), 9)))
         parameters[comparison["output_column_name"]] = tuple(pairs)
     return parameters, imputed
+
+
+def unlearnt_comparisons(settings: dict[str, Any], names: list[str]) -> list[str]:
+    """Comparisons of these names of which no session learnt a single m (Splink may leave such a one out altogether)."""
+    learnt = {
+        comparison["output_column_name"]
+        for comparison in settings["comparisons"]
+        if any(
+            isinstance(level.get("m_probability"), int | float)
+            for level in comparison["comparison_levels"]
+            if not level.get("is_null_level")
+        )
+    }
+    return [name for name in names if name not in learnt]
 
 
 def term_frequencies(

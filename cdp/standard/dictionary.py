@@ -13,6 +13,7 @@ from cdp.lake.engine import Lake
 from cdp.standard import contact, names
 from cdp.standard.words import words
 
+LONGEST_CITY = 80
 BLOCKED = "core__blocked_patterns"
 PATTERN = {"type": pl.String, "pattern": pl.String}
 
@@ -79,7 +80,7 @@ def build_keys(lake: Lake) -> list[build.Built]:
     """Names in the words that linking compares, and places in plain letters."""
     return [
         _extend(lake, WORDS, "1", lambda given, family: astuple(words(given, family))),
-        _extend(lake, CITIES, "1", lambda raw: (names.key(raw),)),
+        _extend(lake, CITIES, "1", lambda raw: ((names.key(raw) or "")[:LONGEST_CITY] or None,)),
     ]
 
 

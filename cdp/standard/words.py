@@ -13,6 +13,7 @@ PARTICLES = (
     )
     | names.TITLES
 )
+LONGEST, MOST = 40, 12  # letters of a word, words of a name: distances on more say nothing and cost their square
 NUMBER = re.compile(r"\d+(st|nd|rd|th)?")
 
 
@@ -67,4 +68,5 @@ def telling(user: str | None, first: str | None, family: str | None) -> str | No
 
 
 def _kept(key: str | None) -> list[str]:
-    return [w for w in (key or "").split() if w not in PARTICLES and not NUMBER.fullmatch(w)]
+    kept = [w for w in (key or "").split() if w not in PARTICLES and not NUMBER.fullmatch(w)]
+    return [word[:LONGEST] for word in kept[:MOST]]

@@ -12,6 +12,7 @@ from cdp.standard.words import telling, words
 from identity import fields
 from identity.files.mapping import Mapping
 
+LONGEST = 200  # letters that are compared: distances cost the square of their number
 NOTHING = r"(?i)^(null|none|nil|undefined|unknown|n/?a|nan|-+|\.+|\?+|未知|无|不详)$"
 GENDERS = {
     "m": "m",
@@ -43,7 +44,7 @@ def people(frame: pl.DataFrame, mapping: Mapping, regions: tuple[str, ...], rule
     if "email" in made:
         nobody = pl.repeat(None, len(frame), dtype=pl.String, eager=True)
         made["email_local"] = each(telling, made["email_user"], made.get("first", nobody), made.get("family", nobody))
-    return pl.DataFrame({name: made[name] for name in fields.COLUMNS if name in made})
+    return pl.DataFrame({name: made[name].str.slice(0, LONGEST) for name in fields.COLUMNS if name in made})
 
 
 def _said(frame: pl.DataFrame, field: str, columns: tuple[str, ...]) -> pl.Series:

@@ -18,7 +18,8 @@ def read(path: Path) -> tuple[pl.DataFrame, int]:
     Raises:
         UnreadableFile: If it is neither CSV nor Parquet, or holds no rows.
     """
-    head = path.open("rb").read(4)
+    with path.open("rb") as file:
+        head = file.read(4)
     if head == b"PAR1":
         try:
             frame, uneven = pl.read_parquet(path), 0

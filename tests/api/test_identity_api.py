@@ -52,9 +52,15 @@ class Api:
     def state(self):
         """Everything that a merge touches."""
         return {
-            "assignment": self.store.execute("select record_id, customer_id::text from assignment order by 1").fetchall(),
-            "profiles": self.store.execute("select customer_id::text, kind, profile, row_hash from profiles order by 1").fetchall(),
-            "living": self.store.execute("select customer_id::text from customers where retired_at is null order by 1").fetchall(),
+            "assignment": self.store.execute(
+                "select record_id, customer_id::text from assignment order by 1"
+            ).fetchall(),
+            "profiles": self.store.execute(
+                "select customer_id::text, kind, profile, row_hash from profiles order by 1"
+            ).fetchall(),
+            "living": self.store.execute(
+                "select customer_id::text from customers where retired_at is null order by 1"
+            ).fetchall(),
             "balances": self.store.execute(
                 "select a.customer_id::text, sum(e.amount) from ledger_entries e join ledger_accounts l using (account_id) "
                 "join assignment a using (record_id) group by 1 order by 1"
@@ -65,7 +71,10 @@ class Api:
 @pytest.fixture(scope="module")
 def api(retail_case: RetailCase):
     app = create_app(retail_case.workspace.settings, clock=lambda: parse_as_of(RETAIL_AS_OF))
-    with TestClient(app, raise_server_exceptions=False) as client, connect(owner_address(retail_case.workspace)) as store:
+    with (
+        TestClient(app, raise_server_exceptions=False) as client,
+        connect(owner_address(retail_case.workspace)) as store,
+    ):
         made = Api(client, store, retail_case, {})
         made.headers = made.key("profiles:read", "review:write", "consent:read", "loyalty:read")
         yield made
@@ -91,7 +100,9 @@ def test_401_then_403(api, method, path, scope, body):
     assert scope in refused.json()["detail"]
 
 
-@pytest.mark.parametrize(("method", "path", "scope", "body"), [e for e in ENDPOINTS if NOBODY in e[1] or "merge" in e[1]])
+@pytest.mark.parametrize(
+    ("method", "path", "scope", "body"), [e for e in ENDPOINTS if NOBODY in e[1] or "merge" in e[1]]
+)
 def test_404_for_nobody(api, method, path, scope, body):
     assert api.client.request(method, path, json=body, headers=api.headers).status_code == 404
 
@@ -125,13 +136,18 @@ def test_resolve_reads_chinese_names_in_any_script(api):
         "select r.fields, a.customer_id::text from contact_records r join assignment a using (record_id) "
         "where r.fields ->> 'full_name' ~ '[一-龥]{2,}' and r.fields ->> 'email' is not null order by record_id limit 1"
     ).fetchall()[0]
-    for name in ({"full_name": row[0]["full_name"]}, {"given_name": row[0]["given_key"], "family_name": row[0]["family_key"]}):
+    for name in (
+        {"full_name": row[0]["full_name"]},
+        {"given_name": row[0]["given_key"], "family_name": row[0]["family_key"]},
+    ):
         found = api.post("/v1/customers/resolve", {**name, "email": row[0]["email"]})
         assert found["candidates"][0]["customer_id"] == row[1]
         assert found["decision"] in ("exact", "strong")
 
 
-@pytest.mark.parametrize("body", [{}, {"full_name": ""}, {"nickname": "x"}, {"full_name": "a\x00b"}, {"full_name": "x" * 400}])
+@pytest.mark.parametrize(
+    "body", [{}, {"full_name": ""}, {"nickname": "x"}, {"full_name": "a\x00b"}, {"full_name": "x" * 400}]
+)
 def test_resolve_refuses_nothing_and_nonsense(api, body):
     api.post("/v1/customers/resolve", body, 422)
 
@@ -222,7 +238,9 @@ def test_why_and_why_not(api):
     apart = api.post("/v1/explanations/pair", {"left": first, "right": second})
     assert not apart["together"]
     assert apart["reasons"]
-    records = [r for (r,) in api.store.execute("select record_id from assignment where customer_id = %s order by 1", [first])]
+    records = [
+        r for (r,) in api.store.execute("select record_id from assignment where customer_id = %s order by 1", [first])
+    ]
     same = api.post("/v1/explanations/pair", {"left": records[0], "right": records[-1]})
     assert same["together"]
     assert same["reasons"]

@@ -3,14 +3,14 @@
 import uuid
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity.cluster import STRONGEST, clusters
 from identity.ids import assign, uuid7
 from identity.names import compatible, people
-from identity.train import complete
+from identity.train import complete, threshold_for, unlearnt_comparisons
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -43,39 +43,6 @@ def test_names_of_two_people(left, right):
 
 def test_the_people_behind_one_phone():
     assert people(["arthur", "art", "alice", "arthurr"]) == [["alice"], ["art", "arthur", "arthurr"]]
-
-
-def ids_of(frame):
-    return dict(frame.select("record_id", "cluster_id").iter_rows())
-
-
-def test_components_join_chains_and_leave_others_alone():
-    found = ids_of(clusters(["a", "b", "c", "d"], [("a", "b", 20), ("b", "c", 7)], 10))
-    assert found == {"a": "a", "b": "a", "c": "a", "d": "d"}
-
-
-def test_the_weight_by_which_a_part_hangs_on_the_core():
-    frame = clusters(["a", "b", "c", "d"], [("a", "b", 20), ("b", "c", 7), ("a", "c", 6)], 10)
-    assert dict(frame.select("record_id", "link_weight").iter_rows()) == {
-        "a": STRONGEST,
-        "b": STRONGEST,
-        "c": 7,
-        "d": STRONGEST,
-    }
-
-
-edges = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh"), st.floats(6, 30)), max_size=12)
-
-
-@given(edges, st.randoms())
-def test_clusters_do_not_depend_on_the_order_of_edges(links, random):
-    shuffled = [(b, a, w) if random.random() < 0.5 else (a, b, w) for a, b, w in links]
-    random.shuffle(shuffled)
-    assert clusters(list("abcdefgh"), links, 10).equals(clusters(list("abcdefgh"), shuffled, 10))
-
-
-def test_no_records_no_clusters():
-    assert clusters([], [], 10).is_empty()
 
 
 def test_uuid7_is_a_sortable_version_7():
@@ -123,6 +90,21 @@ def test_levels_the_data_never_showed_get_finite_weights_and_are_listed():
     level = {"label_for_charts": "near", "m_probability": None, "u_probability": 0.0}
     null = {"label_for_charts": "null", "is_null_level": True}
     settings = {"comparisons": [{"output_column_name": "birth_date", "comparison_levels": [null, level]}]}
-    assert complete(settings) == ["birth_date: near (m)"]
-    assert 0 < level["m_probability"] < 1
-    assert 0 < level["u_probability"] < 1
+    parameters, imputed = complete(settings)
+    assert imputed == ["birth_date: near (m)"]
+    assert [0 < value < 1 for value in parameters["birth_date"][0]] == [True, True]
+
+
+def test_a_comparison_of_which_nothing_was_learnt_is_found():
+    learnt = {"output_column_name": "first", "comparison_levels": [{"m_probability": 0.9}]}
+    null = {"is_null_level": True, "m_probability": 0.5}
+    untaught = {"output_column_name": "city", "comparison_levels": [null, {"u_probability": 0.1}]}
+    assert unlearnt_comparisons({"comparisons": [learnt, untaught]}, ["first", "city", "gone"]) == ["city", "gone"]
+
+
+@given(st.lists(st.floats(0.001, 0.999), min_size=1, max_size=60), st.floats(0.5, 0.999))
+def test_the_threshold_rises_with_the_precision_that_is_asked_for(probabilities, precision):
+    found = np.array(probabilities)
+    loose, strict = threshold_for(found, precision * 0.9), threshold_for(found, precision)
+    assert 0.0 <= loose <= strict
+    assert threshold_for(found, None) == 0.0

@@ -1,0 +1,219 @@
+"""`cdp resolve` on files it has never seen: columns guessed, odd content survived, truth and order without influence."""
+
+import random
+import string
+
+import polars as pl
+import pytest
+
+from cdp.errors import ConfigError, UnreadableFile
+from cdp.identity_rules import shipped_rules
+from cdp.standard import dates
+from cdp.standard.place import district, postal_code
+from cdp.standard.words import telling, words
+from identity.files import report
+from identity.files.mapping import Mapping, guess
+from identity.files.read import read
+from identity.files.resolve import resolve
+
+
+def run(path, **more):
+    return resolve(path, shipped_rules(), regions=("GB", "CN"), **more)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["rec_id", "given_name", "surname", "street_number", "address_1", "suburb", "postcode", "state", "date_of_birth", "soc_sec_id"],
+         {"id": "rec_id", "given_name": ("given_name",), "family_name": ("surname",), "street": ("address_1",), "city": ("suburb",),
+          "birth_date": ("date_of_birth",), "national_id": ("soc_sec_id",), "region": ("state",)}),
+        (["编号", "姓名", "手机", "邮箱", "出生日期", "城市"],
+         {"id": "编号", "full_name": ("姓名",), "phone": ("手机",), "email": ("邮箱",), "birth_date": ("出生日期",), "city": ("城市",)}),
+        (["CustomerID", "First Name", "Last-Name", "E-Mail Address", "Phone 1", "phone_2", "ZIP"],
+         {"id": "CustomerID", "given_name": ("First Name",), "family_name": ("Last-Name",), "email": ("E-Mail Address",),
+          "phone": ("Phone 1", "phone_2"), "postal_code": ("ZIP",)}),
+        (["fname_c1", "fname_c2", "lname_c1", "lname_c2", "by", "bm", "bd"],
+         {"id": None, "given_name": ("fname_c1",), "family_name": ("lname_c1",), "birth_year": ("by",), "birth_day": ("bd",)}),
+        (["full_name", "dob", "postcode_fake", "birth_place"],
+         {"full_name": ("full_name",), "birth_date": ("dob",), "postal_code": ("postcode_fake",), "city": ("birth_place",)}),
+    ],
+)  # fmt: skip
+def test_columns_are_guessed_from_usual_names(columns, expected):
+    found = guess(columns)
+    assert {name: getattr(found, name) for name in expected} == expected
+
+
+def test_a_mapping_of_absent_or_too_few_columns_is_refused_with_what_to_do():
+    with pytest.raises(ConfigError, match="no column surname"):
+        Mapping(given_name="a", family_name="surname").check(["a", "b"])
+    with pytest.raises(ConfigError, match="--mapping"):
+        guess(["colour", "size"]).check(["colour", "size"])
+
+
+@pytest.mark.parametrize(
+    ("raw", "read_as"),
+    [
+        ("1985-03-02", "1985-03-02"), ("19850302", "1985-03-02"), ("2/3/1985", "1985-03-02"), ("1985年3月2日", "1985-03-02"), ("1985", "1985-01-01"),
+        ("2 Mar 1985", "1985-03-02"), ("March 2, 1985", "1985-03-02"), ("1856-86-18", "1856-86-18"), ("１９８５-03-02", "1985-03-02"), ("soon", None),
+        (None, None), ("", None), ("1985-03-02T10:00:00Z", "1985-03-02"), ("٢٠٠١-٠٢-٠٣", "2001-02-03"), ("²/3/1985", "1985-03-02"),
+    ],
+)  # fmt: skip
+def test_dates_as_people_type_them_impossible_ones_included(raw, read_as):
+    assert dates.date_text(raw) == read_as
+
+
+def test_a_column_says_whether_its_dates_start_with_the_day():
+    assert dates.day_first(["13/02/1990", "01/02/1990"])
+    assert not dates.day_first(["02/13/1990", "01/02/1990"])
+    assert dates.date_text("02/13/1990", starts_with_day=False) == "1990-02-13"
+
+
+def test_first_of_january_stands_for_an_unknown_day():
+    assert dates.parts("1980-01-01") == (None, "1980")
+    assert dates.parts("1980-01-02") == ("1980-01-02", "1980")
+
+
+@pytest.mark.parametrize(
+    ("given", "family", "full", "expected"),
+    [
+        ("bob edward", "allen", None, ("bob", "robert", "allen", " allen bob edward ", "edward")),
+        ("thomas", "chudleigh", "thomas clifford 1st baron clifford of chudleigh", ("thomas", "thomas", "chudleigh", " chudleigh clifford thomas ", "clifford")),
+        ("xiaoming", "li", None, ("xiaoming", "xiaoming", "li", " li xiaoming ", None)),
+        (None, None, None, (None, None, None, None, None)),
+    ],
+)  # fmt: skip
+def test_names_taken_apart(given, family, full, expected):
+    assert tuple(vars(words(given, family, full)).values()) == expected
+
+
+@pytest.mark.parametrize(("user", "said"), [("jsmith", None), ("jane.smith", None), ("smithj7", None), ("jane1986", "jane1986"), ("blackcat", "blackcat"), (None, None)])  # fmt: skip
+def test_an_address_made_of_the_name_says_nothing_new(user, said):
+    assert telling(user, "jane", "smith") == said
+
+
+@pytest.mark.parametrize(("raw", "code", "area"), [("NG9 1JX", "ng91jx", "ng9"), ("100 084", "100084", "100"), ("2119", "2119", "211"), (None, None, None), ("", None, None)])  # fmt: skip
+def test_postcodes(raw, code, area):
+    assert postal_code(raw) == code
+    assert district(postal_code(raw)) == area
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Four hundred records of a hundred and fifty people, with the truth."""
+    rng = random.Random(5)
+    rows = []
+    for person in range(150):
+        given, family = (
+            rng.choice(["Ann", "Robert", "晓明", "Selina", "Tom", "Grace"]),
+            rng.choice(["Clark", "王", "Martin", "Allen", "Price"]) + rng.choice(["", "son"]),
+        )
+        born = f"{rng.randint(1940, 2005)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+        for _ in range(rng.randint(1, 4)):
+            typed = given if rng.random() > 0.2 else given[:-1] + rng.choice(string.ascii_lowercase)
+            rows.append({"id": str(len(rows) + 1000), "first_name": typed, "last_name": family, "dob": born if rng.random() > 0.2 else None,
+                         "email": f"x{person}q{person % 9}1@mail.cn" if rng.random() > 0.3 else None, "city": rng.choice(["London", "上海"]), "who": str(person)})  # fmt: skip
+    path = tmp_path_factory.mktemp("files") / "people.csv"
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+def test_it_finds_people_and_its_report_adds_up(people):
+    done = run(people, truth="who")
+    shares = report.link_shares(done)
+    sizes = done.frame.group_by("customer_id").len()["len"]
+    assert sum(shares.values()) == int((sizes * (sizes - 1) // 2).sum())
+    assert shares["an identifier in common"] > 50
+    assert done.frame.columns[:2] == ["record_id", "customer_id"]
+    assert set(pl.read_csv(people).columns) <= set(done.frame.columns)
+    text = report.text(done)
+    assert "people" in text
+    assert "sign of over-joining" in text
+
+
+def test_the_truth_is_never_read(people, tmp_path):
+    bare = tmp_path / "bare.csv"
+    pl.read_csv(people, infer_schema_length=0).drop("who").write_csv(bare)
+    with_truth, without = run(people, truth="who"), run(bare)
+    assert with_truth.frame["customer_id"].equals(without.frame["customer_id"])
+    with pytest.raises(ConfigError, match="no column"):
+        run(people, truth="nobody")
+
+
+def test_shuffled_rows_give_the_same_people_and_the_same_ids(people, tmp_path):
+    shuffled = tmp_path / "shuffled.parquet"
+    pl.read_csv(people, infer_schema_length=0).sample(fraction=1, shuffle=True, seed=3).write_parquet(shuffled)
+    first, second = run(people, truth="who"), run(shuffled, truth="who")
+    assert dict(first.frame.select("record_id", "customer_id").iter_rows()) == dict(
+        second.frame.select("record_id", "customer_id").iter_rows()
+    )
+
+
+def test_ids_that_repeat_are_refused_when_asked_for_and_replaced_when_guessed(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("id,first_name,last_name,email\n1,Ann,Clark,a@b.cn\n1,Bob,Price,\n")
+    with pytest.raises(ConfigError, match="--id"):
+        run(path, id_column="id")
+    done = run(path)
+    assert done.frame["record_id"].to_list() == ["1", "2"]
+    assert any("repeats" in note for note in done.notes)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n", b"PAR1 broken"])
+def test_what_is_no_file_of_people_is_refused(tmp_path, content):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content)
+    with pytest.raises((UnreadableFile, ConfigError)):
+        run(path)
+
+
+def test_odd_csv_is_read_whole(tmp_path):
+    path = tmp_path / "odd.csv"
+    path.write_bytes("\ufeff姓名;邮箱\n王伟;w@b.cn\n李;多;了\n\n张\n".encode())
+    frame, uneven = read(path)
+    assert frame.columns == ["姓名", "邮箱"]
+    assert (len(frame), uneven) == (3, 2)
+    path.write_bytes("姓名,城市\n王伟,北京\n".encode("gb18030"))
+    assert read(path)[0]["姓名"].to_list() == ["王伟"]
+
+
+def test_own_columns_of_our_names_are_kept_beside_ours(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("record_id,customer_id,first_name,last_name\nr1,old,Ann,Clark\nr2,older,Bob,Price\n")
+    done = run(path)
+    assert done.frame.columns == ["record_id", "customer_id", "customer_id_original", "first_name", "last_name"]
+    assert done.frame["record_id"].to_list() == ["r1", "r2"]
+
+
+def test_a_phone_under_many_names_joins_nobody(tmp_path):
+    path = tmp_path / "p.csv"
+    rows = [f"{n},{chr(65 + n % 26)}{n}name,Fam{n},07700900123" for n in range(60)]
+    path.write_text("id,first_name,last_name,phone\n" + "\n".join(rows) + "\n")
+    done = run(path)
+    assert done.frame["customer_id"].n_unique() == 60
+    assert any("join nobody" in note for note in done.notes)
+
+
+def odd_value(rng):
+    kinds = (
+        lambda: "".join(chr(rng.choice([0x1F600 + rng.randint(0, 60), 0x4E00 + rng.randint(0, 900), 0x5D0 + rng.randint(0, 26), 0x627 + rng.randint(0, 20)])) for _ in range(rng.randint(1, 9))),
+        lambda: "x" * rng.choice([1, 10_000]),
+        lambda: "".join(chr(rng.randint(1, 31)) for _ in range(4)),
+        lambda: rng.choice(["", " ", "null", "N/A", "'; drop table people;--", '"', "\u202eevil", "a\u0301\u0301", "𝒜𝓃𝓃", "ﷺ", "0", "-1", "1e309"]),
+        lambda: f"{rng.randint(0, 99999)}-{rng.randint(0, 99)}-{rng.randint(0, 99)}",
+        lambda: f"{rng.choice('abc')}@@{rng.choice(['', 'x', '例子.cn'])}",
+        lambda: "+" + "9" * rng.randint(1, 40),
+    )  # fmt: skip
+    return rng.choice(kinds)()
+
+
+@pytest.mark.slow
+def test_every_malformed_person_links_or_stays_alone(tmp_path):
+    """10,000 odd values: emoji, right-to-left, 10 kB names, control characters, impossible dates."""
+    rng = random.Random(11)
+    names = ["first_name", "last_name", "dob", "email", "phone", "postcode", "city"]
+    rows = [{name: odd_value(rng) if rng.random() < 0.8 else "Ann" for name in names} for _ in range(1_450)]
+    path = tmp_path / "odd.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    done = run(path)
+    assert len(done.frame) == 1_450
+    assert done.frame["customer_id"].null_count() == 0

@@ -1,0 +1,139 @@
+"""The compiled scorer is Splink: the same tests on values, the same weights, the same decisions."""
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdp.identity_rules import shipped_rules
+from identity import blocking, fields, levels, scoring, train
+from identity.files.mapping import guess
+from identity.files.people import people
+from identity.scorer import Scorer, complete
+
+CHINESE = [
+    ("伟", "王"),
+    ("小明", "李"),
+    ("曉明", "李"),
+    ("文涛", "欧阳"),
+    ("静", "郑"),
+    ("丽丽", "陈"),
+    ("Xiaoming", "Li"),
+    ("Wei", "Wang"),
+]
+ENGLISH = [("Robert", "Allen"), ("Bob", "Allen"), ("R", "Allen"), ("Allen", "Robert"), ("Mary Ann", "Smith-Jones"), ("Márta", "Kovács"), ("Ann", "Smith")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def material():
+    """A few thousand records, Chinese ones included, with the model learnt from them."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for person in range(900):
+        pool = CHINESE if person % 2 else ENGLISH
+        given, family = pool[rng.integers(len(pool))]
+        born, email, code = (
+            f"{1950 + person % 50}-{1 + person % 12:02d}-{1 + person % 28:02d}",
+            f"p{person}x{person % 7}@mail.cn",
+            f"NG{person % 30} {person % 9}AB",
+        )
+        for _ in range(int(rng.integers(1, 5))):
+            rows.append({
+                "first_name": given if rng.random() > 0.1 else given[:1], "surname": family, "dob": born if rng.random() > 0.3 else f"{born[:4]}-01-01",
+                "email": email if rng.random() > 0.4 else email.replace("x", "z") if rng.random() > 0.7 else None,
+                "postcode": code if rng.random() > 0.3 else None, "city": ["London", "北京", "Nottingham"][person % 3],
+                "phone": f"+4479111{person:05d}" if rng.random() > 0.5 else None,
+            })  # fmt: skip
+    frame = pl.DataFrame(rows)
+    read = people(frame, guess(frame.columns), ("GB", "CN"), shipped_rules())
+    connection = duckdb.connect()
+    connection.register("read", read.with_row_index("node").to_arrow())
+    connection.execute(
+        "create table nodes as select cast(node as bigint) as node, * exclude (node) from read order by node"
+    )
+    return connection, train.train(connection, "nodes"), read.rows(named=True)
+
+
+def test_weights_equal_splinks_on_thousands_of_pairs_chinese_ones_included(material):
+    connection, trained, rows = material
+    connection.execute("create or replace table some_pairs as select a.node as l, b.node as r from nodes a join nodes b on a.node < b.node where hash(a.node, b.node) % 400 = 0 or abs(a.node - b.node) <= 2")  # fmt: skip
+    scoring.score(connection, trained, "nodes", "some_pairs", "by_splink", -1000.0)
+    scored = connection.execute("select l, r, weight from by_splink").fetchall()
+    scorer = Scorer(trained)
+    assert len(scored) > 5_000
+    compared = [complete(row, trained) for row in rows]
+    worst = max(abs(scorer.weight(compared[a], compared[b]) - weight) for a, b, weight in scored)
+    assert worst < 1e-6
+    assert all(
+        scorer.matches(compared[a], compared[b]) == (w >= trained.threshold)
+        for a, b, w in scored
+        if abs(w - trained.threshold) > 1e-6
+    )
+
+
+def test_the_parts_add_up_to_the_weight(material):
+    _, trained, rows = material
+    scorer = Scorer(trained)
+    a, b = complete(rows[0], trained), complete(rows[1], trained)
+    assert scorer.weight(a, b) == pytest.approx(trained.prior_weight + sum(part.weight for part in scorer.parts(a, b)))
+
+
+def test_keys_of_one_person_are_those_of_the_batch(material):
+    connection, trained, rows = material
+    made = {}
+    for number, (rule, _) in enumerate(trained.plan.rules):
+        for node, key in connection.execute(blocking.keys_sql(rule, number, "nodes")).fetchall():
+            made.setdefault(node, set()).add(key)
+    for node in range(0, len(rows), 7):
+        assert set(blocking.keys(trained.plan, rows[node])) == made.get(node, set())
+
+
+def test_training_is_repeatable(material):
+    connection, trained, _ = material
+    again = train.train(connection, "nodes")
+    assert again.version == trained.version
+    assert again.facts == trained.facts
+
+
+def test_a_value_that_too_many_share_makes_no_block():
+    connection = duckdb.connect()
+    connection.execute(
+        "create table nodes as select i as node, 'shared@shop.cn' as email, 'f' || (i // 2) as first from range(3000) t(i)"
+    )
+    chosen = blocking.plan(connection, "nodes", frozenset({"email", "first"}))
+    assert all(rule.name != "email" for rule, _ in chosen.rules)
+    counted = {name: over for name, _, _, over in chosen.counted}
+    assert counted["email"] == 3000
+
+
+text = st.one_of(st.none(), st.text(alphabet=st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=9), st.sampled_from(["ann", "anne", "li", "wei", "l", "ann marie", " ann clark "]))  # fmt: skip
+TESTS = {
+    "missing": levels.missing("a"), "missing_or_only": levels.missing_or_only("a", "b", "c"), "exact": levels.exact("a"),
+    "similar": levels.similar("a", 0.88), "one slip": levels.slips("a", 1), "two slips": levels.slips("a", 2), "swapped": levels.swapped("a", "b"),
+    "among": levels.among("a", "b"), "common word": levels.common_word("a"), "initial": levels.initial("a"), "part": levels.part("a"),
+    "coarse": levels.same_unless_full("a", "b", "x"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return duckdb.connect()
+
+
+@settings(max_examples=150, deadline=None)
+@given(left=st.fixed_dictionaries({"a": text, "b": text, "c": text}), right=st.fixed_dictionaries({"a": text, "b": text, "c": text}), near=st.booleans())  # fmt: skip
+def test_every_test_means_the_same_in_sql_and_in_python(engine, left, right, near):
+    if near and left["a"]:
+        right = {**right, "a": left["a"][:-1] + "x"}
+    values = {f"{name}_{side}": row[name] for side, row in (("l", left), ("r", right)) for name in "abc"}
+    columns = ", ".join(f"cast(${name} as varchar) as {name}" for name in values)
+    for name, test in TESTS.items():
+        (by_sql,) = engine.execute(f"select coalesce({test.sql}, false) from (select {columns})", values).fetchall()[0]
+        assert test.holds(left, right) == by_sql, (name, left, right)
+
+
+def test_a_file_without_phones_or_dates_still_gets_comparisons():
+    assert [c.name for c in fields.comparisons(frozenset({"first", "family", "city"}))] == ["first", "family", "city"]
+    assert all(c.why for c in fields.comparisons(frozenset(fields.COLUMNS)))

@@ -1,0 +1,145 @@
+"""Components that look wrong are split, others are left whole, and nothing depends on the order of things."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from identity.cluster import CERTAIN, STRONGEST, Evidence, cluster, link_weights
+from identity.split import TOGETHER, Pairs, components, split
+
+NONE = np.array([], dtype=np.int64)
+
+
+def pairs(*rows):
+    left, right, p = zip(*rows, strict=True) if rows else ((), (), ())
+    return Pairs(np.array(left, dtype=np.int64), np.array(right, dtype=np.int64), np.array(p, dtype=np.float64))
+
+
+def groups(label):
+    return sorted(sorted(np.nonzero(label == number)[0].tolist()) for number in np.unique(label))
+
+
+def clique(members, p=0.99):
+    return [(a, b, p) for at, a in enumerate(members) for b in members[at + 1 :]]
+
+
+def test_one_chance_link_does_not_join_two_groups_of_five():
+    found = split(10, pairs(*clique(range(5)), *clique(range(5, 10)), (0, 9, 0.99)), (NONE, NONE))
+    assert groups(found) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_a_chain_of_three_and_a_group_with_half_its_pairs_stay_whole():
+    assert groups(split(3, pairs((0, 1, 0.6), (1, 2, 0.6)), (NONE, NONE))) == [[0, 1, 2]]
+    ring = [(a, (a + step) % 6, 0.95) for a in range(6) for step in (1, 2)]
+    assert len(groups(split(6, pairs(*{(min(a, b), max(a, b), p) for a, b, p in ring}), (NONE, NONE)))) == 1
+
+
+def test_pairs_below_even_odds_join_nobody():
+    assert groups(split(2, pairs((0, 1, 0.49)), (NONE, NONE))) == [[0], [1]]
+
+
+def test_a_cannot_link_holds_for_the_whole_cluster():
+    found = split(4, pairs(*clique(range(4))), (np.array([0]), np.array([3])))
+    assert found[0] != found[3]
+    assert len(groups(found)) == 2
+
+
+def full_rule(size, found, together):
+    """Average linkage over every component, without the shortcut, written again."""
+    strong = found.p >= 0.5
+    label = components(size, found.l[strong], found.r[strong])
+    out = []
+    for number in np.unique(label):
+        members = np.nonzero(label == number)[0]
+        at = {int(m): n for n, m in enumerate(members)}
+        distance = np.ones((len(members), len(members)))
+        for a, b, p in zip(found.l, found.r, found.p, strict=True):
+            if int(a) in at and int(b) in at:
+                distance[at[a], at[b]] = distance[at[b], at[a]] = 1 - p
+        if len(members) == 1:
+            out.append([int(members[0])])
+            continue
+        parts = fcluster(
+            linkage(distance[np.triu_indices(len(members), 1)], "average"), 1 - together + 1e-12, "distance"
+        )
+        out += [[int(m) for m in members[parts == part]] for part in np.unique(parts)]
+    return sorted(sorted(group) for group in out)
+
+
+edge = st.tuples(st.integers(0, 8), st.integers(0, 8), st.floats(0.03, 0.9999)).filter(lambda e: e[0] < e[1])
+graph = st.lists(edge, max_size=30, unique_by=lambda e: e[:2])
+
+
+@settings(max_examples=300)
+@given(graph)
+def test_a_component_that_the_gate_skips_comes_out_unsplit_under_the_full_rule(rows):
+    found = pairs(*rows)
+    assert groups(split(9, found, (NONE, NONE))) == full_rule(9, found, TOGETHER)
+
+
+@given(graph, st.randoms())
+def test_clusters_do_not_depend_on_the_order_of_pairs(rows, random):
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    assert groups(split(9, pairs(*rows), (NONE, NONE))) == groups(split(9, pairs(*shuffled), (NONE, NONE)))
+
+
+def evidence(size, hard=(), soft=(), cannot=()):
+    left, right, star = zip(*hard, strict=True) if hard else ((), (), ())
+    a, b, weight = zip(*soft, strict=True) if soft else ((), (), ())
+    c, d = zip(*cannot, strict=True) if cannot else ((), ())
+
+    def ints(values):
+        return np.array(values, dtype=np.int64)
+
+    return Evidence(
+        size, (ints(left), ints(right), ints(star)), np.full(len(left), 20.0), (ints(a), ints(b)), np.array(weight), (ints(c), ints(d)),
+        tuple("email" for _ in left),
+    )  # fmt: skip
+
+
+def test_hard_evidence_joins_at_once_and_alike_values_join_what_is_left():
+    found = cluster(evidence(5, hard=[(0, 1, 1), (0, 2, 1)], soft=[(2, 3, 8.0)]))
+    assert groups(found) == [[0, 1, 2, 3], [4]]
+
+
+def test_a_cannot_link_takes_hard_evidence_apart_and_the_rest_goes_with_its_closest():
+    """Records 0-3 share a phone; 0 and 3 must be two people; 1 shares an e-mail with 0 and 2 one with 3."""
+    hard = [(0, 1, 1), (0, 2, 1), (0, 3, 1), (0, 1, 2), (2, 3, 3)]
+    found = cluster(evidence(4, hard=hard, cannot=[(0, 3)]))
+    assert found[0] != found[3]
+    assert len(groups(found)) == 2
+    assert 0 < CERTAIN < 1
+
+
+hard_edges = st.lists(
+    st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(0, 3)).filter(lambda e: e[0] < e[1]), max_size=10
+)
+soft_edges = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.floats(-4, 12)).filter(lambda e: e[0] < e[1]), max_size=14, unique_by=lambda e: e[:2])  # fmt: skip
+apart = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)).filter(lambda e: e[0] < e[1]), max_size=4)
+
+
+@settings(max_examples=200)
+@given(hard_edges, soft_edges, apart)
+def test_no_cluster_ever_holds_a_cannot_link(hard, soft, cannot):
+    found = cluster(evidence(8, hard, soft, cannot))
+    assert all(found[a] != found[b] for a, b in cannot)
+
+
+@given(hard_edges, soft_edges)
+def test_a_record_without_evidence_changes_nobody(hard, soft):
+    small, large = cluster(evidence(8, hard, soft)), cluster(evidence(9, hard, soft))
+    assert groups(large) == sorted([*groups(small), [8]])
+
+
+def test_the_weight_by_which_a_part_hangs_on_the_core():
+    label = np.array([0, 0, 0, 1])
+    left, right, weight = np.array([0, 1, 0]), np.array([1, 2, 2]), np.array([20.0, 7.0, 6.0])
+    assert link_weights(label, left, right, weight, 10).tolist() == [STRONGEST, STRONGEST, 7.0, STRONGEST]
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_nobody_and_somebody_alone(size):
+    assert len(split(size, pairs(), (NONE, NONE))) == size

@@ -53,6 +53,7 @@ def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
         (_ints([(number[s.left],) for s in soft], 0), _ints([(number[s.right],) for s in soft], 0)),
         np.array([s.weight - threshold for s in soft], dtype=np.float64),
         (_ints(apart, 0), _ints(apart, 1)),
+        (*(edge[2] for edge in hard), *("decision" for _ in decided)),
     )
     groups: dict[int, list[str]] = {}
     for record, label in zip(material.records, cluster(evidence).tolist(), strict=True):

@@ -65,6 +65,7 @@ LIMITS = (1000, 500, 250, 120, 60, 30, 15)
 PAIRS_A_RECORD = 3  # of one rule
 ALL_PAIRS_A_RECORD = 12
 FEWEST = 400_000  # a small file can afford all it has
+MANY, PRECISE = 200_000, 16  # of many records only the first rules: each costs a pass over all of them
 
 
 def plan(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[str]) -> Plan:
@@ -79,11 +80,11 @@ def plan(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[s
     each = max(PAIRS_A_RECORD * records, FEWEST)
     left = max(ALL_PAIRS_A_RECORD * records, FEWEST * 10)
     chosen, counted = [], []
-    for rule in CANDIDATES:
+    for rule in CANDIDATES[: PRECISE if records > MANY else None]:
         if not rule.columns <= present:
             continue
         sizes = connection.execute(
-            f"select n, count(*) from (select count(*) as n from ({_blocks_sql(rule, table)}) group by key) where n > 1 group by n"
+            f"select n, count(*) from (select count(*) as n from ({_blocks_sql(rule, 0, table)}) group by key) where n > 1 group by n"
         ).fetchall()
         for limit in LIMITS:
             pairs = sum(blocks * n * (n - 1) // 2 for n, blocks in sizes if n <= limit)
@@ -98,14 +99,14 @@ def plan(connection: duckdb.DuckDBPyConnection, table: str, present: frozenset[s
 
 
 def keys_sql(rule: Rule, number: int, table: str) -> str:
-    """A select of (record, key) for one rule over `table`; the key is 60 bits of an MD5, so that any program can make it."""
+    """A select of (record, key) for one rule over `table`; the key is 63 bits of an MD5, so that any program can make it."""
     text = f"concat_ws('|', '{number}', {', '.join(_expression(part) for part in rule.parts)})"
-    return f"select node, cast('0x' || left(md5({text}), 15) as bigint) as key from {_filled(rule, table)}"
+    return f"select node, cast(md5_number_lower({text}) >> 1 as bigint) as key from {_filled(rule, table)}"
 
 
-def _blocks_sql(rule: Rule, table: str) -> str:
+def _blocks_sql(rule: Rule, number: int, table: str) -> str:
     """The same blocks under keys that are cheaper to count."""
-    return f"select hash({', '.join(_expression(part) for part in rule.parts)}) as key from {_filled(rule, table)}"
+    return f"select node, hash({number}, {', '.join(_expression(part) for part in rule.parts)}) as key from {_filled(rule, table)}"
 
 
 def _filled(rule: Rule, table: str) -> str:
@@ -129,8 +130,8 @@ def keys(chosen: Plan, person: Mapping[str, Any]) -> list[int]:
     found = set()
     for number, (rule, _) in enumerate(chosen.rules):
         for parts in _values(rule, person):
-            digest = md5("|".join([str(number), *parts]).encode(), usedforsecurity=False).hexdigest()
-            found.add(int(digest[:15], 16))
+            digest = md5("|".join([str(number), *parts]).encode(), usedforsecurity=False).digest()
+            found.add(int.from_bytes(digest[8:], "little") >> 1)
     return sorted(found)
 
 
@@ -161,12 +162,13 @@ def create_pairs(connection: duckdb.DuckDBPyConnection, chosen: Plan, table: str
         table: Records with an integer `node`.
         fresh: Condition on `node`; pairs with at least one such node are made.
     """
-    parts = " union all ".join(
-        f"select node, key from ({keys_sql(rule, number, table)}) "
-        f"qualify count(*) over (partition by key) between 2 and {limit}"
-        for number, (rule, limit) in enumerate(chosen.rules)
-    )
-    connection.execute(f"create or replace temp table blocking_keys as {parts or 'select 0 as node, 0 as key limit 0'}")
+    connection.execute("create or replace temp table blocking_keys (node bigint, key ubigint)")
+    for number, (rule, limit) in enumerate(chosen.rules):
+        connection.execute(f"create or replace temp table rule_keys as {_blocks_sql(rule, number, table)}")
+        connection.execute(
+            "insert into blocking_keys from rule_keys semi join "
+            f"(select key from rule_keys group by key having count(*) between 2 and {limit}) using (key)"
+        )
     connection.execute(
         "create or replace temp table candidate_pairs as "
         "select distinct a.node as l, b.node as r from blocking_keys a join blocking_keys b on a.key = b.key and a.node < b.node "

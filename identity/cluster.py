@@ -87,11 +87,25 @@ def _unpack(evidence: Evidence, vertex: Ints, conflicted: Ints) -> tuple[Ints, P
     touched = opened[evidence.hard[0]]
     left, right, star = (part[touched] for part in evidence.hard)
     pairs = {(int(a), int(b)) for a, b in zip(left, right, strict=True)}
+    # the likely pairs of a payload stand under its first record: all its records have them
+    twins: dict[int, list[int]] = {}
+    same = np.array([kind == "identical" for kind in evidence.kinds], dtype=bool)
+    for first, other in zip(evidence.hard[0][same], evidence.hard[1][same], strict=True):
+        if opened[first]:
+            twins.setdefault(int(first), [int(first)]).append(int(other))
+    spread = [
+        (a, b, p)
+        for one, two, p in zip(*evidence.soft, probability(evidence.soft_weight), strict=True)
+        if int(one) in twins or int(two) in twins
+        for a in twins.get(int(one), [int(one)])
+        for b in twins.get(int(two), [int(two)])
+    ]
     for number in np.unique(star):
         members = np.unique(np.concatenate([left[star == number], right[star == number]]))
         pairs |= {(int(a), int(b)) for at, a in enumerate(members) for b in members[at + 1 :]}
-    a, b = (np.array(side, dtype=np.int64) for side in zip(*sorted(pairs), strict=True))
-    return vertex, Pairs(a, b, np.full(len(a), CERTAIN))
+    rows = [*((a, b, CERTAIN) for a, b in sorted(pairs)), *spread]
+    a, b = (np.array([row[side] for row in rows], dtype=np.int64) for side in (0, 1))
+    return vertex, Pairs(a, b, np.array([row[2] for row in rows]))
 
 
 def link_weights(

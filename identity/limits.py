@@ -4,6 +4,7 @@ As in Segment's identity resolution: a limit and a priority for each identifier;
 priority is demoted and the merge tried again. The link goes, the records and their events stay, the violation is listed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -45,7 +46,7 @@ def enforce(lake: Lake, evidence: Evidence, label: Ints, rules: IdentityRules) -
         return label, pl.DataFrame(schema=SCHEMA)
     rows = lake.connection.execute(HELD, {"types": list(rules.limits)}).to_arrow_table()
     held = pl.DataFrame(rows)
-    order = _priorities(rules)
+    order = _priorities(rules, evidence.kinds)
     within = Within(evidence, label, held)
     found: list[tuple[int, str, str, int, int, list[str]]] = []
     label = label.copy()
@@ -69,10 +70,11 @@ def enforce(lake: Lake, evidence: Evidence, label: Ints, rules: IdentityRules) -
     return label, pl.DataFrame(listed, schema=SCHEMA, orient="row")
 
 
-def _priorities(rules: IdentityRules) -> list[str]:
-    """Types of evidence, first to go first."""
+def _priorities(rules: IdentityRules, kinds: Sequence[str]) -> list[str]:
+    """Types of evidence, first to go first: alike values, types without a priority, then by priority; never a decision."""
     best = {kind: max(limit.priority for limit in sources.values()) for kind, sources in rules.limits.items()}
-    return ["similar", "identical", *sorted(best, key=lambda kind: (best[kind], kind))]
+    unlisted = sorted(set(kinds) - set(best) - {"identical", "decision"})
+    return ["similar", "identical", *unlisted, *sorted(best, key=lambda kind: (best[kind], kind))]
 
 
 def _breaches(held: pl.DataFrame, label: Ints, rules: IdentityRules) -> dict[int, tuple[str, str, int, int]]:

@@ -31,16 +31,16 @@ def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
     with build.incoming(lake, pl.DataFrame(assignment.present(store), schema=PAIR, orient="row").to_arrow()):
         row = lake.rows(
             """
-            with both as (
+            with placed as (
                 select n.record_id, n.customer_id as now, i.customer_id as before
                 from core__record_customers n full join incoming i on i.record_id = n.record_id
             )
             select
-                (select count(distinct now) from both where now not in (select customer_id from incoming)),
-                (select count(distinct before) from both where before not in (select customer_id from core__record_customers)),
-                (select count(*) from (select before from both where before is not null group by before having count(distinct now) > 1)),
-                (select count(*) from (select now from both where before is not null group by now having count(distinct before) > 1)),
-                (select count(*) from both where before is not null and now is distinct from before)
+                (select count(distinct now) from placed where now not in (select customer_id from incoming)),
+                (select count(distinct before) from placed where before not in (select customer_id from core__record_customers)),
+                (select count(*) from (select before from placed where before is not null group by before having count(distinct now) > 1)),
+                (select count(*) from (select now from placed where before is not null group by now having count(distinct before) > 1)),
+                (select count(*) from placed where before is not null and now is distinct from before)
             """
         )[0]
     return dict(zip(("created", "retired", "split", "joined", "records moved"), map(int, row), strict=True))

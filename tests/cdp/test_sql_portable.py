@@ -18,7 +18,7 @@ STAGES = ("standardise", "identity", "profile", "loyalty")
 ALLOWED = {
     "Abs", "Anonymous", "And", "Or", "Not", "Case", "If", "Coalesce", "Count", "Min", "Max", "Sum", "RowNumber", "FirstValue", "MD5",
     "ConcatWs", "Concat", "Lower", "Upper", "Nullif", "RegexpReplace", "RegexpLike", "SplitPart", "Cast", "TryCast", "Month", "Day",
-    "Least", "Greatest", "GroupConcat", "LogicalOr", "LogicalAnd", "ParseJSON", "JSONFormat", "Struct", "Exists", "Contains", "Explode", "Unnest",
+    "Least", "Greatest", "Substring", "Length", "GroupConcat", "LogicalOr", "LogicalAnd", "ParseJSON", "JSONFormat", "Struct", "Exists", "Contains", "Explode", "Unnest",
 }  # fmt: skip
 ALLOWED_BY_NAME = {"to_json", "contains", "unnest"}
 REFUSED = (exp.Pivot, exp.Slice, exp.Lambda, exp.List)

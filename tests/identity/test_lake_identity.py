@@ -1,0 +1,294 @@
+"""Identity over a real lake: runs over what is new equal full runs, decisions hold, ids last, nothing what-if writes."""
+
+import random
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from cdp.identity_rules import IdentityRules, Limit, shipped_rules
+from cdp.lake import register
+from cdp.lake.build import build, incoming, sql_file
+from cdp.standard import names
+from cdp.standard.dictionary import build_keys
+from cdp.stewardship import Act, Conflict, merge, split, undo
+from cdp.store import assignment
+from cdp.store.assignment import Move
+from identity import artefact, edges, graph, households, ids, lifecycle, pairs, sharing, stable, steward, whatif
+from identity.ids import uuid7
+from tests.conftest import opened
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+FIELDS = ("given_name", "family_name", "birth_date", "email", "phone", "postal_code", "city")
+
+
+def person_rows(count, seed):
+    """Contact records of people who move, mistype and share homes; Chinese ones among them."""
+    rng = random.Random(seed)
+    rows = []
+    while len(rows) < count:
+        person = len(rows)
+        given, family = (
+            rng.choice(["Ann", "Robert", "晓明", "Selina", "Thomas", "Grace", "文涛"]),
+            rng.choice(["Clark", "王", "Martin", "Allen", "Price", "欧阳"]),
+        )
+        born = f"{rng.randint(1940, 2005)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+        for _ in range(rng.randint(1, 5)):
+            typed = given if rng.random() > 0.15 or len(given) < 4 else given[:2] + given[3:]
+            rows.append((typed, family, born if rng.random() > 0.3 else None, f"m{person}x{seed}@post.cn" if rng.random() > 0.5 else None,
+                         f"+4477009{person:05d}" if rng.random() > 0.6 else None, f"NG{person % 40}{person % 9}AB" if rng.random() > 0.3 else None, "leeds"))  # fmt: skip
+    return rows[:count]
+
+
+def land(lake, rows, first=0, *, anew=True):
+    made = []
+    for at, row in enumerate(rows, first):
+        said = dict(zip(FIELDS, row, strict=True))
+        name = names.name(said["given_name"], said["family_name"], None)
+        made.append({"record_id": f"web:order:{at:06d}", "source": "web", "kind": "order", "source_key": f"{at:06d}", "identifier": None,
+                     "first_seen": NOW, "last_seen": NOW, **said, "full_name": name.full, "given_key": name.given_key, "family_key": name.family_key,
+                     "full_key": name.full_key, "is_full_name": True, "country": None, "language": None})  # fmt: skip
+    frame = pl.DataFrame(
+        made,
+        schema_overrides={
+            "identifier": pl.String,
+            "country": pl.String,
+            "language": pl.String,
+            "email": pl.String,
+            "phone": pl.String,
+        },
+    )
+    frame = frame.with_columns(pl.col("birth_date").str.to_date())
+    held = pl.concat([frame.select("record_id", pl.lit(kind).alias("type"), pl.col(kind).alias("value"), "first_seen", "last_seen", pl.lit(False).alias("blocked")).drop_nulls("value") for kind in ("email", "phone")])  # fmt: skip
+    shapes = {"core__record_links": "left_id varchar, right_id varchar, type varchar", "core__orders": "order_id varchar, record_id varchar, original_order_id varchar",
+              "core__interactions": "record_id varchar, order_id varchar, order_record_id varchar"}  # fmt: skip
+
+    def write():
+        for table, content in (("core__contact_records", frame), ("core__record_identifiers", held)):
+            with incoming(lake, content.to_arrow()):
+                verb = (
+                    f"create or replace table lake.main.{table} as"
+                    if anew
+                    else f"insert into lake.main.{table} by name"
+                )
+                lake.connection.execute(f"{verb} from incoming")
+            register.record(lake, table, f"{first}+{len(rows)}")
+        for table, columns in shapes.items() if anew else ():
+            lake.connection.execute(f"create or replace table lake.main.{table} ({columns})")
+            register.record(lake, table, "empty")
+
+    lake.write(write, "land")
+
+
+def run(opened_, rules=None):
+    """Everything from contact records to customers, as the assets do it."""
+    lake, store = opened_.lake, opened_.store
+    rules = rules or shipped_rules()
+    models = opened_.workspace.path("models")
+    build_keys(lake)
+    build(lake, sql_file("identity", "core__identifier_holders"))
+    sharing.build_sharing(lake, rules)
+    build(lake, sql_file("identity", "core__payloads"))
+    build(lake, sql_file("identity", "core__identifier_edges"))
+    lifecycle.build_model(lake, models, rules)
+    trained = artefact.load(models)
+    compared = pairs.build_pairs(lake, trained)
+    edges.build_edges(lake, trained)
+    steward.build_steward_links(lake, store)
+    build(lake, sql_file("identity", "core__edges"))
+    graph.build_clusters(lake, trained, rules, 10.0)
+    stable.build_record_customers(lake, store, NOW)
+    churn = stable.churn(lake, store)
+    wanted = dict(lake.rows("select record_id, customer_id from core__record_customers"))
+    held = dict(assignment.present(store))
+    with store.transaction():
+        moves = [Move(r, wanted.get(r)) for r in sorted({*wanted, *held}) if wanted.get(r) != held.get(r)]
+        assignment.apply(store, moves, NOW, "test", "pipeline")
+    return compared, churn, wanted
+
+
+def forget(lake):
+    """As `--full` does: every derived identity table is made again."""
+    keep = "'core__contact_records', 'core__record_identifiers', 'core__record_links', 'core__orders', 'core__interactions'"
+    lake.write(
+        lambda: lake.connection.execute(f"delete from lake.main.ops__builds where table_name not in ({keep})"), "forget"
+    )
+    lake.register = None
+
+
+def partition(assigned):
+    found = {}
+    for record, customer in assigned.items():
+        found.setdefault(customer, set()).add(record)
+    return {frozenset(group) for group in found.values()}
+
+
+@pytest.fixture(scope="module")
+def case(new_workspace):
+    with opened(new_workspace()) as found:
+        land(found.lake, person_rows(600, 3))
+        run(found)
+        yield found
+
+
+def test_a_run_over_new_data_compares_only_what_is_new_and_gives_what_a_full_run_gives(case):
+    for step in range(3):
+        land(case.lake, person_rows(40, 50 + step), 600 + 40 * step, anew=False)
+        compared, _, assigned = run(case)
+        assert 0 < compared.fresh <= 40
+        stored = sorted(case.lake.rows("select l, r, round(weight, 6) from core__scored_pairs"))
+        forget(case.lake)
+        _, churn, again = run(case)
+        assert sorted(case.lake.rows("select l, r, round(weight, 6) from core__scored_pairs")) == stored
+        assert partition(again) == partition(assigned)
+        assert again == assigned
+        assert set(churn.values()) == {0}
+
+
+def test_a_key_that_crosses_its_limit_reopens_those_that_hold_it(case):
+    trained = artefact.load(case.workspace.path("models"))
+    _, limit = trained.plan.rules[-1]
+    assert limit < 10_000
+    crowd = [("Zoe", "Crowd", "1999-09-09", f"crowd{n}z{n}@post.cn", None, "ZZ11ZZ", "leeds") for n in range(limit + 2)]
+    land(case.lake, crowd[: limit - 1], 5_000, anew=False)
+    run(case)
+    land(case.lake, crowd[limit - 1 :], 5_000 + limit, anew=False)
+    compared, _, assigned = run(case)
+    assert compared.reopened > 0
+    stored = sorted(case.lake.rows("select l, r, round(weight, 6) from core__scored_pairs"))
+    forget(case.lake)
+    _, _, again = run(case)
+    assert sorted(case.lake.rows("select l, r, round(weight, 6) from core__scored_pairs")) == stored
+    assert again == assigned
+
+
+def test_shuffled_input_and_another_model_keep_the_ids_of_unchanged_customers(case):
+    _, _, before = run(case)
+    case.lake.write(lambda: case.lake.connection.execute("create or replace table lake.main.core__contact_records as from core__contact_records order by hash(record_id)"), "shuffle")  # fmt: skip
+    forget(case.lake)
+    _, _, shuffled = run(case)
+    assert shuffled == before
+    models = case.workspace.path("models")
+    old = artefact.current(models)
+    from identity import nodes, train
+
+    nodes.create(case.lake)
+    other = train.train(case.lake.connection, nodes.TABLE, seed=99, precision=0.9)
+    artefact.save(other, models)
+    artefact.promote(models, other.version)
+    _, _, upgraded = run(case)
+    same = partition(before) & partition(upgraded)
+    assert len(same) > 50
+    assert all(before[record] == upgraded[record] for group in same for record in group)
+    artefact.promote(models, old)
+    _, _, back = run(case)
+    assert partition(back) == partition(before)
+
+
+def test_decisions_are_obeyed_by_every_later_run_and_their_undo_restores_ids_exactly(case):
+    _, _, before = run(case)
+    sizes = {}
+    for customer in before.values():
+        sizes[customer] = sizes.get(customer, 0) + 1
+    one, other = [c for c in sorted(sizes) if sizes[c] > 1][:2]
+    act = Act("test", "why", NOW)
+    done = merge(case.store, [one, other], act)
+    forget(case.lake)
+    _, _, merged = run(case)
+    assert len({merged[r] for r, c in before.items() if c in (one, other)}) == 1
+    undo(case.store, done.changeset_id, act)
+    _, _, after = run(case)
+    assert after == before
+    part = sorted(r for r, c in before.items() if c == one)[:1]
+    done = split(case.store, one, part, act, lambda: uuid7(NOW))
+    forget(case.lake)
+    _, _, apart = run(case)
+    assert apart[part[0]] != one
+    assert len({apart[r] for r, c in before.items() if c == one}) == 2
+    with pytest.raises(Conflict, match="apart"):
+        merge(case.store, [one, apart[part[0]]], act)
+    undo(case.store, done.changeset_id, act)
+    _, _, after = run(case)
+    assert after == before
+
+
+def test_a_limit_drops_the_weakest_evidence_and_lists_the_violation(case):
+    mover = [
+        ("Selina", "Mover", "1977-07-07", f"{name}8821@post.cn", "+447700966666", "MV11MV", "leeds")
+        for name in ("blackcat", "whitedog")
+    ]
+    land(case.lake, mover, 8_000, anew=False)
+    _, _, before = run(case)
+    assert before["web:order:008000"] == before["web:order:008001"]
+    strict = IdentityRules.model_validate(
+        {**shipped_rules().model_dump(), "limits": {"email": {"any": Limit(most=1, priority=5)}}}
+    )
+    _, _, assigned = run(case, strict)
+    listed = case.lake.rows("select type, held, most, dropped from core__limit_violations")
+    assert listed
+    assert all(kind == "email" and n > most for kind, n, most, _ in listed)
+    addresses = dict(case.lake.rows("select customer_id, count(distinct value) from core__record_identifiers join core__record_customers using (record_id) where type = 'email' group by 1"))  # fmt: skip
+    assert max(addresses.values()) == 1
+    _, _, back = run(case)
+    assert partition(back) == partition(before)
+    assert set(assigned) == set(before)
+
+
+def test_different_birth_dates_and_given_names_are_two_people_whatever_they_share(case):
+    twins = [("Oscar", "Twin", "2001-05-06", "twin@post.cn", "+447700955555", "TW11TW", "leeds"), ("Freya", "Twin", "1998-11-23", "twin@post.cn", "+447700955555", "TW11TW", "leeds")]  # fmt: skip
+    land(case.lake, [*twins, (None, "Twin", None, "twin@post.cn", None, None, None)][:2], 9_000, anew=False)
+    _, _, assigned = run(case)
+    assert assigned["web:order:009000"] != assigned["web:order:009001"]
+    households.build_households(case.lake, case.store, NOW)
+    homes = dict(case.lake.rows("select record_id, household_id from core__households"))
+    assert homes["web:order:009000"] == homes["web:order:009001"]
+    assert homes["web:order:009000"].startswith("home_")
+    assert not set(homes.values()) & set(assigned.values())
+
+
+def test_what_if_says_what_would_change_and_writes_nothing(case):
+    run(case)
+    for table, columns in (
+        ("core__loyalty_balances", "customer_id varchar, balance bigint"),
+        ("core__customer_consents", "customer_id varchar, allowed boolean"),
+    ):
+        case.lake.write(
+            lambda t=table, c=columns: case.lake.connection.execute(f"create or replace table lake.main.{t} ({c})"),
+            "empty",
+        )
+    before = case.lake.snapshot()
+    trained = artefact.load(case.workspace.path("models"))
+    same = whatif.compare(case.lake, trained, shipped_rules(), other_rules=False)
+    assert (same.merged, same.split) == (0, 0)
+    assert same.unchanged == same.customers_before == same.customers_after
+    from dataclasses import replace
+
+    harder = whatif.compare(
+        case.lake, replace(trained, threshold=trained.threshold + 12), shipped_rules(), other_rules=False
+    )
+    assert harder.split > 0
+    assert harder.customers_after > harder.customers_before
+    assert case.lake.snapshot() == before
+    for (table,) in case.lake.rows(
+        "select table_name from duckdb_tables() where database_name = 'memory' and table_name like 'core!_!_%' escape '!'"
+    ):
+        case.lake.rows(f"drop table memory.main.{table}")
+
+
+def test_a_model_is_refused_where_it_is_absent_or_of_another_program(case):
+    from cdp.errors import ConfigError
+
+    models = case.workspace.path("models")
+    with pytest.raises(ConfigError, match="no model"):
+        artefact.load(models, "nothing")
+    path = models / artefact.current(models) / "model.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("the same before the @", "another level"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="train again"):
+        artefact.load(models)
+    path.write_text(text, encoding="utf-8")
+    assert artefact.load(models).version == path.parent.name
+
+
+def test_uuid7_is_what_ids_are():
+    assert ids.uuid7(NOW)[14] == "7"

@@ -23,6 +23,7 @@ import psutil
 import splink.comparison_library as cl
 from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 
+from benchmarks import live
 from cdp.cli.pipeline import initialise
 from cdp.identity_rules import shipped_rules
 from cdp.lake.build import build, sql_file
@@ -284,6 +285,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--no-textbook", action="store_true")
     parser.add_argument("--no-increment", action="store_true")
+    parser.add_argument("--no-live", action="store_true")
     asked = parser.parse_args()
     people = asked.records // RECORDS_A_PERSON
     result: dict[str, Any] = {"records": asked.records}
@@ -295,6 +297,11 @@ def main() -> None:
             with peak_memory(result, "peak_mb"):
                 result["full"] = resolve(lake, store, workspace.path("models"))
             result["full"]["total"] = total(result["full"])
+            if not asked.no_live:
+                began = time.monotonic()
+                live.serve(lake, store, Path(folder))
+                print(f"  served in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+                result["live"] = live.measure(workspace, 1_500) | live.agreement(lake, workspace)
             if not asked.no_textbook:
                 with peak_memory(result, "textbook_peak_mb"):
                     result["textbook"] = {k: round(v, 2) for k, v in textbook(lake).items()}

@@ -96,6 +96,19 @@ def _breaches(held: pl.DataFrame, label: Ints, rules: IdentityRules) -> dict[int
     return found
 
 
+Held = tuple[int, str, str, str]  # record, type, source, value
+
+
+def _broken(held: list[Held], part: list[int], rules: IdentityRules) -> bool:
+    """Whether any part of one small cluster holds more than it may: `_breaches` without a frame."""
+    values: dict[tuple[int, str, str], set[str]] = {}
+    for record, kind, source, value in held:
+        for of in (source, "any"):
+            if of in rules.limits[kind]:
+                values.setdefault((part[record], kind, of), set()).add(value)
+    return any(len(found) > rules.limits[kind][of].most for (_, kind, of), found in values.items())
+
+
 class Within:
     """The evidence and the identifiers of one cluster at a time; everything is sorted by cluster once.
 
@@ -106,14 +119,16 @@ class Within:
     """
 
     def __init__(self, evidence: Evidence, label: Ints, held: pl.DataFrame) -> None:
-        self._evidence, self._held = evidence, held
+        self._evidence = evidence
+        self._no = held["no"].to_numpy()
+        self._said = list(zip(*(held[name].to_list() for name in ("type", "source", "value")), strict=True))
         self._records = _Sorted(label)
         sides = (evidence.hard[:2], evidence.soft, evidence.cannot)
         # a pair across clusters belongs to none
         self._pairs = [_Sorted(np.where(label[left] == label[right], label[left], -1)) for left, right in sides]
-        self._values = _Sorted(label[held["no"].to_numpy()])
+        self._values = _Sorted(label[self._no])
 
-    def of(self, number: int) -> tuple[Ints, Evidence, pl.DataFrame]:
+    def of(self, number: int) -> tuple[Ints, Evidence, list[Held]]:
         """The records of a cluster, its evidence numbered within them, and the identifiers they hold."""
         members = self._records.of(number)
         hard, soft, cannot = (pairs.of(number) for pairs in self._pairs)
@@ -131,8 +146,11 @@ class Within:
             (at(whole.cannot[0][cannot]), at(whole.cannot[1][cannot])),
             tuple(whole.kinds[row] for row in hard.tolist()),
         )
-        mine = self._held[self._values.of(number).tolist()]
-        return members, own, mine.with_columns(no=pl.Series(at(mine["no"].to_numpy()), dtype=pl.Int64))
+        rows = self._values.of(number)
+        mine = [
+            (record, *self._said[row]) for record, row in zip(at(self._no[rows]).tolist(), rows.tolist(), strict=True)
+        ]
+        return members, own, mine
 
 
 class _Sorted:
@@ -159,7 +177,7 @@ def _dissolve(
         gone.append(kind)
         keep = np.array([k not in gone for k in own.kinds], dtype=bool)
         parts = cluster(_less(own, keep, soft="similar" not in gone))
-        if not _breaches(held, parts, rules):
+        if not _broken(held, parts.tolist(), rules):
             break
     names = np.unique(parts)
     for offset, part in enumerate(names[1:]):

@@ -132,14 +132,23 @@ def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evi
 
 
 def with_cannot(evidence: Evidence, cuts: pl.DataFrame) -> Evidence:
-    """The evidence with the pairs of the negative rules among those that must stay apart; a steward's word beats a rule."""
-    part = components(evidence.size, evidence.hard[0], evidence.hard[1])
+    """The evidence with the pairs of the negative rules among those that must stay apart; a steward's word beats a rule.
+
+    What a decision joins is the components that stand without decisions: no rule holds across two of them that a chain of
+    decisions made one person.
+    """
     decided = np.array([kind == "decision" for kind in evidence.kinds], dtype=bool)
-    l, r = cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)  # noqa: E741
-    stands = ~((part[l] == part[r]) & np.isin(part[l], part[evidence.hard[0][decided]]))
-    left = np.concatenate([evidence.cannot[0], l[stands]])
-    right = np.concatenate([evidence.cannot[1], r[stands]])
-    return replace(evidence, cannot=(left, right))
+    left, right, star = evidence.hard
+    alone = replace(evidence, hard=(left[~decided], right[~decided], star[~decided]))
+    part = connected(alone)
+    chain = components(int(part.max(initial=-1)) + 1, part[left[decided]], part[right[decided]])
+    one, other = cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)
+    stands = (part[one] == part[other]) | (chain[part[one]] != chain[part[other]])
+    cannot = (
+        np.concatenate([evidence.cannot[0], one[stands]]),
+        np.concatenate([evidence.cannot[1], other[stands]]),
+    )
+    return replace(evidence, cannot=cannot)
 
 
 def _arrays(lake: Lake, query: str) -> tuple[Any, Any, Any, Any]:

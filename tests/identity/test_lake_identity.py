@@ -244,6 +244,12 @@ def test_different_birth_dates_and_given_names_are_two_people_whatever_they_shar
     land(case.lake, [*twins, (None, "Twin", None, "twin@post.cn", None, None, None)][:2], 9_000, anew=False)
     _, _, assigned = run(case)
     assert assigned["web:order:009000"] != assigned["web:order:009001"]
+    done = merge(case.store, [assigned["web:order:009000"], assigned["web:order:009001"]], Act("test", "one after all", NOW))
+    _, _, decided = run(case)
+    assert decided["web:order:009000"] == decided["web:order:009001"], "a steward's word beats a rule"
+    undo(case.store, done.changeset_id, Act("test", "no", NOW))
+    _, _, assigned = run(case)
+    assert assigned["web:order:009000"] != assigned["web:order:009001"]
     households.build_households(case.lake, case.store, NOW)
     homes = dict(case.lake.rows("select record_id, household_id from core__households"))
     assert homes["web:order:009000"] == homes["web:order:009001"]

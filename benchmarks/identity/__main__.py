@@ -106,15 +106,18 @@ def run(file: Path, id_column: str, truth_column: str, folder: Path, golden: str
         seconds, megabytes = measured([*command, str(out)])
         with out.open(encoding="utf-8") as read:
             found = score({r["record_id"]: r["customer_id"] for r in csv.DictReader(read)}, truth)
-        rows.append(_row(file.name, name, found, seconds, megabytes, _best(out, truth)))
+        rows.append(_row(file.name, name, found, seconds, megabytes, _best(out, truth, found)))
     return rows
 
 
-def _best(out: Path, truth: list[tuple[str, str]]) -> dict[str, Any] | None:
+def _best(out: Path, truth: list[tuple[str, str]], default: Scores) -> dict[str, Any] | None:
+    """The best threshold of the sweep; the default where none of its plain components does better."""
     sweep = Path(f"{out}.sweep.json")
     if not sweep.exists():
         return None
     tried = {threshold: score(dict(found), truth) for threshold, found in json.loads(sweep.read_text()).items()}
+    if default.f1 >= max(found.f1 for found in tried.values()):
+        return {"threshold": "default", "f1": round(default.f1, 4), "b_cubed": round(default.b_cubed, 4)}
     best = max(tried, key=lambda threshold: tried[threshold].f1)
     return {"threshold": float(best), "f1": round(tried[best].f1, 4), "b_cubed": round(tried[best].b_cubed, 4)}
 

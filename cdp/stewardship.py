@@ -73,9 +73,7 @@ def merge(store: psycopg.Connection, customers: list[str], act: Act) -> Outcome:
         raise Refused("a merge takes at least two customers", "name two different living ids")
     with store.transaction():
         members = _members(store, wanted)
-        winner = min(wanted, key=lambda customer: (-len(members[customer]), customer))
-        _refuse_contradiction(store, members)
-        moves = [assignment.Move(r, winner) for customer in wanted if customer != winner for r in members[customer]]
+        winner, moves = _joined(store, members)
         verdicts = [ordered(members[winner][0], members[c][0], "same") for c in wanted if c != winner]
         return _carry_out(store, "merge", moves, verdicts, act, wanted)
 
@@ -127,11 +125,7 @@ def decide(store: psycopg.Connection, left: str, right: str, verdict: str, weigh
         moves: list[assignment.Move] = []
         if verdict == "same" and len(concerned) == 2:
             members = _members(store, concerned)
-            _refuse_contradiction(store, members)
-            winner = min(concerned, key=lambda customer: (-len(members[customer]), customer))
-            moves = [
-                assignment.Move(r, winner) for customer in concerned if customer != winner for r in members[customer]
-            ]
+            _, moves = _joined(store, members)
         store.execute("delete from review_pairs where left_id = %s and right_id = %s", sorted((left, right)))
         return _carry_out(store, "review", moves, [ordered(left, right, verdict, weight)], act, concerned)
 
@@ -210,6 +204,13 @@ def _members(store: psycopg.Connection, customers: list[str]) -> dict[str, list[
     if any(not records for records in found.values()):
         raise NotFound("no living customer has this id")
     return found
+
+
+def _joined(store: psycopg.Connection, members: dict[str, list[str]]) -> tuple[str, list[assignment.Move]]:
+    """The customer that keeps its id (most records, the older of equals), and the moves that make all of them one."""
+    _refuse_contradiction(store, members)
+    winner = min(members, key=lambda customer: (-len(members[customer]), customer))
+    return winner, [assignment.Move(r, winner) for customer, own in members.items() if customer != winner for r in own]
 
 
 def _refuse_contradiction(store: psycopg.Connection, members: dict[str, list[str]]) -> None:

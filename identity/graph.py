@@ -1,6 +1,5 @@
 """The evidence of the lake as arrays, and the clusters back as a table."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,14 +77,12 @@ def _keep(lake: Lake, table: str, frame: pl.DataFrame) -> None:
         lake.rows(f"create or replace temp table {table} as from incoming")
 
 
-def load(lake: Lake, threshold: float, only: Sequence[str] | None = None) -> Evidence:
-    """The evidence over all records, or over `only` these (ids); leaves `record_numbers(record_id, no)` in memory."""
+def load(lake: Lake, threshold: float) -> Evidence:
+    """The evidence over all records; leaves `record_numbers(record_id, no)` in memory."""
     con = lake.connection
-    where = "" if only is None else "where record_id in (select unnest($only))"
     con.execute(
         "create or replace temp table record_numbers as "
-        f"select record_id, row_number() over (order by record_id) - 1 as no from core__contact_records {where}",
-        {"only": list(only)} if only is not None else None,
+        "select record_id, row_number() over (order by record_id) - 1 as no from core__contact_records"
     )
     size = int(lake.scalar("select count(*) from record_numbers"))
     con.execute(

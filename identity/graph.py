@@ -140,7 +140,11 @@ def with_cannot(evidence: Evidence, cuts: pl.DataFrame) -> Evidence:
     part = connected(alone)
     chain = components(int(part.max(initial=-1)) + 1, part[left[decided]], part[right[decided]])
     one, other = cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)
-    stands = (part[one] == part[other]) | (chain[part[one]] != chain[part[other]])
+    ends = part[left[decided]], part[right[decided]]
+    settled = np.isin(
+        part[one], ends[0][ends[0] == ends[1]]
+    )  # decided within a component: what it shares held it together
+    stands = np.where(part[one] == part[other], ~settled, chain[part[one]] != chain[part[other]])
     cannot = (
         np.concatenate([evidence.cannot[0], one[stands]]),
         np.concatenate([evidence.cannot[1], other[stands]]),

@@ -4,16 +4,16 @@ import dagster as dg
 
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
-from cdp.lake.build import Select, build, sql_file
+from cdp.lake.build import Increment, Select, build, sql_file
 
 
-def sql_asset(stage: str, table: str, group: str | None = None) -> dg.AssetsDefinition:
+def sql_asset(stage: str, table: str, group: str | None = None, part: Increment | None = None) -> dg.AssetsDefinition:
     """The asset that makes the table of `cdp/sql/<stage>/<table>.sql`, in the group of its stage unless another is named."""
-    return select_asset(group or stage, sql_file(stage, table))
+    return select_asset(group or stage, sql_file(stage, table), part)
 
 
-def select_asset(stage: str, select: Select) -> dg.AssetsDefinition:
-    """The asset that makes a table from one select."""
+def select_asset(stage: str, select: Select, part: Increment | None = None) -> dg.AssetsDefinition:
+    """The asset that makes a table from one select, in part where it can be."""
 
     @dg.asset(
         name=select.table,
@@ -24,6 +24,6 @@ def select_asset(stage: str, select: Select) -> dg.AssetsDefinition:
         description=select.description,
     )
     def table(platform: Platform) -> dg.MaterializeResult:
-        return report(platform.lake, build(platform.lake, select))
+        return report(platform.lake, build(platform.lake, select, part=part))
 
     return table

@@ -33,7 +33,7 @@ from cdp.settings import Settings
 from cdp.simulate import vocabulary
 from cdp.standard.dictionary import build_keys
 from cdp.store.connect import connect, database, owner_address
-from identity import edges, graph, lifecycle, pairs, sharing, steward
+from identity import edges, graph, lifecycle, pairs, scopes, sharing, steward
 
 RESULT = Path(__file__).parent / "results" / "scale.json"
 RECORDS_A_PERSON = 4
@@ -135,11 +135,15 @@ def land(lake: Lake, records: int, first: int, people: int, *, anew: bool) -> No
     }
 
     def write() -> None:
-        from cdp.lake import register
+        from cdp.lake import delta, register
 
         for table, query in (("core__contact_records", "from contacts"), ("core__record_identifiers", identifier)):
             verb = f"create or replace table lake.main.{table} as" if anew else f"insert into lake.main.{table}"
             con.execute(f"{verb} {query}")
+            if anew:
+                delta.tell_everything(lake, table)
+            else:
+                delta.tell(lake, table, {"record_id": f"select record_id from ({query})"})
             register.record(lake, table, f"{first}+{records}")
         for table, columns in empty.items() if anew else ():
             con.execute(f"create or replace table lake.main.{table} ({columns})")
@@ -162,6 +166,10 @@ STEPS = (
 )
 
 
+def make(lake: Lake, table: str) -> None:
+    build(lake, sql_file("identity", table), part=scopes.PARTS[table])
+
+
 def resolve(lake: Lake, store: Any, models: Path) -> dict[str, float]:
     """Everything from contact records to clusters; seconds of each step."""
     rules, spent = shipped_rules(), {}
@@ -175,15 +183,15 @@ def resolve(lake: Lake, store: Any, models: Path) -> dict[str, float]:
         return done
 
     timed("keys", lambda: build_keys(lake))
-    timed("holders", lambda: build(lake, sql_file("identity", "core__identifier_holders")))
+    timed("holders", lambda: make(lake, "core__identifier_holders"))
     timed("sharing", lambda: sharing.build_sharing(lake, rules))
-    timed("payloads", lambda: build(lake, sql_file("identity", "core__payloads")))
-    timed("identifier edges", lambda: build(lake, sql_file("identity", "core__identifier_edges")))
+    timed("payloads", lambda: make(lake, "core__payloads"))
+    timed("identifier edges", lambda: make(lake, "core__identifier_edges"))
     trained = timed("model", lambda: lifecycle.build_model(lake, models, rules))[1]
     done = timed("pairs", lambda: pairs.build_pairs(lake, trained))
     timed("probabilistic edges", lambda: edges.build_edges(lake, trained))
     timed("steward links", lambda: steward.build_steward_links(lake, store))
-    timed("edges", lambda: build(lake, sql_file("identity", "core__edges")))
+    timed("edges", lambda: make(lake, "core__edges"))
     timed("clusters", lambda: graph.build_clusters(lake, trained, rules, 10.0))
     spent["candidates"] = done.candidates
     return spent

@@ -2,7 +2,7 @@
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from identity import nodes
+from identity import nodes, scopes
 from identity.artefact import Model
 
 TABLE = "core__probabilistic_edges"
@@ -24,8 +24,10 @@ SELECT = f"""
 def build_edges(lake: Lake, trained: Model | None) -> build.Built:
     """`core__probabilistic_edges`: pairs at or above the model's threshold, each between the first records of two payloads."""
     version, threshold = (trained.version, trained.threshold) if trained else ("none", 0.0)
-    mark = build.fingerprint(
-        lake, ("core__payloads", "core__scored_pairs", "core__payload_worth"), version, threshold, "edges 1"
-    )
+    inputs = ("core__payloads", "core__scored_pairs", "core__payload_worth")
+    parts = (version, threshold, "edges 2")
     parameters = {"version": version, "threshold": threshold}
-    return build.build_table(lake, TABLE, mark, lambda: lake.connection.execute(SELECT, parameters).to_arrow_table())
+    return build.refresh(
+        lake, TABLE, build.fingerprint(lake, inputs, *parts), build.fingerprint(lake, (), *parts), ("left_id", "right_id"),
+        lambda: SELECT, scopes.probabilistic_edges, parameters,
+    )  # fmt: skip

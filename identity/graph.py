@@ -7,69 +7,97 @@ import numpy as np
 import polars as pl
 
 from cdp.identity_rules import IdentityRules
-from cdp.lake import build
+from cdp.lake import build, delta, register
 from cdp.lake.engine import Lake
-from identity import limits, negative, nodes
+from identity import limits, negative, nodes, scopes
 from identity.artefact import Model
 from identity.cluster import Evidence, cluster, connected, link_weights
 from identity.split import Ints, components
 
 TABLE = "core__clusters"
-INPUTS = ("core__contact_records", "core__edges", "core__scored_pairs", "core__payload_worth", "core__steward_links")
 CUTS, VIOLATIONS = "core__identity_cuts", "core__limit_violations"
+INPUTS = ("core__contact_records", "core__record_identifiers", "core__payloads", "core__edges", "core__scored_pairs",
+          "core__payload_worth", "core__steward_links")  # fmt: skip
+# the tables that clustering makes: columns that tell, the column by which rows are made again, the rows
+MADE = {
+    TABLE: (("record_id",), "record_id", "from clusters_found"),
+    CUTS: ((), "left_id", "select x.reason, a.record_id as left_id, b.record_id as right_id from cuts_found x "
+           "join record_numbers a on a.no = x.l join record_numbers b on b.no = x.r"),
+    VIOLATIONS: ((), "cluster_id", "from violations_found"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Clustered:
-    """What clustering did."""
+    """What clustering did; the numbers count the records that were clustered again, in a first run all."""
 
     built: tuple[build.Built, ...]
+    records: int = 0
     components: int = 0
     clusters: int = 0
     split: int = 0
     largest: int = 0
 
 
-def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak: float) -> Clustered:
-    """`core__clusters(record_id, cluster_id, component_id, link_weight)` and the negative rules that held it apart.
+@dataclass(frozen=True)
+class Resolved:
+    """The cluster and the component of every record of an `Evidence`, and what held records apart."""
 
-    A cluster is named after its smallest record, a component (before splitting) too.
+    evidence: Evidence
+    component: Ints
+    label: Ints
+    cuts: pl.DataFrame
+    violations: pl.DataFrame
+
+
+def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak: float) -> Clustered:
+    """`core__clusters(record_id, cluster_id, component_id, link_weight)` and what held records apart.
+
+    A cluster is named after its smallest record, a component (before splitting) too. Only components in which anything
+    changed are opened, as they were before splitting.
     """
     threshold = trained.threshold if trained else 0.0
-    mark = build.fingerprint(lake, INPUTS, threshold, weak, rules.one_account, repr(rules.limits), "clusters 2")
-    done = Clustered(())
+    parts = (threshold, weak, rules.one_account, repr(rules.limits), "clusters 3")
+    mark, depends = build.fingerprint(lake, INPUTS, *parts), delta.basis(*parts)
+    if register.recorded(lake, TABLE) == mark:
+        return Clustered(tuple(build.Built(table, build.rows(lake, table), changed=False) for table in MADE))
+    since, turn = delta.last_read(lake, TABLE, depends), delta.newest(lake)
+    scoped = scopes.clusters(since) if since else None
+    found = resolve(lake, threshold, rules, "semi join touched on record_id = key" if scoped else "")
+    left, right, weight = _all_edges(found.evidence, threshold)
+    _keep(lake, "violations_found", found.violations)
+    _keep(lake, "cuts_found", found.cuts)
+    _keep_clusters(lake, found, link_weights(found.label, left, right, weight, weak))
 
-    def make() -> Any:
-        nonlocal done
-        evidence = load(lake, threshold)
-        component = connected(evidence)
-        cuts = negative.rules(lake, component, rules)
-        evidence = with_cannot(evidence, cuts)
-        label, broken = limits.enforce(lake, evidence, cluster(evidence), rules)
-        _keep(lake, "violations_found", broken)
-        left, right, weight = _all_edges(evidence, threshold)
-        strength = link_weights(label, left, right, weight, weak)
-        sizes = np.bincount(label)
-        done = Clustered(
-            (), len(np.unique(component)), len(sizes[sizes > 0]), _split(component, label), int(sizes.max(initial=0))
-        )
-        _keep(lake, "cuts_found", cuts)
-        return _named(lake, label, component, strength)
+    def write() -> None:
+        for table, (tells, key, query) in MADE.items():
+            lake.rows(f"create or replace temp table made as {query}")
+            version = delta.write(lake, table, tells, delta.Scoped(key) if scoped else None)
+            register.record(lake, table, mark, content=version, read=(depends, turn))
 
-    built = build.build_table(lake, TABLE, mark, make)
-    if built.changed:
-        select = (
-            "select x.reason, a.record_id as left_id, b.record_id as right_id from cuts_found x "
-            "join record_numbers a on a.no = x.l join record_numbers b on b.no = x.r order by all"
-        )
-        listed = {CUTS: select, VIOLATIONS: "from violations_found order by all"}
-        others = [
-            build.build_table(lake, table, mark, lambda q=query: lake.connection.execute(q).to_arrow_table())  # type: ignore[misc]
-            for table, query in listed.items()
-        ]
-    else:
-        others = [build.Built(table, build.rows(lake, table), changed=False) for table in (CUTS, VIOLATIONS)]
-    return Clustered((built, *others), done.components, done.clusters, done.split, done.largest)
+    lake.write(write, "cluster")
+    sizes = np.bincount(found.label)
+    return Clustered(
+        tuple(build.Built(table, build.rows(lake, table), changed=True) for table in MADE),
+        len(found.label), len(np.unique(found.component)), int((sizes > 0).sum()), _split(found), int(sizes.max(initial=0)),
+    )  # fmt: skip
+
+
+def resolve(lake: Lake, threshold: float, rules: IdentityRules, within: str = "") -> Resolved:
+    """Cluster the evidence of the lake under its rules and limits; nothing is written.
+
+    Args:
+        lake: Where.
+        threshold: Match weight of even odds.
+        rules: Negative rules and limits.
+        within: Join that keeps only some records, whole components of them.
+    """
+    evidence = load(lake, threshold, within)
+    component = connected(evidence)
+    cuts = negative.rules(lake, component, rules)
+    evidence = with_cannot(evidence, cuts)
+    label, violations = limits.enforce(lake, evidence, cluster(evidence), rules)
+    return Resolved(evidence, component, label, cuts, violations)
 
 
 def _keep(lake: Lake, table: str, frame: pl.DataFrame) -> None:
@@ -77,18 +105,19 @@ def _keep(lake: Lake, table: str, frame: pl.DataFrame) -> None:
         lake.rows(f"create or replace temp table {table} as from incoming")
 
 
-def load(lake: Lake, threshold: float) -> Evidence:
-    """The evidence over all records; leaves `record_numbers(record_id, no)` in memory."""
+def load(lake: Lake, threshold: float, within: str = "") -> Evidence:
+    """The evidence over the records; leaves `record_numbers(record_id, no)` in memory."""
     con = lake.connection
     con.execute(
         "create or replace temp table record_numbers as "
-        "select record_id, row_number() over (order by record_id) - 1 as no from core__contact_records"
+        f"select record_id, row_number() over (order by record_id) - 1 as no from core__contact_records {within}"
     )
     size = int(lake.scalar("select count(*) from record_numbers"))
-    con.execute(
+    own = "semi join (select payload_id from core__payloads semi join record_numbers using (record_id)) using (payload_id)"
+    con.execute(  # of a payload too common to join anyone some records may stand elsewhere: it is counted whole
         "create or replace temp table node_firsts as "
         f"select {nodes.NODE} as node, min(n.no) as first, count(*) as records "
-        "from core__payloads p join record_numbers n using (record_id) group by payload_id"
+        f"from core__payloads p {own if within else ''} left join record_numbers n using (record_id) group by payload_id"
     )
     hard = lake.connection.execute(
         f"""
@@ -170,17 +199,25 @@ def _all_edges(evidence: Evidence, threshold: float) -> tuple[Ints, Ints, Any]:
     )
 
 
-def _split(component: Ints, label: Ints) -> int:
+def _split(found: Resolved) -> int:
     """Components that did not stay whole."""
-    pairs = np.unique(np.stack([component, label]), axis=1)
-    return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum()) if pairs.size else 0
+    pairs = np.unique(found.component * (int(found.label.max(initial=0)) + 1) + found.label)
+    whole = np.unique(pairs // (int(found.label.max(initial=0)) + 1), return_counts=True)[1]
+    return int((whole > 1).sum())
 
 
-def _named(lake: Lake, label: Ints, component: Ints, strength: Any) -> Any:
-    frame = pl.DataFrame({"no": np.arange(len(label)), "label": label, "component": component, "link_weight": strength})
-    with build.incoming(lake, frame.to_arrow()):
-        return lake.connection.execute(
-            "select n.record_id, min(n.record_id) over (partition by i.label) as cluster_id, "
-            "min(n.record_id) over (partition by i.component) as component_id, i.link_weight "
-            "from incoming i join record_numbers n using (no) order by n.record_id"
-        ).to_arrow_table()
+def _keep_clusters(lake: Lake, found: Resolved, strength: Any) -> None:
+    size = len(found.label)
+    frame = pl.DataFrame(
+        {"no": np.arange(size), "label": found.label, "component": found.component, "link_weight": strength}
+    )
+    # records are numbered in the order of their ids: the smallest number names the cluster
+    named = frame.with_columns(
+        cluster_no=pl.col("no").min().over("label"), component_no=pl.col("no").min().over("component")
+    )
+    with build.incoming(lake, named.to_arrow()):
+        lake.rows(
+            "create or replace temp table clusters_found as select n.record_id, c.record_id as cluster_id, "
+            "p.record_id as component_id, i.link_weight from incoming i join record_numbers n on n.no = i.no "
+            "join record_numbers c on c.no = i.cluster_no join record_numbers p on p.no = i.component_no"
+        )

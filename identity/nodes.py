@@ -7,13 +7,18 @@ TABLE = "nodes"
 NODE = "cast('0x' || left(payload_id, 15) as bigint)"
 
 
-def create(lake: Lake) -> int:
-    """`nodes(node, first_record, records, given_key, …)` in memory, one row a payload; returns how many."""
+def create(lake: Lake, where: str = "true") -> int:
+    """`nodes(node, records, given_key, …)` in memory, one row a payload; returns how many.
+
+    Args:
+        lake: Holds `core__payloads`.
+        where: Condition on `node`: only these payloads.
+    """
     there = {row[0] for row in lake.rows("describe core__payloads")}
     named = [c for c in (*fields.COLUMNS, "given_key") if c in there]
     values = ", ".join(f"any_value({c}) as {c}" for c in named)
     lake.rows(
-        f"create or replace temp table {TABLE} as select {NODE} as node, min(record_id) as first_record, "
-        f"count(*) as records, {values} from core__payloads group by payload_id order by node"
+        f"create or replace temp table {TABLE} as select node, count(*) as records, {values} "
+        f"from (select {NODE} as node, * from core__payloads) where {where} group by node order by node"
     )
     return int(lake.scalar(f"select count(*) from {TABLE}"))

@@ -1,21 +1,21 @@
 """Scored pairs of payloads, kept from run to run: only what is new, gone or newly generic is compared again.
 
 Lake tables hold what a run needs to know of the runs before it: the blocking keys of every payload and how many may share
-one, the weight of every scored pair, and what each payload is worth against itself. Under one model they are the same whether they were
-made at once or run by run, because a key that crosses its block limit re-opens all payloads that hold it.
+one, the weight of every scored pair, and what each payload that several records hold is worth against itself. Under one model they
+are the same whether they were made at once or run by run.
 """
 
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from cdp.lake import build, register
+from cdp.lake import build, delta, register
 from cdp.lake.engine import Lake
-from identity import blocking, names, nodes, scoring
+from identity import candidates, names, nodes, scoring
 from identity.artefact import Model
+from identity.candidates import KEYS
 
-KEYS, PAIRS, WORTH, LIMITS = "core__blocking_keys", "core__scored_pairs", "core__payload_worth", "core__key_limits"
-INCREMENTAL_BELOW = 0.3  # share of payloads that changed, above which all are compared again
+PAYLOADS, PAIRS, WORTH, LIMITS = "core__payloads", "core__scored_pairs", "core__payload_worth", "core__key_limits"
 SHAPES = {
     KEYS: "node bigint, key bigint, rule smallint",
     PAIRS: "l bigint, r bigint, weight double",
@@ -37,116 +37,77 @@ class Compared:
 
 
 def build_pairs(lake: Lake, trained: Model | None) -> Compared:
-    """Bring the three tables to the present payloads under the model in use."""
+    """Bring the four tables to the present payloads under the model in use."""
     version = trained.version if trained else "none"
-    mark = build.fingerprint(lake, ("core__payloads",), version, "pairs 2")
+    mark = build.fingerprint(lake, (PAYLOADS,), version, "pairs 3")
     if register.recorded(lake, PAIRS) == mark:
         return Compared(tuple(build.Built(t, build.rows(lake, t), changed=False) for t in SHAPES))
-    count = nodes.create(lake)
-    fresh = register.recorded(lake, f"{PAIRS}#model") != version or not all(lake.exists(t) for t in SHAPES)
-    done = _stage(lake, trained, count, from_scratch=fresh)
-    lake.write(lambda: _write(lake, mark, version, from_scratch=done[0]), "score pairs")
+    depends, turn = delta.basis(version, "pairs 3"), delta.newest(lake)
+    since = delta.last_read(lake, PAIRS, depends) if all(lake.exists(t) for t in SHAPES) else None
+    from_scratch = not _stage_changed(lake, since)
+    compared = _stage(lake, trained, from_scratch=from_scratch)
+    numbers = [int(lake.scalar(f"select count(*) from {table}")) for table in ("fresh", "gone", "reopened")]
+
+    def write() -> None:
+        _write(lake, from_scratch=from_scratch)
+        for table in SHAPES:
+            register.record(lake, table, mark, content=mark, read=(depends, turn))
+
+    lake.write(write, "score pairs")
     built = tuple(build.Built(t, build.rows(lake, t), changed=True) for t in SHAPES)
-    return Compared(built, count, *done[1:])
+    return Compared(built, build.rows(lake, WORTH), numbers[0], numbers[1], numbers[2], compared)
 
 
 def stage(lake: Lake, trained: Model | None) -> int:
     """All pairs compared afresh in memory (`scored`, `worth`), nothing written; returns how many were compared."""
-    return _stage(lake, trained, nodes.create(lake), from_scratch=True)[4]
+    _stage_changed(lake, None)
+    return _stage(lake, trained, from_scratch=True)
 
 
-def _stage(lake: Lake, trained: Model | None, count: int, *, from_scratch: bool) -> tuple[bool, int, int, int, int]:
-    """Stage in memory what the tables lack; returns (from scratch, new, gone, re-opened, candidates)."""
-    con = lake.connection
-    if not from_scratch:
-        con.execute(f"create or replace temp table fresh as select node from nodes anti join {WORTH} using (node)")
-        con.execute(f"create or replace temp table gone as select node from {WORTH} anti join nodes using (node)")
+def _stage_changed(lake: Lake, since: delta.Since | None) -> bool:
+    """`nodes`, `fresh(node)`, `gone(node)` and `revalued(node)` in memory; False where all payloads are compared again."""
+    if since and since.keys("told_payloads", f"{PAYLOADS}.payload_id"):
+        number = nodes.NODE.replace("payload_id", "key")
+        lake.rows(f"create or replace temp table told_nodes as select {number} as node from told_payloads")
+        nodes.create(lake, "node in (from told_nodes)")
+        lake.rows(f"create or replace temp table known as from {WORTH} semi join told_nodes using (node)")
+        lake.rows("create or replace temp table fresh as select node from nodes anti join known using (node)")
+        lake.rows("create or replace temp table gone as select node from known anti join nodes using (node)")
+        # how much a payload is worth matters once several records hold it
+        lake.rows("create or replace temp table revalued as select node from nodes join known using (node) where records > 1 and weight is null")  # fmt: skip
         moved = int(lake.scalar("select (select count(*) from fresh) + (select count(*) from gone)"))
-        from_scratch = moved > INCREMENTAL_BELOW * max(count, 1)
-    if from_scratch:
-        con.execute("create or replace temp table fresh as select node from nodes")
-        con.execute("create or replace temp table gone as select node from nodes limit 0")
-    _stage_keys(lake, trained, from_scratch=from_scratch)
-    candidates = _candidates(lake, trained, from_scratch=from_scratch)
-    if trained is None:
-        for table in ("scored", "worth"):
-            con.execute(f"create or replace temp table {table} (l bigint, r bigint, weight double)")
-    else:
-        scoring.score(con, trained, nodes.TABLE, "candidate_pairs", "scored", scoring.KEPT)
-        con.execute("create or replace temp table itself as select node as l, node as r from fresh order by 1")
-        scoring.score(con, trained, nodes.TABLE, "itself", "worth", -1000.0)
-        _drop_incompatible(lake)
-    numbers = [int(lake.scalar(f"select count(*) from {table}")) for table in ("fresh", "gone", "reopened")]
-    return from_scratch, numbers[0], numbers[1], numbers[2], candidates
+        if moved <= delta.MOST * max(build.rows(lake, WORTH), 1):
+            return True
+    nodes.create(lake)
+    lake.rows("create or replace temp table fresh as select node from nodes")
+    for table in ("gone", "revalued"):
+        lake.rows(f"create or replace temp table {table} as select node from nodes limit 0")
+    return False
 
 
-def _stage_keys(lake: Lake, trained: Model | None, *, from_scratch: bool) -> None:
-    """`fresh_keys(node, key, rule)` of the new payloads and `reopened(node)`: holders of keys that crossed their limit."""
+def _stage(lake: Lake, trained: Model | None, *, from_scratch: bool) -> int:
+    """`scored(l, r, weight)` and `worth(node, weight)` of what changed; returns the pairs that were compared."""
     con = lake.connection
-    con.execute("create or replace temp table fresh_nodes as from nodes semi join fresh using (node)")
-    rules = trained.plan.rules if trained else ()
-    parts = [
-        f"select node, key, {number}::smallint as rule from ({blocking.keys_sql(rule, number, 'fresh_nodes')})"
-        for number, (rule, _) in enumerate(rules)
-    ]
-    empty = "select 0::bigint as node, 0::bigint as key, 0::smallint as rule limit 0"
-    con.execute(f"create or replace temp table fresh_keys as {' union all '.join(parts) or empty}")
-    con.register(
-        "limits_read",
-        pa.table(
-            {"rule": pa.array(range(len(rules)), pa.int16()), "most": pa.array([m for _, m in rules], pa.int64())}
-        ),
-    )
-    con.execute("create or replace temp table limits as from limits_read")
-    con.unregister("limits_read")
-    if from_scratch:
-        con.execute("create or replace temp table reopened as select 0::bigint as node limit 0")
-        return
-    con.execute(f"create or replace temp table gone_keys as select k.* from {KEYS} k semi join gone using (node)")
-    con.execute(
-        f"""
-        create or replace temp table crossed as
-        with touched as (
-            select key, rule, sum(n) as change from (
-                select key, rule, 1 as n from fresh_keys union all select key, rule, -1 from gone_keys
-            ) group by key, rule
-        ), before as (select key, count(*) as n from {KEYS} semi join touched using (key) group by key)
-        select t.key from touched t left join before b using (key) join limits using (rule)
-        where (coalesce(b.n, 0) > most) <> (coalesce(b.n, 0) + t.change > most)
-        """
-    )
-    con.execute(
-        f"create or replace temp table reopened as select distinct node from {KEYS} semi join crossed using (key) anti join gone using (node)"
-    )
-
-
-def _candidates(lake: Lake, trained: Model | None, *, from_scratch: bool) -> int:
-    """`candidate_pairs(l, r)`: pairs of a new or re-opened payload with any payload that shares a key within its limit."""
-    con = lake.connection
-    if from_scratch:
-        held, ours = "fresh_keys", "true"
-    else:
-        con.execute("create or replace temp table affected as from fresh union from reopened")
-        con.execute(
-            f"""
-            create or replace temp table held_keys as
-            with own as (
-                select * from fresh_keys union all select k.* from {KEYS} k semi join reopened using (node)
-            )
-            select k.* from (select * from {KEYS} anti join gone using (node) union all from fresh_keys) k
-            semi join own using (key)
-            """
+    compared = candidates.stage(lake, trained, from_scratch=from_scratch)
+    lake.rows("create or replace temp table valued as from fresh union from revalued")
+    if not from_scratch:
+        nodes.create(
+            lake, "node in (select l from candidate_pairs union select r from candidate_pairs union from valued)"
         )
-        held, ours = "held_keys", "a.node in (from affected) or b.node in (from affected)"
-    con.execute(
-        f"create or replace temp table valid_keys as select h.node, h.key from {held} h semi join ("
-        f"select key from {held} join limits using (rule) group by key, rule, most having count(*) between 2 and most) using (key)"
+    lake.rows("create or replace temp table to_score as select l, r from candidate_pairs union all "
+              "select node, node from nodes semi join valued using (node) where records > 1")  # fmt: skip
+    if trained is None:
+        con.execute("create or replace temp table scored (l bigint, r bigint, weight double)")
+    else:
+        scoring.score(con, trained, nodes.TABLE, "to_score", "scored", scoring.KEPT)
+    lake.rows(
+        "create or replace temp table worth as select node, "
+        f"case when records > 1 then coalesce(weight, {scoring.KEPT}) end as weight "
+        "from (from nodes semi join valued using (node)) left join scored on l = node and r = node"
     )
-    con.execute(
-        "create or replace temp table candidate_pairs as select distinct a.node as l, b.node as r "
-        f"from valid_keys a join valid_keys b on a.key = b.key and a.node < b.node where {ours}"
-    )
-    return int(lake.scalar("select count(*) from candidate_pairs")) if trained else 0
+    lake.rows("delete from scored where l = r")
+    _drop_incompatible(lake)
+    return compared if trained else 0
 
 
 def _drop_incompatible(lake: Lake) -> None:
@@ -176,22 +137,30 @@ def _drop_incompatible(lake: Lake) -> None:
     con.execute("create or replace temp table scored as from scored anti join refused using (l, r)")
 
 
-def _write(lake: Lake, mark: str, version: str, *, from_scratch: bool) -> None:
+def _write(lake: Lake, *, from_scratch: bool) -> None:
     con = lake.connection
     if from_scratch:
         for table, shape in SHAPES.items():
             con.execute(f"create or replace table lake.main.{table} ({shape})")
     else:
-        con.execute(f"delete from lake.main.{KEYS} where node in (from gone)")
-        con.execute(f"delete from lake.main.{WORTH} where node in (from gone)")
-        con.execute(
-            f"delete from lake.main.{PAIRS} where l in (from gone union from reopened) or r in (from gone union from reopened)"
-        )
+        again = "(from gone union from reopened)"
+        con.execute(f"create or replace temp table pairs_gone as from {PAIRS} where l in {again} or r in {again}")
+        for table, condition in (
+            (KEYS, "node in (from gone)"),
+            (WORTH, "node in (from gone union from revalued)"),
+            (PAIRS, f"l in {again} or r in {again}"),
+        ):
+            if lake.scalar(f"select count(*) from lake.main.{table} where {condition}"):
+                con.execute(f"delete from lake.main.{table} where {condition}")
     con.execute(f"delete from lake.main.{LIMITS}")
     con.execute(f"insert into lake.main.{LIMITS} from limits")
     con.execute(f"insert into lake.main.{KEYS} from fresh_keys order by key")
     con.execute(f"insert into lake.main.{PAIRS} from scored order by l, r")
-    con.execute(f"insert into lake.main.{WORTH} select l, weight from worth order by l")
-    for table in SHAPES:
-        register.record(lake, table, mark, content=mark)
-    register.record(lake, f"{PAIRS}#model", version)
+    con.execute(f"insert into lake.main.{WORTH} from worth order by node")
+    if from_scratch:
+        for table in (PAIRS, WORTH):
+            delta.tell_everything(lake, table)
+    else:
+        moved = "select l, r from scored union all select l, r from pairs_gone"
+        delta.tell(lake, PAIRS, {"l": moved, "r": moved})
+        delta.tell(lake, WORTH, {"node": "select node from worth union all from gone"})

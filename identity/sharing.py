@@ -9,7 +9,7 @@ import pyarrow as pa
 from cdp.identity_rules import IdentityRules
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from identity import names
+from identity import names, scopes
 
 DEFAULT_PEOPLE = 1
 COUNTED = """
@@ -22,36 +22,39 @@ NAMED = """
     from (select distinct type, value, given_key from core__identifier_holders where given_key is not null)
 """
 
+GROUPED = f"""
+    select i.*, coalesce(c.people, 1) as people from ({COUNTED}) i
+    left join (select type, value, max(person_no) as people from core__identifier_people group by all) c using (type, value)
+"""
+LIMITS, RULE = "core__identifier_limits", "sharing 2"
+
 
 def build_sharing(lake: Lake, rules: IdentityRules) -> list[build.Built]:
     """Make the tables that the identifier edges read: limits, and people per shared value."""
-    held = build.fingerprint(lake, ("core__identifier_holders",), "sharing 1")
-    marks = {"core__identifier_limits": build.fingerprint(lake, (), _limits(rules).rows())}
-    return [build.build_table(lake, table, marks.get(table, held), make) for table, make in tables(lake, rules)]
+    limits = limits_of(rules)
+    mark = build.fingerprint(lake, (), limits.to_pylist())
+    held, depends = build.fingerprint(lake, (scopes.HOLDERS,), RULE), build.fingerprint(lake, (), RULE)
+    parts = {scopes.PEOPLE: scopes.values, scopes.GROUPS: scopes.groups}
+    made = [build.refresh(lake, table, held, depends, ("value",), query, parts[table]) for table, query in tables(lake)]
+    return [build.build_table(lake, LIMITS, mark, lambda: limits), *made]
 
 
-def tables(lake: Lake, rules: IdentityRules) -> Iterator[tuple[str, Callable[[], pa.Table]]]:
-    """The tables in the order in which they read one another."""
-    yield "core__identifier_limits", _limits(rules).to_arrow
-    yield "core__identifier_people", lambda: _people(lake)
-    yield "core__identifier_groups", lambda: _groups(lake)
-
-
-def _limits(rules: IdentityRules) -> pl.DataFrame:
+def limits_of(rules: IdentityRules) -> pa.Table:
+    """`core__identifier_limits`, from the rules alone."""
     types = ("email", "phone", "card", "browser", "order", "wechat_openid", "wechat_unionid")
     people = [rules.people.get(kind, DEFAULT_PEOPLE) for kind in types]  # type: ignore[call-overload]
-    return pl.DataFrame({"type": types, "people": people, "names": rules.names, "accounts": rules.accounts_per_browser})
+    frame = {"type": types, "people": people, "names": rules.names, "accounts": rules.accounts_per_browser}
+    return pl.DataFrame(frame).to_arrow()
 
 
-def _groups(lake: Lake) -> pa.Table:
-    counted = "select type, value, max(person_no) as people from core__identifier_people group by all"
-    return lake.connection.execute(
-        f"select i.*, coalesce(c.people, 1) as people from ({COUNTED}) i left join ({counted}) c using (type, value)"
-    ).to_arrow_table()
+def tables(lake: Lake) -> Iterator[tuple[str, Callable[[], str]]]:
+    """The tables in the order in which they read one another, each with what gives its select."""
+    yield scopes.PEOPLE, lambda: _people(lake)
+    yield scopes.GROUPS, lambda: GROUPED
 
 
-def _people(lake: Lake) -> pa.Table:
-    """(type, value, given_key, person_no) of every value; names that may be one person's share a number."""
+def _people(lake: Lake) -> str:
+    """Select of (type, value, given_key, person_no) of every value; names that may be one person's share a number."""
     held: dict[tuple[str, str], list[str]] = defaultdict(list)
     for kind, value, given in lake.rows(f"select type, value, given_key from ({NAMED}) where names > 1"):
         held[kind, value].append(given)
@@ -63,6 +66,5 @@ def _people(lake: Lake) -> pa.Table:
     ]
     schema = {"type": pl.String, "value": pl.String, "given_key": pl.String, "person_no": pl.Int64}
     with build.incoming(lake, pl.DataFrame(rows, schema=schema, orient="row").to_arrow()):
-        return lake.connection.execute(
-            f"select type, value, given_key, 1::bigint as person_no from ({NAMED}) where names = 1 union all from incoming"
-        ).to_arrow_table()
+        lake.rows("create or replace temp table told_apart as from incoming")
+    return f"select type, value, given_key, 1::bigint as person_no from ({NAMED}) where names = 1 union all from told_apart"

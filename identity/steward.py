@@ -17,4 +17,5 @@ def build_steward_links(lake: Lake, store: psycopg.Connection) -> build.Built:
     """`core__steward_links`: the standing decision on every pair; a revoked one is gone."""
     rows = [(a, b, v, w, f'{{"changeset": "{c}"}}') for a, b, v, w, c in decisions.standing(store)]
     mark = build.fingerprint(lake, (), rows, "steward 1")
-    return build.build_table(lake, TABLE, mark, lambda: pl.DataFrame(rows, schema=SCHEMA, orient="row").to_arrow())
+    with build.incoming(lake, pl.DataFrame(rows, schema=SCHEMA, orient="row").to_arrow()):
+        return build.refresh(lake, TABLE, mark, "steward 1", ("left_id", "right_id"), lambda: "from incoming")

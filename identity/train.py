@@ -1,6 +1,6 @@
 """Unsupervised training: u from random pairs, m by expectation maximisation, prior and threshold from the scores.
 
-Repeatable: one seed, one thread, records in the order of their content.
+Repeatable: one seed, records in the order of their content, numbers rounded below what the order of sums can change.
 """
 
 import contextlib
@@ -78,14 +78,15 @@ def _train(
     comparisons = fields.comparisons(present)
     if len(comparisons) < 2:
         return None
-    with quiet(), one_thread(connection):  # sums of floats come out the same every time
+    with quiet():
         linker = Linker(
             DuckDBAPI(connection).register(table),
             scoring.settings(comparisons, em_convergence=0.001),
             log_level=logging.ERROR,
         )
         _first_guess(linker, present)
-        linker.training.estimate_u_using_random_sampling(max_pairs=RANDOM_PAIRS, seed=seed, min_count_per_level=None)
+        with one_thread(connection):  # the sample of a seed depends on the order of the rows
+            linker.training.estimate_u_using_random_sampling(RANDOM_PAIRS, seed, min_count_per_level=None, num_chunks=1)
         taught = _sessions(linker, present, [c.name for c in comparisons])
         settings = linker.misc.save_model_to_json()
         linker.table_management.delete_tables_created_by_splink_from_db()

@@ -12,9 +12,8 @@ import polars as pl
 from cdp.identity_rules import IdentityRules
 from cdp.lake.build import incoming, sql_file
 from cdp.lake.engine import Lake
-from identity import edges, graph, limits, negative, pairs, sharing
+from identity import edges, graph, pairs, sharing
 from identity.artefact import Model
-from identity.cluster import cluster, connected
 
 STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_records")
 SHOWN = 5
@@ -58,16 +57,14 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_ru
     pairs.stage(lake, trained)
     for table, query in (
         (pairs.PAIRS, "from scored"),
-        (pairs.WORTH, "select l as node, weight from worth"),
+        (pairs.WORTH, "from worth"),
     ):
         _shadow(lake, table, query)
     threshold = trained.threshold if trained else 0.0
     version = trained.version if trained else "none"
     _shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
     _shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
-    evidence = graph.load(lake, threshold)
-    evidence = graph.with_cannot(evidence, negative.rules(lake, connected(evidence), rules))
-    label, _ = limits.enforce(lake, evidence, cluster(evidence), rules)
+    label = graph.resolve(lake, threshold, rules).label
     records = [row[0] for row in lake.rows("select record_id from record_numbers order by no")]
     return _difference(lake, dict(zip(records, label.tolist(), strict=True)))
 
@@ -87,9 +84,10 @@ def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
     for table in STANDARD:
         _shadow(lake, table, sql_file("standardise", table).sql)
     _shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
-    for table, made in sharing.tables(lake, rules):
-        with incoming(lake, made()):
-            _shadow(lake, table, "from incoming")
+    with incoming(lake, sharing.limits_of(rules)):
+        _shadow(lake, sharing.LIMITS, "from incoming")
+    for table, query in sharing.tables(lake):
+        _shadow(lake, table, query())
     for table in ("core__identifier_edges", "core__payloads"):
         _shadow(lake, table, sql_file("identity", table).sql)
 

@@ -8,7 +8,7 @@ from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
 from cdp.publish.review import publish_review
 from cdp.standard import dictionary
-from identity import edges, graph, households, lifecycle, pairs, sharing, stable, steward
+from identity import edges, graph, households, lifecycle, pairs, scopes, sharing, stable, steward
 
 GROUP = "identity"
 
@@ -111,13 +111,15 @@ def clusters(context: dg.AssetExecutionContext, platform: Platform):  # type: ig
     """Components of the evidence; those that look wrong are split."""
     done = graph.build_clusters(platform.lake, platform.model, platform.rules, platform.policy.weak_link_weight)
     counts = {
+        "records clustered": done.records,
         "components": done.components,
         "clusters": done.clusters,
         "components split": done.split,
         "largest": done.largest,
     }
     context.log.info(
-        f"{done.components:,} components, {done.split:,} split; {done.clusters:,} clusters, the largest of {done.largest:,}"
+        f"{done.records:,} records clustered: {done.components:,} components, {done.split:,} split; "
+        f"{done.clusters:,} clusters, the largest of {done.largest:,}"
     )
     for built in done.built:
         yield report(platform.lake, built, asset_key=built.table, extra=counts)
@@ -152,7 +154,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *python,
-            *(sql_asset(GROUP, table) for table in sql_tables(GROUP)),
+            *(sql_asset(GROUP, table, part=scopes.PARTS.get(table)) for table in sql_tables(GROUP)),
             *(sql_asset("review", t, GROUP) for t in sql_tables("review")),
         ]
     )

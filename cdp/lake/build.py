@@ -14,18 +14,25 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
 
 from cdp.errors import LakeError
+from cdp.lake import delta
 from cdp.lake.engine import Lake
 from cdp.lake.lineage import DIALECT, column_lineage
-from cdp.lake.register import entries, record, recorded
+from cdp.lake.register import Lineage, entries, record, recorded
+
+TELLS = "Changes are told by: "
 
 
 @dataclass(frozen=True)
 class Select:
-    """One select of the pipeline: the table it makes, its text, what its header comment says of it."""
+    """One select of the pipeline: the table it makes, its text, what its header comment says of it.
+
+    A table that tells by some of its columns is kept by difference (see `cdp.lake.delta`).
+    """
 
     table: str
     sql: str
     description: str
+    tells: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -56,10 +63,12 @@ def find_inputs(query: str) -> tuple[str, ...]:
 
 @cache
 def sql_file(stage: str, table: str) -> Select:
-    """The select in `cdp/sql/<stage>/<table>.sql`; its leading comment is the table's description."""
+    """The select in `cdp/sql/<stage>/<table>.sql`; its leading comment is the table's description, and what it tells by."""
     query = (resources.files("cdp") / "sql" / stage / f"{table}.sql").read_text(encoding="utf-8")
     comment = [line.removeprefix("--").strip() for line in query.splitlines() if line.startswith("--")]
-    return Select(table, query, " ".join(comment))
+    told = [line.removeprefix(TELLS) for line in comment if line.startswith(TELLS)]
+    described = " ".join(line for line in comment if not line.startswith(TELLS))
+    return Select(table, query, described, tuple(name.strip() for line in told for name in line.split(",")))
 
 
 def sql_tables(stage: str) -> list[str]:
@@ -68,8 +77,27 @@ def sql_tables(stage: str) -> list[str]:
     return sorted(item.name.removesuffix(".sql") for item in folder.iterdir() if item.name.endswith(".sql"))
 
 
-def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None) -> Built:
+@dataclass(frozen=True)
+class Increment:
+    """How a table is made again in part.
+
+    Attributes:
+        scope: What of it has to be made again.
+        whole: Inputs of which any change makes it anew.
+    """
+
+    scope: delta.Scope
+    whole: tuple[str, ...] = ()
+
+
+def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, part: Increment | None = None) -> Built:
     """Make a table from its select, unless its text, parameters and inputs are as they were.
+
+    Args:
+        lake: Where.
+        select: Its select.
+        parameters: Bound into it.
+        part: How it is made again in part, where it can be.
 
     Raises:
         LakeError: If an input was never made.
@@ -79,6 +107,19 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None) 
         return Built(select.table, rows(lake, select.table), changed=False)
     known = entries(lake)
     traced = column_lineage(select.sql, {table: known[table].columns for table in select.inputs})
+    if select.tells:
+        whole = fingerprint(lake, part.whole if part else (), select.sql, parameters)
+        return refresh(
+            lake,
+            select.table,
+            mark,
+            whole,
+            select.tells,
+            lambda: select.sql,
+            part.scope if part else None,
+            parameters,
+            traced,
+        )
 
     def make() -> None:
         lake.connection.execute(f"create or replace table lake.main.{select.table} as {select.sql}", parameters)
@@ -86,6 +127,50 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None) 
 
     lake.write(make, f"build {select.table}")
     return Built(select.table, rows(lake, select.table), changed=True)
+
+
+def refresh(
+    lake: Lake,
+    table: str,
+    mark: str,
+    depends: str,
+    tells: tuple[str, ...],
+    query: Callable[[], str],
+    scope: delta.Scope | None = None,
+    parameters: dict[str, Any] | None = None,
+    lineage: Lineage | None = None,
+) -> Built:
+    """Bring a table to what its inputs say now, writing only rows that changed.
+
+    Args:
+        lake: Where.
+        table: Its name.
+        mark: Fingerprint of all that it depends on; nothing is done where it is as it was.
+        depends: Fingerprint of what makes it anew when it changes.
+        tells: Columns by which its readers learn what changed.
+        query: Gives the select that makes the rows, called when the inputs show what has to be made again.
+        scope: What has to be made again; all of it where None.
+        parameters: Bound into the select.
+        lineage: Where its columns come from.
+    """
+    if recorded(lake, table) == mark:
+        return Built(table, rows(lake, table), changed=False)
+    since, turn = delta.last_read(lake, table, depends), delta.newest(lake)
+    scoped = scope(since) if scope and since else None
+    with delta.shadowed(lake, scoped.inputs if scoped else {}):
+        lake.connection.execute(f"create or replace temp table made as {query()}", parameters)
+    if scoped:
+        lake.rows(f"delete from made where cast({scoped.key} as varchar) not in (from touched)")
+    before = entries(lake)[table].version if since else None
+
+    def make() -> str | None:
+        version = delta.write(lake, table, tells, scoped)
+        record(lake, table, mark, lineage, version, (depends, turn))
+        return version
+
+    version = lake.write(make, f"build {table}")
+    lake.rows("drop table made")
+    return Built(table, rows(lake, table), changed=version is None or version != before)
 
 
 def rows(lake: Lake, table: str) -> int:

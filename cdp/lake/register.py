@@ -47,7 +47,14 @@ def recorded(lake: Lake, table: str) -> str | None:
     return entry.fingerprint if entry else None
 
 
-def record(lake: Lake, table: str, mark: str, lineage: Lineage | None = None, content: str | None = None) -> None:
+def record(
+    lake: Lake,
+    table: str,
+    mark: str,
+    lineage: Lineage | None = None,
+    content: str | None = None,
+    read: tuple[str, int] | None = None,
+) -> None:
     """Note a table, inside the transaction that makes it. A name with `#` is a mark without a table.
 
     Args:
@@ -56,22 +63,37 @@ def record(lake: Lake, table: str, mark: str, lineage: Lineage | None = None, co
         mark: What it was built from.
         lineage: Where its columns come from.
         content: What stands for its content where reading it all again would cost more than it saves.
+        read: What it depends on beside its inputs, and the turn up to which it has read them (see `cdp.lake.delta`).
     """
     version, rows, columns = mark, 0, list[tuple[str, str]]()
     if "#" not in table:
-        summed = "null" if content else "sum(hash(t))"
+        summed = "null" if content else "coalesce(sum(hash(t)), 0)"
         count, total = lake.connection.execute(f"select count(*), {summed} from lake.main.{table} as t").fetchall()[0]
         version, rows = content or f"{count}:{total}", int(count)
         described = lake.connection.execute(f"describe lake.main.{table}").fetchall()
         columns = [(str(row[0]), str(row[1])) for row in described]
-    entry = Entry(mark, version, rows, columns, lineage or {})
+    made = {table: Entry(mark, version, rows, columns, lineage or {})}
+    if read:
+        made[f"{table}#read"] = Entry(read[0], read[0], read[1])
     known = entries(lake)
-    lake.connection.execute("delete from lake.main.ops__builds where table_name = ?", [table])
+    lake.connection.execute("delete from lake.main.ops__builds where table_name in (select unnest(?))", [list(made)])
     lake.connection.execute(
-        "insert into lake.main.ops__builds values (?, ?, ?, ?, ?, ?, ?)",
-        [table, mark, version, rows, json.dumps(columns), json.dumps(entry.lineage), lake.run_id],
+        f"insert into lake.main.ops__builds values {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * len(made))}",
+        [
+            value
+            for name, e in made.items()
+            for value in (
+                name,
+                e.fingerprint,
+                e.version,
+                e.rows,
+                json.dumps(e.columns),
+                json.dumps(e.lineage),
+                lake.run_id,
+            )
+        ],
     )
-    known[table] = entry
+    known.update(made)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

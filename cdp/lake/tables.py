@@ -11,6 +11,7 @@ OPERATIONS = {
     "reason varchar, payload varchar, sha256 varchar, run_id varchar, rejected_at timestamptz",
     "ops__builds": "table_name varchar, fingerprint varchar, version varchar, rows bigint, columns varchar, "
     "lineage varchar, run_id varchar",
+    "ops__changed_keys": "table_name varchar, told varchar, key varchar, turn bigint",
 }
 
 

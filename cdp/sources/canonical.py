@@ -31,6 +31,8 @@ EMPTY = {
     "email varchar, phone varchar",
 }
 
+TELLS = {"core__record_links": ("left_id", "right_id")}
+
 
 def canonical_selects(sources: list[Source]) -> list[Select]:
     """One select for each canonical table over all sources.
@@ -59,7 +61,7 @@ def canonical_selects(sources: list[Source]) -> list[Select]:
         empty = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in _typed(EMPTY[table]))
         named = [f"select {', '.join(columns)} from ({part})" for part in parts]
         united = "\nunion all\n".join(named) if named else f"select {empty} where false"
-        found.append(Select(table, united, descriptions[table]))
+        found.append(Select(table, united, descriptions[table], TELLS.get(table, ())))
     return found
 
 

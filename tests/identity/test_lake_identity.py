@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from cdp.identity_rules import IdentityRules, Limit, shipped_rules
-from cdp.lake import register
+from cdp.lake import delta, register
 from cdp.lake.build import build, incoming, sql_file
 from cdp.standard import names
 from cdp.standard.dictionary import build_keys
 from cdp.stewardship import Act, Conflict, merge, split, undo
 from cdp.store import assignment
 from cdp.store.assignment import Move
-from identity import artefact, edges, graph, households, ids, lifecycle, pairs, sharing, stable, steward, whatif
+from identity import artefact, edges, graph, households, ids, lifecycle, pairs, scopes, sharing, stable, steward, whatif
 from identity.ids import uuid7
 from tests.conftest import opened
 
@@ -73,6 +73,10 @@ def land(lake, rows, first=0, *, anew=True):
                     else f"insert into lake.main.{table} by name"
                 )
                 lake.connection.execute(f"{verb} from incoming")
+                if anew:
+                    delta.tell_everything(lake, table)
+                else:
+                    delta.tell(lake, table, {"record_id": "select record_id from incoming"})
             register.record(lake, table, f"{first}+{len(rows)}")
         for table, columns in shapes.items() if anew else ():
             lake.connection.execute(f"create or replace table lake.main.{table} ({columns})")
@@ -81,22 +85,26 @@ def land(lake, rows, first=0, *, anew=True):
     lake.write(write, "land")
 
 
+def make(lake, table):
+    build(lake, sql_file("identity", table), part=scopes.PARTS[table])
+
+
 def run(opened_, rules=None):
     """Everything from contact records to customers, as the assets do it."""
     lake, store = opened_.lake, opened_.store
     rules = rules or shipped_rules()
     models = opened_.workspace.path("models")
     build_keys(lake)
-    build(lake, sql_file("identity", "core__identifier_holders"))
+    make(lake, "core__identifier_holders")
     sharing.build_sharing(lake, rules)
-    build(lake, sql_file("identity", "core__payloads"))
-    build(lake, sql_file("identity", "core__identifier_edges"))
+    make(lake, "core__payloads")
+    make(lake, "core__identifier_edges")
     lifecycle.build_model(lake, models, rules)
     trained = artefact.load(models)
     compared = pairs.build_pairs(lake, trained)
     edges.build_edges(lake, trained)
     steward.build_steward_links(lake, store)
-    build(lake, sql_file("identity", "core__edges"))
+    make(lake, "core__edges")
     graph.build_clusters(lake, trained, rules, 10.0)
     stable.build_record_customers(lake, store, NOW)
     churn = stable.churn(lake, store)
@@ -244,7 +252,9 @@ def test_different_birth_dates_and_given_names_are_two_people_whatever_they_shar
     land(case.lake, [*twins, (None, "Twin", None, "twin@post.cn", None, None, None)][:2], 9_000, anew=False)
     _, _, assigned = run(case)
     assert assigned["web:order:009000"] != assigned["web:order:009001"]
-    done = merge(case.store, [assigned["web:order:009000"], assigned["web:order:009001"]], Act("test", "one after all", NOW))
+    done = merge(
+        case.store, [assigned["web:order:009000"], assigned["web:order:009001"]], Act("test", "one after all", NOW)
+    )
     _, _, decided = run(case)
     assert decided["web:order:009000"] == decided["web:order:009001"], "a steward's word beats a rule"
     undo(case.store, done.changeset_id, Act("test", "no", NOW))

@@ -1,5 +1,6 @@
 -- Grain: pair of contact records × identifier type. Records that share a value and can be one person are joined in a
 -- star around the first of them. Values that more people hold than the rules allow join only records of one given name.
+-- Changes are told by: left_id, right_id
 with sized as (
     select
         h.type, h.value, h.record_id, h.evidence, p.person_no, coalesce(g.people, 1) as people,

@@ -1,6 +1,7 @@
 -- Grain: identifier value × contact record that holds it. E-mails and phones as given; browsers through logins and guest
 -- orders; cards through enrolments; orders through tickets and returns that name them. Records whose
 -- every identifier is a dummy hold nothing.
+-- Changes are told by: record_id, value
 with held as (
     select type, value, record_id, type as evidence
     from core__record_identifiers

@@ -1,6 +1,7 @@
 -- Grain: contact record with a full name → payload, a distinct set of comparable values: records of one payload are
 -- scored once. 1 January stands for an unknown day; a contact point under too many names says nothing. A record with only a
 -- dummy identifier is left out.
+-- Changes are told by: record_id, payload_id
 with generic as (
     select g.type, g.value
     from core__identifier_groups as g

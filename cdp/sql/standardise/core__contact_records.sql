@@ -1,5 +1,6 @@
 -- Grain: contact record, one party as one source knows it. Of each field the newest value it was given; a full
 -- name goes before a surname alone.
+-- Changes are told by: record_id
 with ranked as (
     select
         record_id, source, kind, source_key, identifier,

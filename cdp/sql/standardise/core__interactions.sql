@@ -1,4 +1,5 @@
 -- Grain: interaction (visit, ticket, review, share, referral, enrolment). `order_id` where it refers to an order we hold.
+-- Changes are told by: record_id, order_id
 with numbers as (
     select order_key, min(order_id) as order_id, min(record_id) as order_record_id
     from core__orders

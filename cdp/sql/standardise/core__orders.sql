@@ -1,5 +1,6 @@
 -- Grain: order (a sale or a return) as one source knows it. `original_order_id` ties a return to its sale: the order of
 -- that number in the same source, else the only one of that number anywhere.
+-- Changes are told by: record_id, order_id, original_order_id
 with headers as (
     select
         source || ':' || order_key as order_id, source, order_key,

@@ -1,5 +1,6 @@
 -- Grain: contact record × identifier (type, value in standard form). Every identifier a record ever had stays, with
 -- its dates; `blocked` marks values that identify nobody.
+-- Changes are told by: record_id
 with mentioned as (
     select m.record_id, 'email' as type, e.email as value, m.first_seen, m.last_seen
     from core__party_mentions as m join core__standard_emails as e on e.raw = m.email

@@ -1,0 +1,186 @@
+"""Tables kept by difference: a run over new data writes, and tells those that read the table, only the rows that changed.
+
+Every write gets a turn. `ops__changed_keys` holds, for the columns a table tells by, the values of the rows that changed at
+each turn; a reader asks for those since it was last made. A table made anew tells "everything". So cost follows what changed,
+no reader depends on snapshots that expire, and a run that died in between is caught up by the next.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cdp.lake import register
+from cdp.lake.engine import Lake
+
+LOG = "ops__changed_keys"
+EVERYTHING = "*"
+MOST = 0.3  # share of rows that changed, above which a table is made anew
+FEW = 1_000  # told values that are kept however small the table
+
+
+@dataclass(frozen=True)
+class Scoped:
+    """What has to be made again.
+
+    Attributes:
+        key: The column by which rows are made again; their values stand in `touched(key)`.
+        inputs: Condition on the rows that this takes, by input table; the others are read whole.
+    """
+
+    key: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Since:
+    """What the lake's tables told since a turn."""
+
+    lake: Lake
+    turn: int
+
+    def keys(self, into: str, *told: str) -> bool:
+        """`into(key)` in memory: values of the changed rows' columns, as `table.column`; False where all may have changed."""
+        tables = {name.split(".")[0] for name in told}
+        if self.lake.rows(
+            f"select 1 from {LOG} where table_name in (select unnest($tables)) and told = '{EVERYTHING}' and turn > $turn limit 1",
+            {"tables": sorted(tables), "turn": self.turn},
+        ):
+            return False
+        self.lake.rows(
+            f"create or replace temp table {into} as select distinct key from {LOG} where turn > $turn "
+            "and table_name || '.' || told in (select unnest($told)) and key is not null",
+            {"turn": self.turn, "told": list(told)},
+        )
+        return True
+
+
+Scope = Callable[[Since], Scoped | None]
+
+
+def newest(lake: Lake) -> int:
+    """The last turn that was taken."""
+    return int(lake.scalar(f"select coalesce(max(turn), 0) from {LOG}"))
+
+
+def basis(*parts: Any) -> str:
+    """What a table depends on beside its inputs: another basis, and it is made anew."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def last_read(lake: Lake, table: str, depends: str) -> Since | None:
+    """What changed since `table` was last made; None where it must be made anew."""
+    read = register.entries(lake).get(f"{table}#read")
+    if read is None or read.fingerprint != depends or not lake.exists(table):
+        return None
+    return Since(lake, read.rows)
+
+
+@contextmanager
+def shadowed(lake: Lake, conditions: Mapping[str, str]) -> Iterator[None]:
+    """Bare names read only these rows for the length of the block: a select of the pipeline works over a part of its inputs."""
+    try:
+        for table, condition in conditions.items():
+            lake.rows(
+                f"create or replace table memory.main.shadow_made as select * from lake.main.{table} where {condition}"
+            )
+            lake.rows(f"drop table if exists memory.main.{table}")
+            lake.rows(f"alter table memory.main.shadow_made rename to {table}")
+        yield
+    finally:
+        for table in conditions:
+            lake.rows(f"drop table if exists memory.main.{table}")
+
+
+def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None) -> str | None:
+    """Inside a transaction: bring `table` to the rows of the temp table `made`, and tell what changed.
+
+    Args:
+        lake: Where.
+        table: Its name.
+        tells: Its columns by whose values readers learn what changed.
+        scoped: The part that `made` holds; all of the table where None.
+
+    Returns:
+        The version of the content, None where it has to be summed because the table was made anew.
+    """
+    before = register.entries(lake).get(table)
+    if before is None or not _same_shape(lake, table):
+        make_anew(lake, table)
+        return None
+    within = f"where cast(o.{scoped.key} as varchar) in (from touched)" if scoped else ""
+    changed = _differences(lake, table, tells, within)
+    if changed > MOST * max(before.rows, 1) and not scoped:
+        make_anew(lake, table)
+        return None
+    if not changed:
+        return before.version
+    lake.rows(f"delete from lake.main.{table} where rowid in (select r from rows_gone)")
+    lake.rows(f"insert into lake.main.{table} select * exclude (h) from rows_new")
+    moved = "select {0} from rows_new union all select {0} from rows_gone"
+    tell(lake, table, {column: moved.format(column) for column in tells})
+    count, total = map(int, before.version.replace("None", "0").split(":"))
+    more, added = lake.rows("select count(*), coalesce(sum(h), 0) from rows_new")[0]
+    less, taken = lake.rows("select count(*), coalesce(sum(h), 0) from rows_gone")[0]
+    return f"{count + more - less}:{total + int(added) - int(taken)}"
+
+
+def make_anew(lake: Lake, table: str) -> None:
+    """Put `made` in the place of the table and tell that everything may have changed."""
+    lake.rows(f"create or replace table lake.main.{table} as from made")
+    tell_everything(lake, table)
+
+
+def tell(lake: Lake, table: str, told: Mapping[str, str]) -> None:
+    """Tell the values of changed rows; once they are many, that everything changed.
+
+    Args:
+        lake: In a transaction.
+        table: Whose rows.
+        told: Select of the values, by column.
+    """
+    turn = newest(lake) + 1
+    for column, query in told.items():
+        lake.rows(
+            f"insert into lake.main.{LOG} select distinct '{table}', '{column}', cast({column} as varchar), {turn} "
+            f"from ({query}) where {column} is not null"
+        )
+    rows = lake.scalar(f"select count(*) from lake.main.{table}")
+    kept = lake.scalar(
+        f"select max(n) from (select count(*) as n from {LOG} where table_name = ? group by told)", [table]
+    )
+    if (kept or 0) > max(MOST * rows, FEW):
+        tell_everything(lake, table)
+
+
+def tell_everything(lake: Lake, table: str) -> None:
+    """Have every reader of the table made anew."""
+    turn = newest(lake) + 1
+    lake.rows(f"delete from lake.main.{LOG} where table_name = ?", [table])
+    lake.rows(f"insert into lake.main.{LOG} values (?, ?, null, ?)", [table, EVERYTHING, turn])
+
+
+def _differences(lake: Lake, table: str, tells: tuple[str, ...], within: str) -> int:
+    """`rows_gone(r, h, …)` and `rows_new(…, h)`; returns how many. Rows are told apart by a hash of 64 bits."""
+    told = "".join(f", o.{column}" for column in tells)
+    lake.rows(
+        f"create or replace temp table rows_old as select o.rowid as r, hash(o) as h{told} from lake.main.{table} as o {within}"
+    )
+    lake.rows("create or replace temp table rows_made as select m.*, hash(m) as h from made as m")
+    lake.rows("create or replace temp table rows_gone as from rows_old anti join rows_made using (h)")
+    lake.rows("create or replace temp table rows_new as from rows_made anti join rows_old using (h)")
+    sizes = lake.rows(
+        "select (select count(*) from rows_old) - (select count(*) from rows_gone), "
+        "(select count(*) from rows_made) - (select count(*) from rows_new)"
+    )[0]
+    if sizes[0] != sizes[1]:  # equal rows that now stand more or less often: all of them are written again
+        lake.rows("create or replace temp table rows_gone as from rows_old")
+        lake.rows("create or replace temp table rows_new as from rows_made")
+    lake.rows("drop table rows_made")
+    return int(lake.scalar("select (select count(*) from rows_gone) + (select count(*) from rows_new)"))
+
+
+def _same_shape(lake: Lake, table: str) -> bool:
+    shapes = [[row[:2] for row in lake.rows(f"describe {name}")] for name in (f"lake.main.{table}", "made")]
+    return shapes[0] == shapes[1]

@@ -42,7 +42,7 @@ def build_pairs(lake: Lake, trained: Model | None) -> Compared:
     mark = build.fingerprint(lake, (PAYLOADS,), version, "pairs 3")
     if register.recorded(lake, PAIRS) == mark:
         return Compared(tuple(build.Built(t, build.rows(lake, t), changed=False) for t in SHAPES))
-    depends, turn = delta.basis(version, "pairs 3"), delta.newest(lake)
+    depends, turn = build.fingerprint(lake, (), version, "pairs 3"), delta.newest(lake)
     since = delta.last_read(lake, PAIRS, depends) if all(lake.exists(t) for t in SHAPES) else None
     from_scratch = not _stage_changed(lake, since)
     compared = _stage(lake, trained, from_scratch=from_scratch)

@@ -11,6 +11,7 @@ import polars as pl
 
 from cdp.identity_rules import IdentityRules
 from cdp.lake.build import incoming, sql_file
+from cdp.lake.delta import shadow
 from cdp.lake.engine import Lake
 from identity import edges, graph, pairs, sharing
 from identity.artefact import Model
@@ -59,20 +60,14 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_ru
         (pairs.PAIRS, "from scored"),
         (pairs.WORTH, "from worth"),
     ):
-        _shadow(lake, table, query)
+        shadow(lake, table, query)
     threshold = trained.threshold if trained else 0.0
     version = trained.version if trained else "none"
-    _shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
-    _shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
+    shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
+    shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
     label = graph.resolve(lake, threshold, rules).label
     records = [row[0] for row in lake.rows("select record_id from record_numbers order by no")]
     return _difference(lake, dict(zip(records, label.tolist(), strict=True)))
-
-
-def _shadow(lake: Lake, table: str, query: str, parameters: dict[str, object] | None = None) -> None:
-    lake.connection.execute(f"create or replace table memory.main.shadow as {query}", parameters)
-    lake.connection.execute(f"drop table if exists memory.main.{table}")
-    lake.connection.execute(f"alter table memory.main.shadow rename to {table}")
 
 
 def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
@@ -80,16 +75,16 @@ def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
     patterns = [(kind, pattern) for kind, found in sorted(rules.blocked.items()) for pattern in found]
     frame = pl.DataFrame(patterns, schema={"type": pl.String, "pattern": pl.String}, orient="row")
     with incoming(lake, frame.to_arrow()):
-        _shadow(lake, "core__blocked_patterns", "from incoming")
+        shadow(lake, "core__blocked_patterns", "from incoming")
     for table in STANDARD:
-        _shadow(lake, table, sql_file("standardise", table).sql)
-    _shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
+        shadow(lake, table, sql_file("standardise", table).sql)
+    shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
     with incoming(lake, sharing.limits_of(rules)):
-        _shadow(lake, sharing.LIMITS, "from incoming")
+        shadow(lake, sharing.LIMITS, "from incoming")
     for table, query in sharing.tables(lake):
-        _shadow(lake, table, query())
+        shadow(lake, table, query())
     for table in ("core__identifier_edges", "core__payloads"):
-        _shadow(lake, table, sql_file("identity", table).sql)
+        shadow(lake, table, sql_file("identity", table).sql)
 
 
 def _difference(lake: Lake, label: dict[str, int]) -> Difference:

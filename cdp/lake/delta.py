@@ -5,7 +5,6 @@ each turn; a reader asks for those since it was last made. A table made anew tel
 no reader depends on snapshots that expire, and a run that died in between is caught up by the next.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,11 +63,6 @@ def newest(lake: Lake) -> int:
     return int(lake.scalar(f"select coalesce(max(turn), 0) from {LOG}"))
 
 
-def basis(*parts: Any) -> str:
-    """What a table depends on beside its inputs: another basis, and it is made anew."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
 def last_read(lake: Lake, table: str, depends: str) -> Since | None:
     """What changed since `table` was last made; None where it must be made anew."""
     read = register.entries(lake).get(f"{table}#read")
@@ -77,16 +71,19 @@ def last_read(lake: Lake, table: str, depends: str) -> Since | None:
     return Since(lake, read.rows)
 
 
+def shadow(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None = None) -> None:
+    """Put a select's rows in the place of a lake table for bare names, which read `memory.main` first; nothing is written."""
+    lake.rows(f"create or replace table memory.main.shadow_made as {query}", parameters)
+    lake.rows(f"drop table if exists memory.main.{table}")
+    lake.rows(f"alter table memory.main.shadow_made rename to {table}")
+
+
 @contextmanager
 def shadowed(lake: Lake, conditions: Mapping[str, str]) -> Iterator[None]:
     """Bare names read only these rows for the length of the block: a select of the pipeline works over a part of its inputs."""
     try:
         for table, condition in conditions.items():
-            lake.rows(
-                f"create or replace table memory.main.shadow_made as select * from lake.main.{table} where {condition}"
-            )
-            lake.rows(f"drop table if exists memory.main.{table}")
-            lake.rows(f"alter table memory.main.shadow_made rename to {table}")
+            shadow(lake, table, f"select * from lake.main.{table} where {condition}")
         yield
     finally:
         for table in conditions:

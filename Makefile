@@ -25,7 +25,7 @@ demo: $(STAMP) ## Simulate people, run the pipeline, report, serve API and Dagst
 	@$(BIN)/cdp demo
 
 test: $(STAMP) ## Run the tests, a module to a worker
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: lint types imports ## Lint, types and import rules
 

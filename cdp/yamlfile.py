@@ -11,8 +11,13 @@ from cdp.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_yaml(path: Path, model: type[Model]) -> Model:
+def load_yaml(path: Path, model: type[Model], base: str = "") -> Model:
     """Read and check one file.
+
+    Args:
+        path: The file.
+        model: What it must be.
+        base: YAML whose values hold where the file gives none.
 
     Raises:
         ConfigError: `file:line: where: what is wrong`, one line for each mistake.
@@ -31,9 +36,11 @@ def load_yaml(path: Path, model: type[Model]) -> Model:
         raise ConfigError(f"{path}:1: expected a mapping of keys to values", "see docs/sources.md for an example")
     _refuse_true_keys(path, root)
     if "extends" in values:
-        base = path.with_name(f"{values.pop('extends')}.yaml")
-        load_yaml(base, model)  # its own mistakes are its own lines
-        values = _merge(yaml.safe_load(base.read_text(encoding="utf-8")), values)
+        extended = path.with_name(f"{values.pop('extends')}.yaml")
+        load_yaml(extended, model)  # its own mistakes are its own lines
+        values = _merge(yaml.safe_load(extended.read_text(encoding="utf-8")), values)
+    if base:
+        values = _merge(yaml.safe_load(base), values)
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -17,7 +17,7 @@ from cdp.consent.flags import customer_flags
 from cdp.errors import CdpError, NotFound
 from cdp.loyalty.rules import tier
 from cdp.standard.identify import candidates
-from cdp.store import assignment, customers, keys, releases
+from cdp.store import assignment, consents, customers, keys, releases
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 ERRORS = responses(401, 403, 404, 422, 503)
@@ -105,14 +105,14 @@ def get_consents(customer_id: UUID, app: App, key: ConsentReader, reveal: Reveal
         living, _ = living_customer(store, customer_id)
         if reveal:
             _reveal(app, store, key, "consents.reveal", living)
-        decisions, links, points = customers.consent_material(store, living)
+        known = consents.material(store, living)
     flags = [
         {
             **vars(flag),
             "contact_point": present.point(flag.contact_point, revealed=reveal),
             "conflicting": list(flag.conflicting),
         }
-        for flag in customer_flags(decisions, links, app.policy, now, points)
+        for flag in customer_flags(known, app.policy, now)
     ]
     return Consents.model_validate({"customer_id": living, "as_of": now, "consents": flags})
 

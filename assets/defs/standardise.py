@@ -5,7 +5,7 @@ import dagster as dg
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import select_asset, sql_asset
-from cdp.consent.purposes import build_purposes
+from cdp.consent import recorded, tables
 from cdp.lake.build import sql_tables
 from cdp.settings import Settings
 from cdp.sources.canonical import canonical_selects
@@ -35,10 +35,32 @@ def dictionaries(platform: Platform):  # type: ignore[no-untyped-def]
         yield report(platform.lake, built, asset_key=built.table)
 
 
-@dg.asset(group_name=GROUP, kinds={"duckdb", "yaml"}, owners=OWNERS)
-def core__purposes(platform: Platform) -> dg.MaterializeResult:
-    """Grain: purpose of the consent policy, with the contact point a decision about it concerns."""
-    return report(platform.lake, build_purposes(platform.lake, platform.policy))
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(table, group_name=GROUP, kinds={"duckdb", "yaml"}, owners=OWNERS, description=text)
+        for table, text in (
+            (
+                "core__purposes",
+                "Grain: purpose of the consent policy, with the contact point a decision about it concerns.",
+            ),
+            (
+                "core__consent_rules",
+                "Grain: jurisdiction × purpose. What its law asks of a grant, and what silence means.",
+            ),
+            ("core__jurisdiction_countries", "Grain: country, with its jurisdiction; no country is the default."),
+        )
+    ],
+)
+def consent_policy(platform: Platform):  # type: ignore[no-untyped-def]
+    """The consent policy as tables."""
+    for built in tables.build_policy(platform.lake, platform.policy):
+        yield report(platform.lake, built, asset_key=built.table)
+
+
+@dg.asset(group_name=GROUP, kinds={"postgres", "duckdb"}, owners=OWNERS)
+def core__recorded_decisions(platform: Platform) -> dg.MaterializeResult:
+    """Grain: consent decision recorded online; the store is its authority."""
+    return report(platform.lake, recorded.build_recorded_decisions(platform.lake, platform.store))
 
 
 @dg.definitions
@@ -47,5 +69,11 @@ def defs() -> dg.Definitions:
     sources = load_sources(Workspace(Settings()))
     canonical = [select_asset(GROUP, select) for select in canonical_selects(sources)]
     return dg.Definitions(
-        assets=[*canonical, dictionaries, core__purposes, *(sql_asset(GROUP, t) for t in sql_tables(GROUP))]
+        assets=[
+            *canonical,
+            dictionaries,
+            consent_policy,
+            core__recorded_decisions,
+            *(sql_asset(GROUP, t) for t in sql_tables(GROUP)),
+        ]
     )

@@ -13,7 +13,7 @@ from cdp.lake.engine import Lake, open_lake
 from cdp.loyalty.programme import load_programme
 from cdp.loyalty.rules import tier
 from cdp.scores import score
-from cdp.store import customers
+from cdp.store import consents, customers
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
 
@@ -91,8 +91,8 @@ def _one(workspace: Workspace, store: Any, customer: str, now: datetime) -> str:
     if stored is None:
         return ""
     profile, programme = stored["profile"], load_programme(workspace)
-    decisions, links, points = customers.consent_material(store, customer)
-    flags = [f for f in customer_flags(decisions, links, load_policy(workspace), now, points) if f.status != "unknown"]
+    known = consents.material(store, customer)
+    flags = [f for f in customer_flags(known, load_policy(workspace), now) if f.status != "unknown"]
     accounts, entries = customers.loyalty(store, customer)
     standing = tier([(e["occurred_at"], e["amount"]) for e in entries if e["kind"] != "redeem"], programme, now)
     events = customers.timeline(store, customer, None, 8)

@@ -4,22 +4,18 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from cdp.consent.policy import Policy
-from cdp.consent.resolve import Decision, Effective, Link, effective
+from cdp.consent.resolve import Effective, Material, effective
 
 
-def customer_flags(
-    decisions: list[Decision], links: list[Link], policy: Policy, now: datetime, points: dict[str, list[str]]
-) -> Iterator[Effective]:
+def customer_flags(known: Material, policy: Policy, now: datetime) -> Iterator[Effective]:
     """Every flag of one customer.
 
     Args:
-        decisions: The customer's decisions.
-        links: The customer's records.
+        known: The customer's decisions, records and contact points.
         policy: Purposes and rules.
         now: The moment to answer for.
-        points: Contact points by type (`email`, `phone`).
     """
     for name, purpose in policy.purposes.items():
-        targets: list[str | None] = [None] if purpose.point is None else [*sorted(points.get(purpose.point, []))]
+        targets: list[str | None] = [None] if purpose.point is None else [*sorted(known.points.get(purpose.point, []))]
         for target in targets:
-            yield effective(decisions, links, policy, now, name, target)
+            yield effective(known.decisions, known.links, policy, now, name, target)

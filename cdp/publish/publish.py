@@ -21,7 +21,8 @@ NOBODY = "nobody"
 DECISIONS = Served(
     "consent_decisions", ("decision_id",), "record_id",
     ("decision_id", "record_id", "subject_type", "subject", "purpose", "status", "captured_at", "received_at", "source",
-     "method", "notice_version", "evidence"),
+     "method", "notice_version", "evidence", "basis", "jurisdiction", "expires_at", "confirmed_at", "separate_consent",
+     "is_explicit", "actor", "recorded_at"),
 )  # fmt: skip
 
 
@@ -209,7 +210,7 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
             updated |= set(frame.filter(~pl.col("gone"))["customer_id"].to_list())
     decided = _rows(lake, DECISIONS.name, number)
     if len(decided):
-        _upsert(store, DECISIONS, decided.with_columns(evidence=pl.lit("{}")), hashed=False)
+        _upsert(store, DECISIONS, decided.with_columns(recorded_at=pl.lit(now)), hashed=False)
     events: list[tuple[str, str | None, dict[str, Any]]] = [("customer.updated", c, {}) for c in sorted(updated)]
     events += [("consent.changed", c, {}) for c in sorted(set(decided["whose"].drop_nulls().to_list()))]
     changes.add(store, events, now)

@@ -28,7 +28,8 @@ EMPTY = {
     "order_key varchar, details varchar",
     "core__consent_statements": "statement_key varchar, record_id varchar, purpose varchar, status varchar, "
     "captured_at timestamptz, received_at timestamptz, source varchar, method varchar, notice_version varchar, "
-    "email varchar, phone varchar",
+    "email varchar, phone varchar, basis varchar, jurisdiction varchar, expires_at timestamptz, confirmed_at timestamptz, "
+    "separate_consent varchar, is_explicit boolean, evidence varchar",
 }
 
 TELLS = {"core__record_links": ("left_id", "right_id")}
@@ -191,13 +192,25 @@ def _statement(source: Source, number: int, consent: Consent) -> str:
             "when lower(flag.value) in ('false', 'no', 'n', '0') then 'denied' else 'unknown' end"
         )
     owner, method = _owner(source, consent.party), f"coalesce({consent.method}, 'unspecified')"
+    stated = (
+        consent.basis,
+        consent.jurisdiction,
+        consent.expires_at,
+        consent.confirmed_at,
+        consent.separate_consent,
+        consent.explicit,
+    )
+    extra = [part for part in stated if part not in ("'consent'", "null", "true")]  # what is not stated changes no key
     return (
         f"select md5(concat_ws('|', '{source.source}', '{number}', {owner}, {purpose}, {status}, "
         f"cast(coalesce({consent.captured_at}, {consent.received_at}) as varchar), {method}, {consent.notice_version}, "
-        f"{consent.email}, {consent.phone})) as statement_key, "
+        f"{consent.email}, {consent.phone}{''.join(f', cast(({part}) as varchar)' for part in extra)})) as statement_key, "
         f"{owner} as record_id, {purpose} as purpose, {status} as status, {consent.captured_at} as captured_at, "
         f"min(coalesce({consent.received_at}, _landed_at)) as received_at, '{source.source}' as source, {method} as method, "
-        f"{consent.notice_version} as notice_version, {consent.email} as email, {consent.phone} as phone "
+        f"{consent.notice_version} as notice_version, {consent.email} as email, {consent.phone} as phone, "
+        f"{_text(consent.basis)} as basis, {_text(consent.jurisdiction)} as jurisdiction, "
+        f"cast(({consent.expires_at}) as timestamptz) as expires_at, cast(({consent.confirmed_at}) as timestamptz) as confirmed_at, "
+        f"{_text(consent.separate_consent)} as separate_consent, {consent.explicit} as is_explicit, cast(to_json({_text(consent.evidence)}) as varchar) as evidence "
         f"from {rows} where {owner} is not null{where} group by all"
     )
 

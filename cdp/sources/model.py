@@ -143,7 +143,15 @@ class Interaction(Strict):
 
 
 class Consent(Strict):
-    """A decision about a purpose. `flags` names a flags column (purpose → yes or no); else purpose and status."""
+    """A decision about a purpose. `flags` names a flags column (purpose → yes or no); else purpose and status.
+
+    Attributes:
+        captured_at: When the person acted; null where the source does not know, which makes a grant the weakest evidence.
+        basis: The lawful basis.
+        separate_consent: The kind of separate consent it was asked for as (PIPL).
+        explicit: False for what a form had filled in already.
+        evidence: What proves it: a form's id, a page, a till.
+    """
 
     party: tuple[str, ...]
     when: Expression | None = None
@@ -156,6 +164,13 @@ class Consent(Strict):
     notice_version: Expression = "null"
     email: Expression = "null"
     phone: Expression = "null"
+    basis: Expression = "'consent'"
+    jurisdiction: Expression = "null"
+    expires_at: Expression = "null"
+    confirmed_at: Expression = "null"
+    separate_consent: Expression = "null"
+    explicit: Expression = "true"
+    evidence: Expression = "null"
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

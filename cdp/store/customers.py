@@ -6,8 +6,6 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from cdp.consent.resolve import Decision, Link
-
 Row = dict[str, Any]
 
 
@@ -92,38 +90,6 @@ def timeline(
         order by occurred_at desc, id desc limit %(limit)s
         """,
         {"customer": customer_id, "at": at, "last": last, "limit": limit},
-    )
-
-
-def consent_material(
-    connection: psycopg.Connection, customer_id: str
-) -> tuple[list[Decision], list[Link], dict[str, list[str]]]:
-    """What the consent function needs: decisions on the customer's records and contact points, links, points by type."""
-    held = _all(
-        connection,
-        "select a.record_id, r.link_weight, i.type, i.value from assignment a join contact_records r using (record_id) "
-        "left join identifiers i on i.record_id = a.record_id and i.type in ('email', 'phone') where a.customer_id = %s",
-        [customer_id],
-    )
-    weights = {row["record_id"]: float(row["link_weight"]) for row in held}
-    own: dict[str, set[str]] = {record: set() for record in weights}
-    points: dict[str, set[str]] = {"email": set(), "phone": set()}
-    for row in held:
-        if row["value"]:
-            own[row["record_id"]].add(row["value"])
-            points[row["type"]].add(row["value"])
-    decisions = _all(
-        connection,
-        "select decision_id, record_id, subject_type, subject, purpose, status, captured_at, received_at, source, method "
-        "from consent_decisions where record_id = any(%s) or (subject_type = 'email' and subject = any(%s)) "
-        "or (subject_type = 'phone' and subject = any(%s))",
-        [list(weights), sorted(points["email"]), sorted(points["phone"])],
-    )
-    links = [Link(record, weight, frozenset(own[record])) for record, weight in weights.items()]
-    return (
-        [Decision(**row) for row in decisions],
-        links,
-        {kind: sorted(values) for kind, values in points.items()},
     )
 
 

@@ -1,9 +1,9 @@
 -- Grain: consent decision. Its subject is the contact point it was given with (e-mail or phone, by the purpose's
 -- channel), else the contact record. A point that is a dummy or no address at all takes no grant; a denial given with
--- it is one of the record's.
+-- it is one of the record's. Decisions recorded online are read back from the store.
 with pointed as (
     select
-        s.statement_key, s.record_id, s.purpose, s.status, s.captured_at, s.received_at, s.source, s.method, s.notice_version,
+        s.*,
         case when b.value is null then case when u.point = 'email' then e.email when u.point = 'phone' then p.phone end end
             as point_value,
         case when u.point = 'email' then s.email when u.point = 'phone' then s.phone end as given,
@@ -22,6 +22,12 @@ select
     record_id,
     case when point_value is null then 'record' else point end as subject_type,
     coalesce(point_value, record_id) as subject,
-    purpose, status, captured_at, received_at, source, method, notice_version
+    purpose, status, captured_at, received_at, source, method, notice_version, coalesce(basis, 'consent') as basis, jurisdiction,
+    expires_at, confirmed_at, separate_consent, coalesce(is_explicit, true) as is_explicit, evidence, 'pipeline' as actor
 from pointed
 where not (status = 'granted' and given is not null and point_value is null)
+union all
+select
+    decision_id, record_id, subject_type, subject, purpose, status, captured_at, received_at, source, method, notice_version, basis,
+    jurisdiction, expires_at, confirmed_at, separate_consent, is_explicit, evidence, actor
+from core__recorded_decisions

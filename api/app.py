@@ -9,10 +9,11 @@ from psycopg_pool import ConnectionPool
 
 from api import problems
 from api.context import Context
-from api.routers import customers, health, identity
+from api.routers import audiences, consents, customers, health, identity, privacy, unsubscribe
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
 from cdp.loyalty.programme import load_programme
+from cdp.privacy.trail import Trail
 from cdp.settings import Settings
 from cdp.store.connect import SCHEMA, api_address, database
 from cdp.workspace import open_workspace
@@ -20,6 +21,8 @@ from cdp.workspace import open_workspace
 DESCRIPTION = """One customer for every channel: find people by any identifier, read profile, timeline, consents and points.
 
 Send a key in every call: `Authorization: Bearer cdp_…`. Personal values are masked unless the key may reveal them.
+Every call has a purpose (header `Purpose`, by default the key's first): what the person's consent does not allow for it is withheld
+with the reason.
 Errors are RFC 9457 problem documents."""
 
 
@@ -42,10 +45,15 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
                 },
             )
             pool.open()
-            app.state.context = Context(workspace, pool, load_policy(workspace), load_programme(workspace), clock)
+            trail = Trail(workspace, pool.connection, clock)
+            trail.start()
+            app.state.context = Context(
+                workspace, pool, load_policy(workspace), load_programme(workspace), trail, clock
+            )
             try:
                 yield
             finally:
+                trail.stop()
                 pool.close()
 
     app = FastAPI(title="Omnichannel CDP", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
@@ -53,6 +61,8 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app.include_router(health.router)
     app.include_router(identity.router)
     app.include_router(customers.router)
+    for part in (consents, unsubscribe, audiences, privacy):
+        app.include_router(part.router)
     return app
 
 

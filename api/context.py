@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
 import psycopg
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from psycopg_pool import ConnectionPool
 
@@ -17,7 +18,9 @@ from api.problems import Forbidden, Unauthorised
 from cdp.clock import system_now
 from cdp.consent.policy import Policy
 from cdp.loyalty.programme import Programme
+from cdp.privacy.trail import Trail
 from cdp.store import keys
+from cdp.store.audit import Event
 from cdp.workspace import Workspace
 from identity import artefact
 from identity.scorer import Scorer
@@ -25,6 +28,7 @@ from identity.scorer import Scorer
 bearer = HTTPBearer(
     auto_error=False, description="An API key: `Authorization: Bearer cdp_…` (see `cdp keys create --help`)"
 )
+PURPOSE = "What the answer is for, as named in consent.yaml; the key's first purpose by default"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Context:
     pool: ConnectionPool
     policy: Policy
     programme: Programme
+    trail: Trail
     clock: Callable[[], datetime] = system_now
 
     @contextmanager
@@ -84,24 +89,77 @@ def context(request: Request) -> Context:
 App = Annotated[Context, Depends(context)]
 
 
-def requires(scope: str) -> Callable[..., keys.Key]:
-    """A dependency: the living key of this request, if it has the scope."""
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the key, and the purpose it asks for."""
 
-    def check(app: App, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> keys.Key:
+    key: keys.Key
+    purpose: str
+
+    @property
+    def name(self) -> str:
+        """How the audit log and change sets name it."""
+        return f"key:{self.key.name}"
+
+    def event(self, action: str, customer_id: str | None = None, **more: Any) -> Event:
+        """Something this caller does, for the audit log."""
+        return Event(action, self.name, self.key.key_id, customer_id, self.purpose, **more)
+
+
+def requires(scope: str) -> Callable[..., Caller]:
+    """A dependency: the living key of this request, if it has the scope and may read for the purpose. Its use is audited."""
+
+    def check(
+        request: Request,
+        app: App,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+        asked: Annotated[str | None, Header(alias="Purpose", max_length=60, description=PURPOSE)] = None,
+        asked_here: Annotated[str | None, Query(alias="purpose", max_length=60, description=PURPOSE)] = None,
+    ) -> Caller:
+        action, customer = (
+            f"{request.method} {request.scope['route'].path}",
+            _uuid(request.path_params.get("customer_id")),
+        )
         if credentials is None:
+            app.trail.note(Event(f"refused {action}", "nobody", customer_id=customer, reason="no key"))
             raise Unauthorised("send an API key: 'Authorization: Bearer cdp_…'")
         with app.store() as connection:
-            key = keys.find(connection, app.workspace.secrets["pepper"], credentials.credentials, app.clock())
+            key = keys.find(connection, app.pepper, credentials.credentials, app.clock())
         if key is None:
+            app.trail.note(Event(f"refused {action}", "nobody", customer_id=customer, reason="no living key"))
             raise Unauthorised("this key does not exist, has expired or was revoked")
-        if not key.allows(scope):
-            raise Forbidden(f"this key lacks the scope {scope}")
-        return key
+        caller = Caller(key, asked or asked_here or key.purposes[0])
+        if reason := _refusal(caller, scope, app.policy):
+            app.trail.note(Event(f"refused {action}", caller.name, key.key_id, customer, None, reason))
+            raise Forbidden(reason)
+        app.trail.note(caller.event(action, customer))
+        request.state.caller = caller
+        return caller
 
     return check
 
 
-ProfileReader = Annotated[keys.Key, Depends(requires("profiles:read"))]
-ConsentReader = Annotated[keys.Key, Depends(requires("consent:read"))]
-LoyaltyReader = Annotated[keys.Key, Depends(requires("loyalty:read"))]
-Reviewer = Annotated[keys.Key, Depends(requires("review:write"))]
+def _refusal(caller: Caller, scope: str, policy: Policy) -> str | None:
+    if not caller.key.allows(scope):
+        return f"this key lacks the scope {scope}"
+    if caller.purpose not in policy.purposes:
+        return f"unknown purpose; the policy knows {', '.join(policy.purposes)}"
+    if caller.purpose not in caller.key.purposes:
+        return f"this key may not ask for the purpose {caller.purpose}; it may for {', '.join(caller.key.purposes)}"
+    return None
+
+
+def _uuid(text: Any) -> str | None:
+    try:
+        return str(UUID(text))
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+ProfileReader = Annotated[Caller, Depends(requires("profiles:read"))]
+ConsentReader = Annotated[Caller, Depends(requires("consent:read"))]
+ConsentWriter = Annotated[Caller, Depends(requires("consent:write"))]
+LoyaltyReader = Annotated[Caller, Depends(requires("loyalty:read"))]
+Reviewer = Annotated[Caller, Depends(requires("review:write"))]
+PrivacyOfficer = Annotated[Caller, Depends(requires("privacy:write"))]
+AudienceReader = Annotated[Caller, Depends(requires("audiences:read"))]

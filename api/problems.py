@@ -73,11 +73,20 @@ def answer(
     return JSONResponse(body.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
+def _note_refusal(request: Request, error: CdpError) -> None:
+    """What a known caller asked in vain is audited too; our messages hold no personal data."""
+    caller = getattr(request.state, "caller", None)
+    if caller is not None:
+        action = f"refused {request.method} {request.scope['route'].path}"
+        request.app.state.context.trail.note(caller.event(action, reason=error.message[:200]))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error with a problem document; never with a value that the caller sent."""
 
     @app.exception_handler(CdpError)
-    def _known(_: Request, error: CdpError) -> JSONResponse:
+    def _known(request: Request, error: CdpError) -> JSONResponse:
+        _note_refusal(request, error)
         headers = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else None
         return answer(error.status_code, error.title, error.message, headers=headers)
 

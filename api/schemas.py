@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cdp.standard.identify import Kind
 
+WITHHELD = "Why the value is not shown for this purpose, though there may be one; absent where it is shown"
 ID = "0197f3a2-7c1e-7b3a-9d55-2f6f0c1a4e77"
 
 
@@ -21,6 +22,7 @@ class Value(Model):
 
     value: str | None = Field(examples=["s•••@yahoo.co.uk"])
     record_id: str | None = Field(examples=["web:user:w-39601947"])
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
 
 
 class Name(Model):
@@ -30,6 +32,7 @@ class Name(Model):
     family_name: str | None = Field(examples=["M•••"])
     full_name: str | None = Field(examples=["S•••"])
     record_id: str | None = Field(examples=["web:user:w-39601947"])
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
 
 
 class Spending(Model):
@@ -53,6 +56,32 @@ class Record(Model):
     )
 
 
+class Deciding(Model):
+    """The decision that decides: which record it is of, when the person acted, by what way."""
+
+    record_id: str = Field(examples=["service:ticket:100001"])
+    source: str = Field(examples=["service"])
+    method: str = Field(examples=["ticket_tag"])
+    captured_at: datetime | None
+    received_at: datetime
+
+
+class ConsentFlag(Model):
+    """Effective consent for one purpose on one contact point."""
+
+    purpose: str = Field(examples=["email_marketing"])
+    contact_point: str | None = Field(examples=["s•••@yahoo.co.uk"])
+    allowed: bool = Field(examples=[False])
+    status: str = Field(examples=["withdrawn"])
+    basis: str = Field(examples=["none"])
+    reason: str = Field(examples=["withdrawn_by_email"])
+    decided_by: str | None = Field(examples=["9f86d081884c7d659a2feaa0c55ad015"])
+    decided: Deciding | None = Field(description="The deciding decision")
+    jurisdiction: str = Field(examples=["gdpr"])
+    conflict: bool = Field(examples=[True])
+    conflicting: list[str] = Field(examples=[[]])
+
+
 class Customer(Model):
     """One customer: the profile that survives, with provenance."""
 
@@ -72,7 +101,12 @@ class Customer(Model):
     first_seen: datetime
     last_seen: datetime
     orders: dict[str, Spending] = Field(examples=[{"GBP": {"orders": 12, "returns": 1, "spent": "1024.5000"}}])
+    orders_withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
     records: list[Record]
+    consents: list[ConsentFlag] = Field(
+        description="May we, on every contact point and purpose, and which decision says so"
+    )
+    purpose: str = Field(examples=["service"], description="What this answer is for")
     revealed: bool = Field(examples=[False])
     data_as_of: datetime | None = Field(description="The clock of the run that published this")
 
@@ -94,6 +128,7 @@ class Match(Model):
     email: Value
     phone: Value
     channels: list[str]
+    consents: list[ConsentFlag]
 
 
 class Matches(Model):
@@ -119,21 +154,11 @@ class Timeline(Model):
 
     customer_id: str = Field(examples=[ID])
     items: list[Item]
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+    ends_at: datetime | None = Field(
+        default=None, description="Nothing older is kept: the retention's end; none where all is"
+    )
     next: str | None = Field(examples=[None])
-
-
-class ConsentFlag(Model):
-    """Effective consent for one purpose on one contact point."""
-
-    purpose: str = Field(examples=["email_marketing"])
-    contact_point: str | None = Field(examples=["s•••@yahoo.co.uk"])
-    allowed: bool = Field(examples=[False])
-    status: str = Field(examples=["withdrawn"])
-    basis: str = Field(examples=["none"])
-    reason: str = Field(examples=["withdrawn_by_email"])
-    decided_by: str | None = Field(examples=["9f86d081884c7d659a2feaa0c55ad015"])
-    conflict: bool = Field(examples=[True])
-    conflicting: list[str] = Field(examples=[[]])
 
 
 class Consents(Model):
@@ -141,6 +166,7 @@ class Consents(Model):
 
     customer_id: str = Field(examples=[ID])
     as_of: datetime
+    known_at: datetime | None = Field(description="What was learned later is left out; none where nothing is")
     consents: list[ConsentFlag]
 
 
@@ -183,6 +209,13 @@ class Loyalty(Model):
     tier: Tier
     accounts: list[Account]
     movements: list[Movement] = Field(description="The newest 20")
+
+
+class Withheld(Model):
+    """A whole answer that is withheld for this purpose."""
+
+    customer_id: str = Field(examples=[ID])
+    withheld: str = Field(examples=["not_for_this_purpose"], description=WITHHELD)
 
 
 class Health(Model):

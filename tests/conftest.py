@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from cdp.cli.pipeline import initialise
+from cdp.clock import system_now
 from cdp.lake.engine import Lake, open_lake
 from cdp.lake.tables import create_registers
 from cdp.settings import Settings
+from cdp.simulate.write import simulate
+from cdp.store import keys
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace
 
@@ -113,6 +116,14 @@ def reference() -> Path:
     return path
 
 
+def api_key(workspace: Workspace, *scopes: str, purposes: tuple[str, ...] = ("service",)) -> dict[str, str]:
+    """The header of a new key with these scopes and purposes."""
+    with connect(owner_address(workspace)) as store:
+        name = f"k{store.execute('select count(*) from api_keys').fetchall()[0][0]}"
+        text = keys.create(store, workspace.secrets["pepper"], name, list(scopes), system_now(), purposes=purposes)
+    return {"Authorization": f"Bearer {text}"}
+
+
 def land(workspace: Workspace, case: Path) -> None:
     """Copy a case's landing files into a workspace."""
     for file in case.joinpath("landing").rglob("*"):
@@ -139,3 +150,13 @@ def retail_case(new_workspace: Callable[[], Workspace], reference: Path) -> Reta
     land(workspace, reference / "retail_case")
     done = cdp(workspace, "run", "--as-of", RETAIL_AS_OF)
     return RetailCase(workspace, reference / "retail_case" / "truth", done.stderr)
+
+
+@pytest.fixture(scope="module")
+def town(new_workspace: Callable[[], Workspace], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A few hundred simulated people brought through the pipeline; a module's own, so that it may change them."""
+    workspace, folder = new_workspace(), tmp_path_factory.mktemp("town")
+    simulate(250, "11", folder, NOW - timedelta(days=1))
+    land(workspace, folder)
+    cdp(workspace, "run", "--as-of", f"{NOW:%Y-%m-%d}")
+    return workspace

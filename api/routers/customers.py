@@ -10,20 +10,24 @@ import psycopg
 from fastapi import APIRouter, Query
 
 from api import present
-from api.context import App, ConsentReader, Context, LoyaltyReader, ProfileReader
+from api.context import App, Caller, Context, LoyaltyReader, ProfileReader
 from api.problems import Forbidden, responses
-from api.schemas import Consents, Customer, Lookup, Loyalty, Matches, Timeline
-from cdp.consent.flags import customer_flags
+from api.schemas import Customer, Lookup, Loyalty, Matches, Timeline, Withheld
+from cdp.consent.fields import Visible, visible
+from cdp.consent.resolve import Material
 from cdp.errors import CdpError, NotFound
 from cdp.loyalty.rules import tier
 from cdp.standard.identify import candidates
-from cdp.store import assignment, consents, customers, keys, releases
+from cdp.store import assignment, consents, customers, releases
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 ERRORS = responses(401, 403, 404, 422, 503)
 MOST_MATCHES = 20
 MOVEMENTS = 20
 Reveal = Annotated[bool, Query(description="Show values unmasked; needs profiles:reveal and is audited")]
+Reason = Annotated[
+    str | None, Query(max_length=200, description="Why they are revealed, for the audit log; no personal data")
+]
 
 
 class BadCursor(CdpError):
@@ -34,35 +38,49 @@ class BadCursor(CdpError):
 
 
 @router.post("/lookup", responses=responses(401, 403, 422, 503))
-def lookup(asked: Lookup, app: App, key: ProfileReader) -> Matches:
+def lookup(asked: Lookup, app: App, caller: ProfileReader) -> Matches:
     """Find customers by any identifier. It travels in the body: URLs end up in logs."""
     pairs = candidates(asked.type, asked.value, app.regions)
     with app.store() as store:
         found = customers.lookup(store, pairs, MOST_MATCHES + 1) if pairs else []
-        rows = [(row, customers.profile(store, row["customer_id"])) for row in found[:MOST_MATCHES]]
-    matches = [_match(row, stored) for row, stored in rows if stored is not None]
+        shown = [row["customer_id"] for row in found[:MOST_MATCHES]]
+        profiles = {customer: customers.profile(store, customer) for customer in shown}
+        consent = consents.materials(store, shown)
+    matches = [
+        _match(row, stored, consent[row["customer_id"]], app, caller)
+        for row in found[:MOST_MATCHES]
+        if (stored := profiles[row["customer_id"]]) is not None
+    ]
     return Matches.model_validate({"customers": matches, "more": len(found) > MOST_MATCHES})
 
 
 @router.get("/{customer_id}", responses=ERRORS)
-def get_customer(customer_id: UUID, app: App, key: ProfileReader, reveal: Reveal = False) -> Customer:
+def get_customer(
+    customer_id: UUID, app: App, caller: ProfileReader, reveal: Reveal = False, reason: Reason = None
+) -> Customer:
     """The profile with the record each value came from. A retired id answers with the customer it became."""
     with app.store() as store:
         living, stored = living_customer(store, customer_id)
         if reveal:
-            _reveal(app, store, key, "profile.reveal", living)
+            revealing(app, store, caller, "profile.reveal", living, reason)
+        known = consents.material(store, living)
         members = customers.records(store, living)
         release = releases.newest(store)
-    profile = stored["profile"]
+    profile, seen = stored["profile"], visible_fields(app, caller, known)
+    no_orders = seen.reason("timeline")
     return Customer.model_validate(
         {
             "customer_id": living,
             "requested_id": str(customer_id),
             "merged_into": living if living != str(customer_id) else None,
             "kind": stored["kind"],
-            **present.profile(profile, revealed=reveal),
-            **{name: profile[name] for name in ("channels", "first_seen", "last_seen", "orders")},
+            **present.profile(profile, seen, revealed=reveal),
+            **{name: profile[name] for name in ("channels", "first_seen", "last_seen")},
+            "orders": {} if no_orders else profile["orders"],
+            "orders_withheld": no_orders,
             "records": [{**row, "record_id": present.record(row["record_id"], revealed=reveal)} for row in members],
+            "consents": present.flags(known, app.policy, app.clock(), revealed=reveal),
+            "purpose": caller.purpose,
             "revealed": reveal,
             "data_as_of": release[0].as_of if release else None,
         }
@@ -73,17 +91,20 @@ def get_customer(customer_id: UUID, app: App, key: ProfileReader, reveal: Reveal
 def get_timeline(
     customer_id: UUID,
     app: App,
-    key: ProfileReader,
+    caller: ProfileReader,
     cursor: Annotated[str | None, Query(max_length=400, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     reveal: Reveal = False,
+    reason: Reason = None,
 ) -> Timeline:
     """Everything that happened on any channel, newest first. Free text is withheld unless revealed."""
     before = _read_cursor(cursor) if cursor else None
     with app.store() as store:
         living, _ = living_customer(store, customer_id)
+        if withheld := _withheld(app, caller, store, living, "timeline"):
+            return Timeline(customer_id=living, items=[], withheld=withheld, next=None)
         if reveal:
-            _reveal(app, store, key, "timeline.reveal", living)
+            revealing(app, store, caller, "timeline.reveal", living, reason)
         rows = customers.timeline(store, living, before, limit + 1)
     page = [
         {
@@ -97,32 +118,14 @@ def get_timeline(
     return Timeline.model_validate({"customer_id": living, "items": page, "next": more})
 
 
-@router.get("/{customer_id}/consents", responses=ERRORS)
-def get_consents(customer_id: UUID, app: App, key: ConsentReader, reveal: Reveal = False) -> Consents:
-    """Effective consent for every purpose and contact point, computed now from the decisions."""
-    now = app.clock()
-    with app.store() as store:
-        living, _ = living_customer(store, customer_id)
-        if reveal:
-            _reveal(app, store, key, "consents.reveal", living)
-        known = consents.material(store, living)
-    flags = [
-        {
-            **vars(flag),
-            "contact_point": present.point(flag.contact_point, revealed=reveal),
-            "conflicting": list(flag.conflicting),
-        }
-        for flag in customer_flags(known, app.policy, now)
-    ]
-    return Consents.model_validate({"customer_id": living, "as_of": now, "consents": flags})
-
-
 @router.get("/{customer_id}/loyalty", responses=ERRORS)
-def get_loyalty(customer_id: UUID, app: App, key: LoyaltyReader) -> Loyalty:
+def get_loyalty(customer_id: UUID, app: App, caller: LoyaltyReader) -> Loyalty | Withheld:
     """Balance over all the customer's accounts, tier with what the next one takes, newest movements."""
     programme = app.programme
     with app.store() as store:
         living, _ = living_customer(store, customer_id)
+        if withheld := _withheld(app, caller, store, living, "loyalty"):
+            return Withheld(customer_id=living, withheld=withheld)
         accounts, entries = customers.loyalty(store, living)
     qualifying = [(row["occurred_at"], row["amount"]) for row in entries if row["kind"] != "redeem"]
     shown = ("entry_id", "kind", "amount", "occurred_at", "reason", "order_id")
@@ -149,19 +152,34 @@ def living_customer(store: psycopg.Connection, customer_id: UUID) -> tuple[str, 
     return living, stored
 
 
-def _reveal(app: Context, store: psycopg.Connection, key: keys.Key, action: str, customer_id: str) -> None:
-    if not key.allows("profiles:reveal"):
+def revealing(
+    app: Context, store: psycopg.Connection, caller: Caller, action: str, customer_id: str, reason: str | None
+) -> None:
+    """Note who sees unmasked data and why, committed before it is shown."""
+    if not caller.key.allows("profiles:reveal"):
         raise Forbidden("this key lacks the scope profiles:reveal")
-    customers.audit(store, key.key_id, action, customer_id, app.clock())
+    app.trail.write(store, caller.event(action, customer_id, reason=reason))
 
 
-def _match(row: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
-    shown = present.profile(stored["profile"], revealed=False)
+def visible_fields(app: Context, caller: Caller, known: Material) -> Visible:
+    """What this caller may read of a customer for its purpose."""
+    return visible(app.policy, caller.purpose, (*present.FIELDS, "timeline", "loyalty"), known, app.clock())
+
+
+def _withheld(app: Context, caller: Caller, store: psycopg.Connection, customer: str, field: str) -> str | None:
+    return visible_fields(app, caller, consents.material(store, customer)).withheld.get(field)
+
+
+def _match(
+    row: dict[str, Any], stored: dict[str, Any], known: Material, app: Context, caller: Caller
+) -> dict[str, Any]:
+    shown = present.profile(stored["profile"], visible_fields(app, caller, known), revealed=False)
     return {
         "customer_id": row["customer_id"],
         "matched": row["matched"],
         "kind": stored["kind"],
         "channels": stored["profile"]["channels"],
+        "consents": present.flags(known, app.policy, app.clock(), revealed=False),
         **{name: shown[name] for name in ("name", "email", "phone")},
     }
 

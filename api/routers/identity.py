@@ -7,7 +7,7 @@ import psycopg
 from fastapi import APIRouter, Query
 
 from api import present
-from api.context import App, Context, ProfileReader, Reviewer
+from api.context import App, Caller, Context, ProfileReader, Reviewer
 from api.identity_schemas import (
     Changed,
     Decide,
@@ -26,12 +26,12 @@ from api.identity_schemas import (
 )  # fmt: skip
 from api.problems import responses
 from api.refs import record_of, ref
-from api.routers.customers import living_customer
+from api.routers.customers import living_customer, visible_fields
 from cdp import stewardship
 from cdp.errors import NotFound
 from cdp.standard.identify import candidates
 from cdp.stewardship import Act, Outcome, Refused
-from cdp.store import assignment, customers, evidence, keys, review
+from cdp.store import assignment, consents, customers, evidence, review
 from identity import explain, ids, live
 from identity.person import Described, values
 from identity.scorer import Part
@@ -43,7 +43,7 @@ SHOWN = 10
 
 
 @router.post("/customers/resolve", responses=responses(401, 403, 422, 503))
-def resolve(person: Person, app: App, key: ProfileReader) -> Resolution:
+def resolve(person: Person, app: App, caller: ProfileReader) -> Resolution:
     """Who a partial person is: candidates with a confidence tier and reasons, by the batch's own model. Changes nothing."""
     said = person.model_dump(exclude_none=True)
     if not any(said.values()):
@@ -59,10 +59,11 @@ def resolve(person: Person, app: App, key: ProfileReader) -> Resolution:
     with app.store() as store:
         found = live.resolve(store, scorer, described, given)[:SHOWN]
         shown = [(c, customers.profile(store, c.customer_id)) for c in found]
+        consent = consents.materials(store, [c.customer_id for c in found])
     out = [
         {
             "customer_id": c.customer_id, "tier": c.tier, "weight": c.weight, "identifiers": c.identifiers, "reasons": _reasons(c.parts),
-            "name": present.profile(stored["profile"], revealed=False)["name"],
+            "name": present.profile(stored["profile"], visible_fields(app, caller, consent[c.customer_id]), revealed=False)["name"],
         }
         for c, stored in shown
         if stored is not None
@@ -74,38 +75,41 @@ def resolve(person: Person, app: App, key: ProfileReader) -> Resolution:
 
 
 @router.post("/customers/merge", responses=WRITES)
-def merge(asked: Merge, app: App, key: Reviewer) -> Changed:
+def merge(asked: Merge, app: App, caller: Reviewer) -> Changed:
     """Make customers one, at once and for every later run. Undo by the change set."""
-    with app.store() as store:
+    with app.store() as store, store.transaction():
         named = [assignment.resolve(store, str(customer)) for customer in asked.customer_ids]
         if None in named:
             raise NotFound("no customer has this id")
-        done = stewardship.merge(store, [str(customer) for customer in named], _act(app, key, asked.reason))
+        done = stewardship.merge(store, [str(customer) for customer in named], _act(app, caller, asked.reason))
+        _told(app, store, caller, "customer.merge", done)
     return _changed(done)
 
 
 @router.post("/customers/{customer_id}/split", responses=WRITES)
-def split(customer_id: UUID, asked: Split, app: App, key: Reviewer) -> Changed:
+def split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -> Changed:
     """Take records out of a customer, at once and for every later run."""
     now = app.clock()
-    with app.store() as store:
+    with app.store() as store, store.transaction():
         living, _ = living_customer(store, customer_id)
         own = _records(store, living)
         records = [record_of(app.pepper, named, own) for named in asked.records]
-        done = stewardship.split(store, living, records, _act(app, key, asked.reason), lambda: ids.uuid7(now))
+        done = stewardship.split(store, living, records, _act(app, caller, asked.reason), lambda: ids.uuid7(now))
+        _told(app, store, caller, "customer.split", done)
     return _changed(done)
 
 
 @router.post("/changesets/{changeset_id}/undo", responses=WRITES)
-def undo(changeset_id: UUID, asked: Undo, app: App, key: Reviewer) -> Changed:
+def undo(changeset_id: UUID, asked: Undo, app: App, caller: Reviewer) -> Changed:
     """Take back a merge, a split or a decision: ids, profiles, balances and consents are as before."""
-    with app.store() as store:
-        done = stewardship.undo(store, changeset_id, _act(app, key, asked.reason))
+    with app.store() as store, store.transaction():
+        done = stewardship.undo(store, changeset_id, _act(app, caller, asked.reason))
+        _told(app, store, caller, "customer.undo", done)
     return _changed(done)
 
 
 @router.get("/customers/{customer_id}/explanation", responses=READS)
-def get_explanation(customer_id: UUID, app: App, key: ProfileReader) -> Explanation:
+def get_explanation(customer_id: UUID, app: App, caller: ProfileReader) -> Explanation:
     """How this customer was assembled: a merge tree, strongest evidence first, each step with what would be without it."""
     scorer = app.scorer()
     with app.store() as store:
@@ -128,7 +132,7 @@ def get_explanation(customer_id: UUID, app: App, key: ProfileReader) -> Explanat
 
 
 @router.post("/customers/{customer_id}/explanation/what-if", responses=READS)
-def what_if(customer_id: UUID, asked: WhatIf, app: App, key: ProfileReader) -> Groups:
+def what_if(customer_id: UUID, asked: WhatIf, app: App, caller: ProfileReader) -> Groups:
     """The groups that would remain if this identifier had never been given. Changes nothing."""
     kind = "order" if asked.type == "order" else asked.type
     pairs = candidates(kind, asked.value, app.regions)
@@ -142,7 +146,7 @@ def what_if(customer_id: UUID, asked: WhatIf, app: App, key: ProfileReader) -> G
 
 
 @router.post("/explanations/pair", responses=READS)
-def explain_pair(asked: PairAsked, app: App, key: ProfileReader) -> PairOut:
+def explain_pair(asked: PairAsked, app: App, caller: ProfileReader) -> PairOut:
     """Why two records, or two customers, are one, or why not."""
     with app.store() as store:
         sides = [_side(store, app, named) for named in (asked.left, asked.right)]
@@ -153,7 +157,7 @@ def explain_pair(asked: PairAsked, app: App, key: ProfileReader) -> PairOut:
 
 
 @router.get("/review/pairs", responses=responses(401, 403, 422, 503))
-def get_review(app: App, key: Reviewer, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> ReviewPairs:
+def get_review(app: App, caller: Reviewer, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> ReviewPairs:
     """Borderline pairs, those first that a decision would move most."""
     with app.store() as store:
         rows, count = review.pairs(store, limit), review.waiting(store)
@@ -168,20 +172,29 @@ def get_review(app: App, key: Reviewer, limit: Annotated[int, Query(ge=1, le=200
 
 
 @router.post("/review/pairs", responses=WRITES)
-def decide(asked: Decide, app: App, key: Reviewer) -> Decided:
+def decide(asked: Decide, app: App, caller: Reviewer) -> Decided:
     """Decide on a pair: kept as evidence, obeyed by every later run, a label that measures the model."""
-    act = _act(app, key, asked.reason)
-    with app.store() as store:
+    act = _act(app, caller, asked.reason)
+    with app.store() as store, store.transaction():
         row = next((row for row in review.pairs(store, None) if _pair_id(app, row) == asked.pair_id), None)
         if row is None:
             raise NotFound("no pair of this id waits for review")
         done = stewardship.decide(store, row["left_id"], row["right_id"], asked.verdict, row["weight"], act)
+        _told(app, store, caller, f"review.{asked.verdict}", done)
     effective = "now" if asked.verdict == "same" else "next run"
     return Decided.model_validate({**_changed(done).model_dump(), "effective": effective, "at": act.now})
 
 
-def _act(app: Context, key: keys.Key, reason: str) -> Act:
-    return Act(f"key:{key.name}", reason, app.clock())
+def _act(app: Context, caller: Caller, reason: str) -> Act:
+    return Act(caller.name, reason, app.clock())
+
+
+def _told(app: Context, store: psycopg.Connection, caller: Caller, action: str, done: Outcome) -> None:
+    """Write what was done to the audit log, in the transaction that does it."""
+    details = {"changeset": str(done.changeset_id), "moved": done.moved}
+    concerned: list[str | None] = [*done.customers] or [None]
+    for customer in concerned:
+        app.trail.write(store, caller.event(action, customer, details=details))
 
 
 def _changed(done: Outcome) -> Changed:

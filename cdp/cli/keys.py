@@ -7,6 +7,9 @@ import typer
 from cdp.cli.main import app
 from cdp.cli.output import say, table
 from cdp.clock import system_now
+from cdp.consent.policy import load_policy
+from cdp.errors import ConfigError
+from cdp.privacy.trail import tell
 from cdp.settings import Settings
 from cdp.store import keys as store_keys
 from cdp.store.connect import connect, database, owner_address
@@ -20,15 +23,25 @@ app.add_typer(keys, name="keys")
 def create(
     name: str,
     scope: Annotated[list[str], typer.Option(help="What the key may do; repeat for several.")],
+    purpose: Annotated[
+        list[str] | None, typer.Option(help="What it may read for, 'service' by default; repeat for several.")
+    ] = None,
 ) -> None:
     """Make a key. Its text is the last line printed, and is never shown again.
 
     Example: cdp keys create till-12 --scope profiles:read --scope loyalty:read
+    Example: cdp keys create mailer --scope audiences:read --purpose email_marketing
     """
-    workspace = open_workspace(Settings())
+    workspace, now = open_workspace(Settings()), system_now()
+    purposes = list(dict.fromkeys(purpose or ["service"]))
+    if unknown := sorted(set(purposes) - set(load_policy(workspace).purposes)):
+        raise ConfigError(f"unknown purpose {', '.join(unknown)}", "consent.yaml lists the purposes")
     with database(workspace), connect(owner_address(workspace)) as store:
-        text = store_keys.create(store, workspace.secrets["pepper"], name, scope, system_now())
-    say(f"Key '{name}' may: {', '.join(sorted(set(scope)))}. Keep it; it is not shown again.")
+        text = store_keys.create(store, workspace.secrets["pepper"], name, scope, now, purposes=purposes)
+        tell(workspace, store, "key.created", {"key": name, "scopes": sorted(set(scope)), "purposes": purposes}, now)
+    say(
+        f"Key '{name}' may: {', '.join(sorted(set(scope)))}, for {', '.join(purposes)}. Keep it; it is not shown again."
+    )
     print(text)
 
 
@@ -43,12 +56,13 @@ def list_keys() -> None:
             k.name,
             f"cdp_{k.prefix}_…",
             " ".join(k.scopes),
+            " ".join(k.purposes),
             f"{k.created_at:%Y-%m-%d}",
             "revoked" if k.revoked_at else "living",
         )
         for k in found
     ]
-    print(table(["name", "key", "scopes", "created", "state"], rows))
+    print(table(["name", "key", "scopes", "purposes", "created", "state"], rows))
 
 
 @keys.command()
@@ -57,7 +71,8 @@ def revoke(name: str) -> None:
 
     Example: cdp keys revoke till-12
     """
-    workspace = open_workspace(Settings())
+    workspace, now = open_workspace(Settings()), system_now()
     with database(workspace), connect(owner_address(workspace)) as store:
-        store_keys.revoke(store, name, system_now())
+        store_keys.revoke(store, name, now)
+        tell(workspace, store, "key.revoked", {"key": name}, now)
     say(f"Key '{name}' is revoked.")

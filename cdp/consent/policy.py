@@ -14,7 +14,9 @@ ABSOLUTE = ("contract", "legal_obligation", "vital_interest", "public_task")
 Basis = Literal[
     "consent", "contract", "legal_obligation", "vital_interest", "public_task", "legitimate_interest", "opt_out"
 ]
-ProfileField = Literal["name", "birth_date", "email", "phone", "postal_code", "city", "country", "language"]
+ProfileField = Literal[
+    "name", "birth_date", "email", "phone", "postal_code", "city", "country", "language", "timeline", "loyalty"
+]
 
 
 class Purpose(Strict):

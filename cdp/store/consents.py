@@ -22,7 +22,7 @@ DECISIONS = """
 HELD = """
     select r.record_id, r.link_weight, r.fields ->> 'country' as country, i.type, i.value from contact_records r
     left join identifiers i on i.record_id = r.record_id and i.type in ('email', 'phone')
-    where r.record_id = any(coalesce(%(members)s, array(select record_id from assignment where customer_id = %(customer)s)))
+    where r.record_id = any(%s)
 """
 POINTS = ("email", "phone")
 
@@ -37,36 +37,60 @@ class Evidence:
     evidence: dict[str, Any] | None = None
 
 
-def material(
-    connection: psycopg.Connection, customer_id: str, known_at: datetime | None = None, members: list[str] | None = None
-) -> Material:
+def material(connection: psycopg.Connection, customer_id: str, known_at: datetime | None = None) -> Material:
     """What is known of a customer's consent: decisions on its records and contact points, links, points.
 
     Args:
         connection: To the store.
         customer_id: A living customer.
-        known_at: Leave out what the store learned later.
-        members: The records it had then; those it has now by default.
+        known_at: Answer from what the store knew then: the records the customer had, the decisions recorded by then.
     """
-    held = _all(connection, HELD, {"customer": customer_id, "members": members})
-    facts = {row["record_id"]: (float(row["link_weight"]), row["country"]) for row in held}
-    own: dict[str, set[str]] = {record: set() for record in facts}
-    points: dict[str, set[str]] = {kind: set() for kind in POINTS}
+    if known_at is None:
+        return materials(connection, [customer_id])[customer_id]
+    return _materials(
+        connection, dict.fromkeys(members_at(connection, customer_id, known_at), customer_id), [customer_id], known_at
+    )[customer_id]
+
+
+def materials(connection: psycopg.Connection, customer_ids: list[str]) -> dict[str, Material]:
+    """The same for several customers in three queries."""
+    rows = connection.execute(
+        "select record_id, customer_id::text from assignment where customer_id = any(%s::uuid[])", [customer_ids]
+    )
+    return _materials(connection, dict(rows.fetchall()), customer_ids, None)
+
+
+def _materials(
+    connection: psycopg.Connection, owner: dict[str, str], customer_ids: list[str], known_at: datetime | None
+) -> dict[str, Material]:
+    held = _all(connection, HELD, [list(owner)])
+    links: dict[str, tuple[float, str | None, set[str]]] = {}
+    holders: dict[str, set[str]] = {}
+    points: dict[str, dict[str, set[str]]] = {customer: {kind: set() for kind in POINTS} for customer in customer_ids}
     for row in held:
+        _, _, own = links.setdefault(row["record_id"], (float(row["link_weight"]), row["country"], set()))
         if row["value"]:
-            own[row["record_id"]].add(row["value"])
-            points[row["type"]].add(row["value"])
-    decisions = _all(
+            own.add(row["value"])
+            points[owner[row["record_id"]]][row["type"]].add(row["value"])
+            holders.setdefault(row["value"], set()).add(owner[row["record_id"]])
+    named = {kind: sorted({v for mine in points.values() for v in mine[kind]}) for kind in POINTS}
+    heard: dict[str, list[Decision]] = {customer: [] for customer in customer_ids}
+    for row in _all(
         connection,
-        DECISIONS + "where (record_id = any(%(r)s) or (subject_type = 'email' and subject = any(%(e)s)) "
-        "or (subject_type = 'phone' and subject = any(%(p)s))) and (%(k)s::timestamptz is null or recorded_at <= %(k)s)",
-        {"r": list(facts), "e": sorted(points["email"]), "p": sorted(points["phone"]), "k": known_at},
-    )
-    return Material(
-        [Decision(**row) for row in decisions],
-        [Link(record, weight, frozenset(own[record]), country) for record, (weight, country) in facts.items()],
-        {kind: sorted(values) for kind, values in points.items()},
-    )
+        DECISIONS + "where (record_id = any(%(records)s) or (subject_type = 'email' and subject = any(%(email)s)) "
+        "or (subject_type = 'phone' and subject = any(%(phone)s))) and (%(known)s::timestamptz is null or recorded_at <= %(known)s)",
+        {"records": list(owner), "known": known_at, **named},
+    ):
+        decision = Decision(**row)
+        by_point = holders.get(decision.subject, set()) if decision.subject_type != "record" else set()
+        for customer in by_point | ({owner[decision.record_id]} if decision.record_id in owner else set()):
+            heard[customer].append(decision)
+    of: dict[str, list[Link]] = {customer: [] for customer in customer_ids}
+    for record_, (weight, country, own) in links.items():
+        of[owner[record_]].append(Link(record_, weight, frozenset(own), country))
+    return {
+        c: Material(heard[c], of[c], {kind: sorted(values) for kind, values in points[c].items()}) for c in customer_ids
+    }
 
 
 def members_at(connection: psycopg.Connection, customer_id: str, at: datetime) -> list[str]:
@@ -122,3 +146,26 @@ def recorded(connection: psycopg.Connection, columns: tuple[str, ...]) -> list[t
 def _all(connection: psycopg.Connection, query: str, parameters: Any) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, parameters).fetchall()
+
+
+def unsubscribe_link(connection: psycopg.Connection, token: str, purpose: str, kind: str, subject: str) -> None:
+    """Remember what a one-click link unsubscribes from; the same one again is the same link."""
+    connection.execute(
+        "insert into unsubscribe_links (token, purpose, subject_type, subject) values (%s, %s, %s, %s) on conflict do nothing",
+        [token, purpose, kind, subject],
+    )
+
+
+def unsubscribing(connection: psycopg.Connection, token: str) -> tuple[str, str, str, list[str]] | None:
+    """(purpose, point type, point, customers that hold it now) of a link."""
+    row = connection.execute(
+        "select purpose, subject_type, subject from unsubscribe_links where token = %s", [token]
+    ).fetchone()
+    if row is None:
+        return None
+    holders = connection.execute(
+        "select distinct a.customer_id::text from identifiers i join assignment a using (record_id) "
+        "where i.type = %s and i.value = %s order by 1",
+        [row[1], row[2]],
+    ).fetchall()
+    return row[0], row[1], row[2], [holder[0] for holder in holders]

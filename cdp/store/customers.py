@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
@@ -15,6 +16,16 @@ def profile(connection: psycopg.Connection, customer_id: str) -> Row | None:
         connection,
         "select customer_id::text, kind, profile from profiles where customer_id = %s",
         [customer_id],
+    )
+
+
+def known_after(connection: psycopg.Connection, after: str | None, limit: int, country: str | None) -> list[Row]:
+    """Profiles of known customers by id, those after the one given; of one country where it is given."""
+    return _all(
+        connection,
+        "select customer_id::text, kind, profile from profiles where kind = 'known' and (%(after)s::uuid is null or customer_id > %(after)s) "
+        "and (%(country)s::text is null or profile -> 'country' ->> 'value' = %(country)s) order by customer_id limit %(limit)s",
+        {"after": after, "country": country, "limit": limit},
     )
 
 
@@ -112,16 +123,21 @@ def loyalty(connection: psycopg.Connection, customer_id: str) -> tuple[list[Row]
     return accounts, entries
 
 
-def audit(connection: psycopg.Connection, key_id: str, action: str, customer_id: str, now: datetime) -> None:
-    """Note who sees unmasked data, committed before it is shown."""
-    with connection.transaction():
-        connection.execute(
-            "insert into audit_log (at, key_id, action, customer_id) values (%s, %s, %s, %s)",
-            [now, key_id, action, customer_id],
-        )
+OF_RECORDS = ("contact_records", "identifiers", "orders", "interactions", "consent_decisions", "assignment_history")
 
 
-def _all(connection: psycopg.Connection, query: str, parameters: Any) -> list[Row]:
+def all_of(connection: psycopg.Connection, table: str, customer_id: str) -> list[Row]:
+    """Every row of one table about a customer's records, without what is only ours (fingerprints)."""
+    if table not in OF_RECORDS:
+        raise ValueError(table)
+    query = sql.SQL(
+        "select to_jsonb(t) - 'row_hash' as row from {} t where record_id in (select record_id from assignment where customer_id = %s) "
+        "order by to_jsonb(t)::text"
+    ).format(sql.Identifier(table))
+    return [row["row"] for row in _all(connection, query, [customer_id])]
+
+
+def _all(connection: psycopg.Connection, query: Any, parameters: Any) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, parameters).fetchall()
 

@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import secrets
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
@@ -19,12 +21,13 @@ SCOPES = (
 
 @dataclass(frozen=True)
 class Key:
-    """A stored key; `admin` stands for every scope."""
+    """A stored key; `admin` stands for every scope. The first purpose is what it reads for unless a call names another."""
 
     key_id: str
     name: str
     prefix: str
     scopes: tuple[str, ...]
+    purposes: tuple[str, ...]
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -41,6 +44,7 @@ def create(
     scopes: list[str],
     now: datetime,
     expires_at: datetime | None = None,
+    purposes: Iterable[str] = ("service",),
 ) -> str:
     """Make a key; its text is returned here and never again.
 
@@ -55,8 +59,18 @@ def create(
     try:
         with connection.transaction():
             connection.execute(
-                "insert into api_keys (key_id, name, prefix, hash, scopes, created_at, expires_at) values (%s, %s, %s, %s, %s, %s, %s)",
-                [uuid.uuid4(), name, prefix, _hash(pepper, secret), sorted(set(scopes)), now, expires_at],
+                "insert into api_keys (key_id, name, prefix, hash, scopes, purposes, created_at, expires_at) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s)",
+                [
+                    uuid.uuid4(),
+                    name,
+                    prefix,
+                    _hash(pepper, secret),
+                    sorted(set(scopes)),
+                    list(purposes),
+                    now,
+                    expires_at,
+                ],
             )
     except psycopg.errors.UniqueViolation as error:
         raise ConfigError(f"there is a key named '{name}'", "choose another name, or revoke that one") from error
@@ -69,12 +83,12 @@ def find(connection: psycopg.Connection, pepper: str, text: str, now: datetime) 
     if len(parts) != 3 or parts[0] != "cdp":
         return None
     row = connection.execute(
-        "select key_id::text, name, prefix, scopes, created_at, expires_at, revoked_at, hash from api_keys where prefix = %s",
+        "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at, hash from api_keys where prefix = %s",
         [parts[1]],
     ).fetchone()
-    if row is None or not hmac.compare_digest(row[7], _hash(pepper, parts[2])):
+    if row is None or not hmac.compare_digest(row[8], _hash(pepper, parts[2])):
         return None
-    key = Key(row[0], row[1], row[2], tuple(row[3]), row[4], row[5], row[6])
+    key = _key(row)
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         return None
     return key
@@ -82,8 +96,8 @@ def find(connection: psycopg.Connection, pepper: str, text: str, now: datetime) 
 
 def listed(connection: psycopg.Connection) -> list[Key]:
     """All keys, newest first."""
-    query = "select key_id::text, name, prefix, scopes, created_at, expires_at, revoked_at from api_keys order by created_at desc"
-    return [Key(r[0], r[1], r[2], tuple(r[3]), r[4], r[5], r[6]) for r in connection.execute(query)]
+    query = "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at from api_keys order by created_at desc"
+    return [_key(row) for row in connection.execute(query)]
 
 
 def revoke(connection: psycopg.Connection, name: str, now: datetime) -> None:
@@ -98,6 +112,10 @@ def revoke(connection: psycopg.Connection, name: str, now: datetime) -> None:
         )
     if done.rowcount == 0:
         raise NotFound(f"no living key is named '{name}'", "see 'cdp keys list'")
+
+
+def _key(row: tuple[Any, ...]) -> Key:
+    return Key(row[0], row[1], row[2], tuple(row[3]), tuple(row[4]), row[5], row[6], row[7])
 
 
 def _hash(pepper: str, secret: str) -> str:

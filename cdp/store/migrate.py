@@ -12,7 +12,8 @@ from cdp.store.connect import API_ROLE, LAKE_ROLE, LAKE_SCHEMA, SCHEMA, connect,
 from cdp.workspace import Workspace
 
 MIGRATION_LOCK = 7_201_001
-STEWARDED = {
+# What the API's role writes, beside reading: what an agent's merge, split or undo does, consent, requests, the audit log.
+WRITTEN = {
     "customers": "insert, update",
     "assignment": "insert, update, delete",
     "assignment_history": "insert",
@@ -21,6 +22,12 @@ STEWARDED = {
     "changesets": "insert, update",
     "link_decisions": "insert, update",
     "review_pairs": "delete",
+    "consent_decisions": "insert",
+    "unsubscribe_links": "insert",
+    "privacy_requests": "insert, update",
+    "privacy_steps": "insert, update",
+    "audit_log": "insert",
+    "audit_seals": "insert",
 }
 
 
@@ -78,7 +85,6 @@ def _grant(connection: psycopg.Connection) -> None:
     connection.execute(sql.SQL("grant usage on schema {} to {}").format(schema, api))
     connection.execute(sql.SQL("grant select on all tables in schema {} to {}").format(schema, api))
     connection.execute(sql.SQL("grant update (last_used_at) on {}.api_keys to {}").format(schema, api))
-    connection.execute(sql.SQL("grant insert on {}.audit_log to {}").format(schema, api))
-    for table, rights in STEWARDED.items():  # what an agent's merge, split or undo writes
+    for table, rights in WRITTEN.items():
         grant = sql.SQL("grant " + rights + " on {}.{} to {}")
         connection.execute(grant.format(schema, sql.Identifier(table), api))

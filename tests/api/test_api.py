@@ -10,7 +10,7 @@ from api.app import create_app
 from cdp.clock import parse_as_of, system_now
 from cdp.store import keys
 from cdp.store.connect import connect, owner_address
-from tests.conftest import RETAIL_AS_OF, RetailCase
+from tests.conftest import RETAIL_AS_OF, RetailCase, api_key
 
 NOBODY = "0197f3a2-7c1e-7b3a-9d55-2f6f0c1a4e77"
 ENDPOINTS = [
@@ -27,11 +27,8 @@ class Api:
     client: TestClient
     case: RetailCase
 
-    def key(self, *scopes: str) -> dict[str, str]:
-        with connect(owner_address(self.case.workspace)) as store:
-            name = f"k{store.execute('select count(*) from api_keys').fetchall()[0][0]}"
-            text = keys.create(store, self.case.workspace.secrets["pepper"], name, list(scopes), system_now())
-        return {"Authorization": f"Bearer {text}"}
+    def key(self, *scopes: str, purposes: tuple[str, ...] = ("service",)) -> dict[str, str]:
+        return api_key(self.case.workspace, *scopes, purposes=purposes)
 
 
 @pytest.fixture(scope="module")

@@ -96,3 +96,12 @@ create table store.privacy_steps (
     details jsonb not null,
     primary key (request_id, system)
 );
+
+-- One-click unsubscribe (RFC 8058): the link holds the token alone, never an address.
+create table store.unsubscribe_links (
+    token text primary key,
+    purpose text not null,
+    subject_type text not null check (subject_type in ('email', 'phone')),
+    subject text not null
+);
+alter table store.customers add column erased_at timestamptz;

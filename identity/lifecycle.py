@@ -9,6 +9,7 @@ from cdp.lake import build
 from cdp.lake.engine import Lake
 from identity import artefact, nodes, train
 from identity.artefact import Model
+from identity.purge import purge
 
 TABLE = "core__model"
 SCHEMA = {
@@ -16,8 +17,19 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def build_model(lake: Lake, models: Path, rules: IdentityRules) -> tuple[build.Built, Model | None]:
-    """Train and promote where there is no model yet; `core__model` shows the one in use."""
+def build_model(
+    lake: Lake, models: Path, rules: IdentityRules, *, erasing: bool = False
+) -> tuple[build.Built, Model | None]:
+    """Train and promote where there is no model yet; `core__model` shows the one in use.
+
+    Args:
+        lake: Holds the payloads.
+        models: Where models are kept.
+        rules: For the precision that the threshold aims at.
+        erasing: Take out of the models what no record holds any more.
+    """
+    if erasing:
+        purge(lake, models)
     trained = artefact.load(models)
     if trained is None:
         trained = train_on(lake, rules)

@@ -5,6 +5,7 @@ import dagster as dg
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from cdp.lake.build import Built
+from cdp.privacy.guard import guard
 from cdp.settings import Settings
 from cdp.sources.ingest import IngestReport, ingest
 from cdp.sources.load import load_sources
@@ -18,6 +19,7 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
     @dg.asset(
         name=source.raw_table,
         group_name="ingest",
+        deps=["ops__erasures"],
         kinds={"duckdb", source.format},
         owners=OWNERS,
         description=f"Grain: accepted row of {source.source}. {source.description}",
@@ -29,7 +31,9 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
         ],
     )  # fmt: skip
     def raw(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        done = ingest(platform.lake, source, platform.landing, platform.now, context.log.info)
+        done = ingest(
+            platform.lake, source, platform.landing, platform.now, context.log.info, guard(platform.workspace)
+        )
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
         built = Built(source.raw_table, done.rows, changed=bool(done.files))

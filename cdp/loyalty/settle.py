@@ -23,7 +23,7 @@ POSTED = """
     select posting_key, record_id, sum(amount)::bigint, max(revision), coalesce(min(kind) filter (where revision = 0), min(kind)), min(order_id),
         min(original_order_id), min(occurred_at)
     from ledger_entries join ledger_accounts using (account_id)
-    where actor = 'pipeline' and programme = %s and unit = %s
+    where actor = 'pipeline' and programme = %s and unit = %s and closed_at is null
     group by posting_key, record_id
 """
 DIFFERENCES = """

@@ -96,9 +96,10 @@ def _current(source: Source) -> str:
 
 
 def _record_id(source: Source, party: Party) -> str:
+    """A row that was stripped of its person names nobody."""
     key = f"cast(({party.key}) as varchar)"
     named = f"'{party.source or source.source}:{party.kind}:' || {key}"
-    return f"case when {party.when} then {named} end" if party.when else named
+    return f"case when _redacted is null and ({party.when or 'true'}) then {named} end"
 
 
 def _owner(source: Source, names: tuple[str, ...]) -> str:
@@ -124,6 +125,74 @@ def _mentions(source: Source) -> Iterable[str]:
             f"{fields}, coalesce({source.seen_at}, _landed_at) as seen_at from {source.raw_table}) as mention "
             f"where record_id is not null group by record_id, source_key, {keep}"
         )
+
+
+def row_parties(source: Source, table: str, order: str, line: str) -> str:
+    """Grain: row × party that it names, as it names it. The row is numbered by `order` and `line`."""
+    parts = []
+    for party in source.parties.values():
+        said = {str(name): expression for name, expression in party.fields.items()}
+        fields = ", ".join(f"cast(({said.get(name, 'null')}) as varchar) as {name}" for name in FIELDS)
+        identifier = f"'{party.identifier}'" if party.identifier else "cast(null as varchar)"
+        device = str(party.identifier in ("browser", "device")).lower()
+        parts.append(
+            f"select * from (select {order} as _order, {line} as _line, {_record_id(source, party)} as record_id, "
+            f"cast(({party.key}) as varchar) as source_key, {identifier} as identifier, {device} as is_device, {fields} "
+            f"from {table}) as party where record_id is not null"
+        )
+    nothing = ", ".join(f"cast(null as varchar) as {name}" for name in FIELDS)
+    empty = (
+        "select cast(null as bigint) as _order, cast(null as bigint) as _line, cast(null as varchar) as record_id, "
+        f"cast(null as varchar) as source_key, cast(null as varchar) as identifier, false as is_device, {nothing} where false"
+    )
+    return " union all ".join([empty, *parts])
+
+
+def row_grants(source: Source, table: str, order: str, line: str) -> str | None:
+    """Grain: row that states a grant, with the latest time at which one was captured; None where the source states none."""
+    yes = "('true', 'yes', 'y', '1')"
+    parts = []
+    for consent in source.consents:
+        granted = f"({consent.status}) = 'granted'"
+        if consent.flags:
+            granted = f"len(list_filter({consent.flags}, lambda flag: lower(flag.value) in {yes})) > 0"
+        where = f" and ({consent.when})" if consent.when else ""
+        parts.append(
+            f"select {order} as _order, {line} as _line, {consent.captured_at} as captured_at from {table} "
+            f"where {granted}{where}"
+        )
+    if not parts:
+        return None
+    return f"select _order, _line, max(captured_at) as captured_at from ({' union all '.join(parts)}) as g group by all"
+
+
+def has_order(source: Source) -> str:
+    """Condition on a row: it is part of an order."""
+    orders = source.orders
+    return f"(({orders.key}) is not null and ({orders.when or 'true'}))" if orders else "false"
+
+
+def kept_columns(source: Source) -> set[str]:
+    """Columns that stay when a row loses its person: what its order needs, its key, and what the contract requires.
+
+    Never a column that the contract marks as personal.
+    """
+    orders = source.orders
+    expressions = [source.seen_at, *source.key, *([source.version] if source.version else [])]
+    if orders:
+        expressions += [
+            part
+            for name, part in orders.model_dump().items()
+            if isinstance(part, str) and name not in ("owner", "lines")
+        ]
+    named = {
+        column.parts[0].name
+        for text in expressions
+        for column in sqlglot.parse_one(text, dialect=DIALECT).find_all(sqlglot.exp.Column)
+    }
+    named |= {orders.lines} if orders and orders.lines else set()
+    required = {name for name, column in source.columns.items() if column.required}
+    return {name for name, column in source.columns.items() if name in named | required and not column.pii}
 
 
 def _links(source: Source) -> Iterable[str]:

@@ -68,7 +68,17 @@ def landing_files(landing: Path, source: Source) -> list[Path]:
     return sorted(path for path in found if not path.name.startswith(".") and path.suffix not in UNFINISHED)
 
 
-def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callable[[str], None]) -> IngestReport:
+Suppress = Callable[[Lake, Source], None]
+
+
+def ingest(
+    lake: Lake,
+    source: Source,
+    landing: Path,
+    now: datetime,
+    log: Callable[[str], None],
+    suppress: Suppress | None = None,
+) -> IngestReport:
     """Read what is new under `landing/<source>`; re-reading a file changes nothing.
 
     Args:
@@ -77,6 +87,7 @@ def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callab
         landing: The landing folder of the workspace.
         now: When the files are registered.
         log: Told the progress of anything that takes more than five seconds.
+        suppress: Takes the rows of erased people out of the stage, where there are any.
     """
     columns_mark, mark_table = (
         hashlib.sha256(repr(stage.raw_columns(source)).encode()).hexdigest(),
@@ -99,11 +110,23 @@ def ingest(lake: Lake, source: Source, landing: Path, now: datetime, log: Callab
             for order, item in enumerate(new):
                 report.files.append(item)
                 _read_file(lake, contract, landing / source.source / item.file, item, order, log)
+        if suppress is not None:
+            _suppress(lake, source, report, suppress)
         stage.judge(lake, source)
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
     report.rows = build.rows(lake, source.raw_table)
     report.unreconciled = [str(file) for (file,) in lake.rows(UNRECONCILED, [source.source])]
     return report
+
+
+def _suppress(lake: Lake, source: Source, report: IngestReport, suppress: Suppress) -> None:
+    """Count per file what is taken out before anything is judged."""
+    count = "select _file, count(*) from memory.main.stage_rows group by all"
+    before = dict(lake.rows(count))
+    suppress(lake, source)
+    after = dict(lake.rows(count))
+    for item in report.files:
+        item.suppressed += before.get(item.file, 0) - after.get(item.file, 0)
 
 
 def contract_mark(source: Source) -> str:
@@ -147,7 +170,8 @@ def _read_file(
             sound, rejected = contract.apply(batch)
             stage.stage_rows(lake, contract.source, report.file, order, report.identity, sound)
             stage.stage_rejected(lake, report.file, [*batch.rejected, *rejected])
-            report.lines += len(batch.lines) + len(batch.rejected)
+            report.lines += len(batch.lines) + len(batch.rejected) + batch.erased
+            report.suppressed += batch.erased
             bad += len(batch.lines) + len(batch.rejected) - len(sound)
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
@@ -177,7 +201,7 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
     columns = ", ".join(f'r."{name}"' for name in source.columns)
     execute(
         f"insert into lake.main.{source.raw_table} by name "  # noqa: S608
-        f"select {columns}, r._file, r._line, r._key, r._hash, $run as _run_id, $now as _landed_at "
+        f"select {columns}, r._file, r._line, r._key, r._hash, r._redacted, $run as _run_id, $now as _landed_at "
         "from memory.main.stage_rows r join memory.main.stage_verdicts v using (_order, _line) where v.verdict = 'accepted'",
         {"run": lake.run_id, "now": now},
     )
@@ -249,6 +273,7 @@ def _count(lake: Lake, report: IngestReport) -> None:
     }
     rejected = dict(lake.rows("select file, count(distinct line) from memory.main.stage_rejected group by all"))
     for item in report.files:
+        item.suppressed = 0 if item.blocked else item.suppressed
         item.accepted = verdicts.get((item.file, "accepted"), 0)
         item.duplicates = verdicts.get((item.file, "duplicate"), 0)
         bad = item.lines if item.blocked else int(rejected.get(item.file, 0))

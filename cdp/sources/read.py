@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 from cdp.errors import UnreadableFile
 from cdp.sources.model import Column, ColumnType, Source
 
+ERASED = "_erased"  # what stands in the place of a line that was an erased person's
+ERASED_JSON = b'{"_erased":true}'
 BATCH_ROWS = 20_000
 BATCH_BYTES = 5_000_000
 PAYLOAD_CHARACTERS = 20_000
@@ -55,6 +57,7 @@ class Batch:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     size: int = 0
+    erased: int = 0
 
     def __post_init__(self) -> None:
         self.columns = {name: [] for name in self.names}
@@ -199,6 +202,9 @@ def _read_jsonl(path: Path, source: Source) -> Iterator[Batch]:
     for number, data, dropped in _physical_lines(path, source.max_line_bytes):
         if not data.strip():
             continue
+        if data == ERASED_JSON:
+            batch.erased += 1
+            continue
         line = _decode(data, source)
         if dropped:
             reason = (
@@ -229,7 +235,7 @@ def _read_jsonl(path: Path, source: Source) -> Iterator[Batch]:
 def _read_csv(path: Path, source: Source) -> Iterator[Batch]:
     names = list(source.columns)
     csv.field_size_limit(source.max_line_bytes)
-    rows = _csv_records(path, source)
+    rows = csv_records(path, source)
     _, header, _, _ = next(rows, (0, None, "", ""))
     if header is None:
         raise UnreadableFile("has no header line", "send the file with its header")
@@ -246,6 +252,8 @@ def _read_csv(path: Path, source: Source) -> Iterator[Batch]:
     for number, cells, payload, problem in rows:
         if cells is None:
             batch.reject(number, problem, _CSV_REASONS[problem].format(source=source), payload)
+        elif cells == [ERASED]:
+            batch.erased += 1
         elif len(cells) != len(headers):
             reason = f"{len(cells)} fields, the header has {len(headers)}"
             batch.reject(number, "field_count", reason, payload)
@@ -264,7 +272,7 @@ _CSV_REASONS = {
 }
 
 
-def _csv_records(path: Path, source: Source) -> Iterator[tuple[int, list[str] | None, str, str]]:
+def csv_records(path: Path, source: Source) -> Iterator[tuple[int, list[str] | None, str, str]]:
     """(line, cells, payload, problem): records with quoted line breaks are joined, damage ends at its own line."""
     waiting: list[tuple[int, str]] = []  # lines of a record whose quote is still open
 
@@ -340,6 +348,9 @@ def _read_parquet(path: Path, source: Source) -> Iterator[Batch]:
         names = {name: paths[name] for name in source.columns if paths[name] in present}
         for offset, row in enumerate(rows, 1):
             flat = {name: _plain(row[path], source.columns[name].timezone) for name, path in names.items()}
+            if all(value is None for value in flat.values()):
+                batch.erased += 1
+                continue
             batch.add(
                 start + offset,
                 orjson.dumps(flat, default=str).decode(),

@@ -26,6 +26,7 @@ BOOKKEEPING = {
     "_hash": "varchar",
     "_run_id": "varchar",
     "_landed_at": "timestamptz",
+    "_redacted": "boolean",  # true where the row lost its person; its order stays
 }
 
 
@@ -65,7 +66,7 @@ def open_stage(lake: Lake, source: Source) -> None:
     columns = ", ".join(f'"{name}" {sql_type(column)}' for name, column in source.columns.items())
     lake.rows(
         f"create or replace table memory.main.stage_rows "
-        f"({columns}, _file varchar, _order bigint, _line bigint, _key varchar, _hash varchar)"
+        f"({columns}, _file varchar, _order bigint, _line bigint, _key varchar, _hash varchar, _redacted boolean)"
     )
     lake.rows(
         "create or replace table memory.main.stage_rejected "
@@ -80,14 +81,19 @@ def stage_rows(lake: Lake, source: Source, file: str, order: int, identity: str,
     casts = ", ".join(f'cast("{name}" as {sql_type(column)}) as "{name}"' for name, column in source.columns.items())
     key = ", ".join(f'cast("{name}" as varchar)' for name in source.key)
     key_sql = f"concat_ws(chr(31), {key})" if source.key else "concat($identity, '#', _line)"
-    content = ", ".join(f'"{name}"' for name in source.columns)
     parameters = {"file": file, "order": order} | ({} if source.key else {"identity": identity})
     with incoming(lake, frame.to_arrow()):
         lake.rows(
             f"insert into memory.main.stage_rows select {casts}, $file, $order, _line, {key_sql}, "  # noqa: S608
-            f"md5(cast(row({content}) as varchar)) from incoming",
+            f"{content_hash(source)}, null from incoming",
             parameters,
         )
+
+
+def content_hash(source: Source) -> str:
+    """The fingerprint of a row's content."""
+    content = ", ".join(f'"{name}"' for name in source.columns)
+    return f"md5(cast(row({content}) as varchar))"
 
 
 def stage_rejected(lake: Lake, file: str, rejected: Iterable[Rejected]) -> None:

@@ -35,3 +35,8 @@ def newest(connection: psycopg.Connection, count: int = 1) -> list[Release]:
     """The newest releases, newest first."""
     query = f"select {COLUMNS} from releases order by release_id desc limit %s"  # noqa: S608 - a constant
     return [Release(*row) for row in connection.execute(query, [count])]
+
+
+def forget_before(connection: psycopg.Connection, snapshot_id: int) -> None:
+    """Readers may no longer ask for snapshots older than this one."""
+    connection.execute("delete from releases where snapshot_id < %s", [snapshot_id])

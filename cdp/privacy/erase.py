@@ -1,0 +1,217 @@
+"""Erasure: the list first, then landing files and quarantine, the lake, the store; every step may be repeated.
+
+What only follows from the rows (canonical tables, clusters, profiles) is dropped and made again by the run that carries
+the erasure out. The last step, `cdp.privacy.purge`, removes what the engines keep behind.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import psycopg
+
+from cdp.errors import UnreadableFile
+from cdp.lake import register
+from cdp.lake.build import incoming
+from cdp.lake.engine import Lake
+from cdp.privacy import landing, matching
+from cdp.privacy.landing import Action
+from cdp.privacy.matching import Rows
+from cdp.privacy.people import People, finder, people
+from cdp.privacy.strip import strip
+from cdp.privacy.suppression import Suppression
+from cdp.sources import stage
+from cdp.sources.canonical import has_order
+from cdp.sources.contract import Contract, compile_contract
+from cdp.sources.ingest import landing_files
+from cdp.sources.model import Source
+from cdp.sources.read import Rejected, fingerprint, read_batches
+from cdp.store import erasure, requests
+from cdp.workspace import Workspace
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an erasure works with."""
+
+    workspace: Workspace
+    lake: Lake
+    store: psycopg.Connection
+    sources: list[Source]
+    now: datetime
+    log: Log
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Countries in which to read a bare phone number."""
+        return tuple(self.workspace.settings.phone_regions.split(","))
+
+
+def carry_out(job: Job) -> int:
+    """Carry out every erasure whose identity is proven; returns how many customers are erased.
+
+    A run that died in between is caught up by the next: the customers stand in the store until all else is done.
+    """
+    waiting = requests.listed(job.store, ["verified", "running"], "erasure")
+    pending = [row for row in waiting if requests.erased_at(job.store, str(row["customer_id"])) is None]
+    if not pending:
+        return 0
+    ids = [row["request_id"] for row in pending]
+    for request in ids:
+        requests.update(job.store, request, status="running")
+    who = people(job.store, sorted({str(row["customer_id"]) for row in pending}))
+    suppression = Suppression(job.workspace)
+    added = suppression.add(sorted(who.identifiers), job.now)
+    job.log(
+        f"erasing {len(who.customers)} customers with {len(who.records)} records; {added} identifiers are now suppressed"
+    )
+    matching.load(job.lake, suppression)
+    for system, work in (("landing", _landing), ("quarantine", _quarantine), ("lake", _lake)):
+        details = work(job, suppression, who)
+        for request in ids:
+            requests.set_step(job.store, request, system, "done", job.now, details)
+    with job.store.transaction():
+        erasure.erase(job.store, who.customers, who.records, suppression.hash, job.lake.run_id, job.now)
+        for request in ids:
+            requests.set_step(job.store, request, "store", "done", job.now)
+    return len(who.customers)
+
+
+def _landing(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
+    """Redact every landing file that names them; the lake's register follows in the same step as the file."""
+    redacted, unread, lines = 0, [], 0
+    for source in job.sources:
+        contract = compile_contract(source)
+        for path in landing_files(job.workspace.path("landing"), source):
+            name = path.relative_to(job.workspace.path("landing", source.source)).as_posix()
+            try:
+                actions = _actions(job, contract, path, suppression, who)
+            except UnreadableFile:
+                unread.append(f"{source.source}/{name}")
+                continue
+            if actions:
+                before = fingerprint(path)
+                landing.rewrite(path, source, actions)
+                _register(job.lake, source, name, before, fingerprint(path), actions)
+                redacted, lines = redacted + 1, lines + len(actions)
+                job.log(f"{source.source}/{name}: {len(actions):,} lines redacted")
+    return {"files": redacted, "lines": lines, "unreadable files left": unread}
+
+
+def _actions(job: Job, contract: Contract, path: Path, suppression: Suppression, who: People) -> dict[int, Action]:
+    """What is to be done with each line of a file."""
+    source, lake = contract.source, job.lake
+    stage.open_stage(lake, source)
+    rejected: list[Rejected] = []
+    for batch in read_batches(path, source):
+        sound, bad = contract.apply(batch)
+        stage.stage_rows(lake, source, path.name, 0, path.name, sound)
+        rejected += [*batch.rejected, *bad]
+    matching.match(lake, source, Rows("memory.main.stage_rows"), suppression, job.regions)
+    rows = lake.rows(
+        f"select _line, {has_order(source)} and _redacted is null from memory.main.stage_rows "
+        "where (_order, _line) in (select (_order, _line) from memory.main.row_verdicts)"
+    )
+    found: dict[int, Action] = {line: "strip" if ordered else "remove" for line, ordered in rows}
+    named = finder(who, job.regions)
+    return found | {r.line: "remove" for r in rejected if r.line and named(r.payload)}
+
+
+def _register(lake: Lake, source: Source, name: str, before: str, after: str, actions: dict[int, Action]) -> None:
+    """The file's new fingerprint, and what of it is suppressed now: it is not read again, and its lines still add up."""
+    gone = [line for line, action in actions.items() if action == "remove"]
+
+    def write() -> None:
+        with incoming(lake, pl.DataFrame({"line": gone}, schema={"line": pl.Int64}).to_arrow()):
+            about = {"source": source.source, "file": name, "sha": before}
+            accepted = lake.connection.execute(
+                f"select count(*) from {source.raw_table} where _file = $file and _line in (from incoming)",
+                {"file": name},
+            ).fetchall()[0][0]
+            rejected = lake.connection.execute(
+                "select count(distinct line) from ops__rejected_rows where source = $source and file = $file and sha256 = $sha "
+                "and line in (from incoming)", about,
+            ).fetchall()[0][0]  # fmt: skip
+            lake.connection.execute(
+                "delete from lake.main.ops__rejected_rows where source = $source and file = $file and sha256 = $sha "
+                "and line in (from incoming)", about,
+            )  # fmt: skip
+        counts = {"a": accepted, "q": rejected, "n": len(gone), "after": after}
+        lake.connection.execute(
+            "update lake.main.ops__reconciliation set accepted = accepted - $a, quarantined = quarantined - $q, "
+            "duplicates = duplicates - ($n - $a - $q), suppressed = suppressed + $n, sha256 = $after "
+            "where source = $source and file = $file and sha256 = $sha", about | counts,
+        )  # fmt: skip
+        for table in ("ops__files", "ops__rejected_rows"):
+            lake.connection.execute(
+                f"update lake.main.{table} set sha256 = $after where source = $source and file = $file and sha256 = $sha",
+                about | {"after": after},
+            )
+
+    lake.write(write, f"redact {source.source}")
+
+
+def _quarantine(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
+    """Payloads that name them, also of files that are gone from landing."""
+    named = finder(who, job.regions)
+    hits = [
+        (s, f, n)
+        for s, f, n, p in job.lake.rows("select source, file, line, payload from ops__rejected_rows")
+        if named(p)
+    ]
+    schema = {"source": pl.String, "file": pl.String, "line": pl.Int64}
+
+    def write() -> None:
+        with incoming(job.lake, pl.DataFrame(hits, schema=schema, orient="row").to_arrow()):
+            job.lake.connection.execute(
+                "update lake.main.ops__rejected_rows as r set payload = '' from incoming as i "
+                "where r.source = i.source and r.file = i.file and r.line = i.line"
+            )
+
+    if hits:
+        job.lake.write(write, "redact quarantine")
+    return {"payloads": len(hits)}
+
+
+def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
+    """Strip the raw rows, drop all that follows from them; the run makes it again."""
+    lake, counts = job.lake, dict[str, object]()
+    for source in job.sources:
+        if not lake.exists(source.raw_table):
+            continue
+        stage.create_raw_table(lake, source)
+        matched = matching.match(
+            lake,
+            source,
+            Rows(f"(select *, rowid as _rowid from {source.raw_table}) as r", "_rowid", "0"),
+            suppression,
+            job.regions,
+        )
+        counts[source.raw_table] = matched
+        if matched:
+            mark = uuid.uuid4().hex
+
+            def work(source: Source = source, mark: str = mark) -> None:
+                strip(lake, source, f"lake.main.{source.raw_table}", "rowid", "0")
+                register.record(lake, source.raw_table, mark)
+
+            lake.write(work, f"erase {source.source}")
+    lake.write(lambda: _drop_derived(lake), "drop what follows from erased rows")
+    lake.register = None
+    return counts
+
+
+def _drop_derived(lake: Lake) -> None:
+    derived = lake.rows(
+        "select table_name from duckdb_tables() where database_name = 'lake' and (table_name like 'core!_%' escape '!' "
+        "or table_name like 'mart!_%' escape '!')"
+    )
+    for (table,) in derived:
+        lake.connection.execute(f"drop table lake.main.{table}")
+    lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")
+    lake.connection.execute("delete from lake.main.ops__changed_keys")

@@ -1,0 +1,100 @@
+"""The people to be erased: their records, every identifier with whether somebody living holds it too, and how it is written."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+
+from cdp.privacy.matching import NAMED_BY, place
+from cdp.privacy.suppression import composites
+from cdp.standard import contact
+
+PHONE = re.compile(r"\+\d{8,15}")
+TOKEN = re.compile(r"[\w@.+-]+")
+ADDRESS = re.compile(r"[^\s\"'<>,;:]+@[^\s\"'<>,;:]+")
+NUMBER = re.compile(r"\+?[\d０-９][\d０-９ ().-]{6,20}[\d０-９]")
+ALONE = ("email", "phone", "account", "card", "wechat_openid", "wechat_unionid")
+
+
+@dataclass
+class People:
+    """Who is erased together.
+
+    Attributes:
+        customers: Their ids.
+        records: Their contact records.
+        identifiers: (type, value in standard form, whether somebody living holds it too).
+        alone: Identifiers that are theirs alone, by which a line that cannot be read as a row is known.
+        named: Words of a name with a postcode, all of which such a line must hold.
+    """
+
+    customers: list[str]
+    records: list[str] = field(default_factory=list)
+    identifiers: set[tuple[str, str, bool]] = field(default_factory=set)
+    alone: set[str] = field(default_factory=set)
+    named: set[frozenset[str]] = field(default_factory=set)
+
+
+def people(store: psycopg.Connection, customers: list[str]) -> People:
+    """Collect what is known of these customers from the store."""
+    found = People(customers)
+    rows = store.execute(
+        "select record_id, fields from contact_records where record_id in "
+        "(select record_id from assignment where customer_id = any(%s::uuid[])) order by record_id",
+        [customers],
+    ).fetchall()
+    found.records = [record for record, _ in rows]
+    found.identifiers |= {("record", record, False) for record in found.records}
+    held = _identifiers(store, found.records)
+    shared = _shared(store, held, found.records)
+    for _, kind, value in held:
+        found.identifiers.add((kind, value, (kind, value) in shared or kind not in ALONE))
+        if kind in ALONE and (kind, value) not in shared:
+            found.alone.add(value.casefold())
+    named = {record: fields for record, fields in rows if fields["full_key"]}
+    keys = {fields["full_key"] for fields in named.values()}
+    for _, kind, value in held:
+        found.identifiers |= {(k, v, False) for name in keys for k, v in composites(kind, value, name)}
+    for fields in named.values():
+        for kind in NAMED_BY:
+            said = place(fields[kind]) if kind == "postal_code" else fields[kind]
+            if said:
+                found.identifiers |= {(k, v, False) for name in keys for k, v in composites(kind, str(said), name)}
+        if fields["postal_code"] and fields["full_name"]:
+            found.named.add(frozenset((*fields["full_name"].casefold().split(), str(place(fields["postal_code"])))))
+    return found
+
+
+def finder(who: People, regions: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a text that is no sound row holds what is theirs alone, in any usual writing."""
+    tails = {value[-9:] for value in who.alone if PHONE.fullmatch(value)}
+
+    def named(text: str) -> bool:
+        folded = text.casefold()
+        tokens = {*TOKEN.findall(folded), *(contact.email(m) or "" for m in ADDRESS.findall(folded))}
+        if not tokens.isdisjoint(who.alone):
+            return True
+        for run in NUMBER.findall(folded):
+            digits = re.sub(r"\D", "", run)
+            if any(tail in digits for tail in tails) or contact.phone(run, regions) in who.alone:
+                return True
+        packed = "".join(folded.split())
+        return any(all(word in packed for word in words) for words in who.named)
+
+    return named
+
+
+def _identifiers(store: psycopg.Connection, records: list[str]) -> list[tuple[str, str, str]]:
+    query = "select record_id, type, value from identifiers where record_id = any(%s) order by 1, 2, 3"
+    return list(store.execute(query, [records]).fetchall())
+
+
+def _shared(store: psycopg.Connection, held: list[tuple[str, str, str]], records: list[str]) -> set[tuple[str, str]]:
+    """Identifiers among these that somebody who is not erased holds too."""
+    kinds, values = [kind for _, kind, _ in held], [value for _, _, value in held]
+    query = (
+        "select distinct i.type, i.value from identifiers i join (select distinct * from unnest(%s::text[], %s::text[]) as t(type, value)) t "
+        "using (type, value) where i.record_id <> all(%s)"
+    )
+    return set(store.execute(query, [kinds, values, records]).fetchall())

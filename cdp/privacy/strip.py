@@ -1,0 +1,26 @@
+"""What happens to a matched row: part of an order, it loses its person and stays; anything else goes."""
+
+from cdp.lake.engine import Lake
+from cdp.sources.canonical import has_order, kept_columns
+from cdp.sources.model import Source
+from cdp.sources.stage import content_hash
+
+MATCHED = "({order}, {line}) in (select (_order, _line) from memory.main.row_verdicts)"
+
+
+def strip(lake: Lake, source: Source, table: str, order: str = "_order", line: str = "_line") -> None:
+    """Apply `row_verdicts` to a table of the source's rows; the same once more changes nothing.
+
+    Args:
+        lake: Where.
+        source: Whose rows.
+        table: Staged rows or the raw table.
+        order: SQL of the first number of a row in the verdicts.
+        line: SQL of the second.
+    """
+    matched = MATCHED.format(order=order, line=line)
+    lake.rows(f"delete from {table} where {matched} and not {has_order(source)}")
+    kept = kept_columns(source)
+    nothing = ", ".join(f'"{name}" = null' for name in source.columns if name not in kept)
+    lake.rows(f"update {table} set _redacted = true{', ' + nothing if nothing else ''} where {matched}")
+    lake.rows(f"update {table} set _hash = {content_hash(source)} where _redacted and {matched}")

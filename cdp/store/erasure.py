@@ -1,0 +1,81 @@
+"""Erase customers from the store: what is theirs goes, what the books need stays under names that say nothing."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import psycopg
+
+from cdp.store import changes
+
+Hash = Callable[[str, str], str]
+GONE = ("payloads", "households", "interactions", "identifiers", "contact_records", "assignment", "consent_decisions")
+NAMED = ("link_decisions", "review_pairs", "edges")
+
+
+def erase(
+    store: psycopg.Connection, customers: list[str], records: list[str], pseudonym: Hash, run_id: str, now: datetime
+) -> None:
+    """Inside a transaction: rows of these records go; the ledger and the history keep theirs under keyed hashes.
+
+    Args:
+        store: The owner's connection, in a transaction.
+        customers: Who is erased.
+        records: Their contact records.
+        pseudonym: Keyed hash of (type, value).
+        run_id: On whose behalf.
+        now: When.
+    """
+    store.execute("select set_config('cdp.erasing', 'yes', true)")
+    store.execute(
+        "select 1 from customers where customer_id = any(%s::uuid[]) order by customer_id for update", [customers]
+    )
+    names = {record: f"erased:{pseudonym('account', record)[:24]}" for record in records}
+    store.execute("create temporary table erased (record_id text primary key, name text not null) on commit drop")
+    with store.cursor() as cursor, cursor.copy("copy erased from stdin") as copy:
+        for pair in names.items():
+            copy.write_row(pair)
+    points = "select type, value from identifiers where record_id in (select record_id from erased)"
+    store.execute(
+        f"delete from unsubscribe_links l where (subject_type, subject) in ({points}) and not exists (select 1 from identifiers i "
+        "where i.type = l.subject_type and i.value = l.subject and i.record_id not in (select record_id from erased))"
+    )
+    store.execute(
+        "delete from consent_decisions d where d.subject_type <> 'record' and d.record_id not in (select record_id from assignment) "
+        f"and (d.subject_type, d.subject) in ({points})"
+    )
+    _ledger(store, now)
+    store.execute("update orders set record_id = null, row_hash = '' where record_id in (select record_id from erased)")
+    for table in NAMED:
+        store.execute(
+            f"delete from {table} where left_id in (select record_id from erased) or right_id in (select record_id from erased)"
+        )
+    _history(store)
+    for table in GONE:
+        store.execute(f"delete from {table} where record_id in (select record_id from erased)")
+    store.execute("delete from profiles where customer_id = any(%s::uuid[])", [customers])
+    store.execute(
+        "update customers set erased_at = %s, retired_at = coalesce(retired_at, %s) where customer_id = any(%s::uuid[])",
+        [now, now, customers],
+    )
+    store.execute("update changes set details = '{}' where customer_id = any(%s::uuid[])", [customers])
+    changes.add(store, [("customer.erased", customer, {}) for customer in customers], now)
+
+
+def _ledger(store: psycopg.Connection, now: datetime) -> None:
+    """Accounts get another name and are closed; their entries, lots and deficits stay, so sums hold."""
+    store.execute(
+        "update ledger_accounts a set account_id = a.programme || ':' || a.unit || ':' || e.name, record_id = e.name, closed_at = %s "
+        "from erased e where a.record_id = e.record_id",
+        [now],
+    )
+
+
+def _history(store: psycopg.Connection) -> None:
+    """Who was who stays countable, under names that say nothing; change sets lose the records they moved."""
+    store.execute("update assignment_history h set record_id = e.name from erased e where h.record_id = e.record_id")
+    store.execute(
+        "update changesets c set moves = (select coalesce(jsonb_agg(case when e.record_id is null then m "
+        "else m || jsonb_build_object('record_id', e.name) end), '[]') from jsonb_array_elements(c.moves) m "
+        "left join erased e on e.record_id = m ->> 'record_id') "
+        "where exists (select 1 from jsonb_array_elements(c.moves) m join erased e on e.record_id = m ->> 'record_id')"
+    )

@@ -12,6 +12,7 @@ from cdp.errors import WorkspaceError
 from cdp.settings import Settings
 
 VERSION = 1
+RESTORING = "restoring"
 FOLDERS = ("landing", "lake", "models", "dagster", "pg", "sources", "programmes", "privacy", "spill", "logs")
 
 
@@ -82,6 +83,10 @@ def open_workspace(settings: Settings) -> Workspace:
         WorkspaceError: If there is none, or it was made by another version.
     """
     workspace = Workspace(settings)
+    if workspace.path(RESTORING).exists():
+        raise WorkspaceError(
+            f"a restore into {workspace.home} did not end", "run 'cdp restore' again: it starts afresh"
+        )
     _ = workspace.secrets
     _check_version(workspace)
     return workspace

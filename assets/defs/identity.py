@@ -20,7 +20,7 @@ def _spec(key: str, deps: list[str], kinds: set[str], text: str) -> dg.AssetSpec
 
 @dg.multi_asset(
     specs=[
-        _spec("core__identifier_limits", [], {"duckdb", "yaml"},
+        _spec("core__identifier_limits", ["ops__erasures"], {"duckdb", "yaml"},
               "Grain: identifier type. How many people may share a value that still joins records."),
         _spec("core__identifier_people", ["core__identifier_holders"], {"duckdb", "python"},
               "Grain: identifier value × given name. Which of its people the name belongs to."),
@@ -89,7 +89,7 @@ def core__probabilistic_edges(platform: Platform) -> dg.MaterializeResult:
     return report(platform.lake, edges.build_edges(platform.lake, platform.model))
 
 
-@dg.asset(group_name=GROUP, kinds={"postgres", "duckdb"}, owners=OWNERS)
+@dg.asset(group_name=GROUP, deps=["ops__erasures"], kinds={"postgres", "duckdb"}, owners=OWNERS)
 def core__steward_links(platform: Platform) -> dg.MaterializeResult:
     """Grain: pair of contact records. What stewards decided: same, different or unsure; revoked decisions are gone."""
     return report(platform.lake, steward.build_steward_links(platform.lake, platform.store))

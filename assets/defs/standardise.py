@@ -37,7 +37,9 @@ def dictionaries(platform: Platform):  # type: ignore[no-untyped-def]
 
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec(table, group_name=GROUP, kinds={"duckdb", "yaml"}, owners=OWNERS, description=text)
+        dg.AssetSpec(
+            table, deps=["ops__erasures"], group_name=GROUP, kinds={"duckdb", "yaml"}, owners=OWNERS, description=text
+        )
         for table, text in (
             (
                 "core__purposes",
@@ -57,7 +59,7 @@ def consent_policy(platform: Platform):  # type: ignore[no-untyped-def]
         yield report(platform.lake, built, asset_key=built.table)
 
 
-@dg.asset(group_name=GROUP, kinds={"postgres", "duckdb"}, owners=OWNERS)
+@dg.asset(group_name=GROUP, deps=["ops__erasures"], kinds={"postgres", "duckdb"}, owners=OWNERS)
 def core__recorded_decisions(platform: Platform) -> dg.MaterializeResult:
     """Grain: consent decision recorded online; the store is its authority."""
     return report(platform.lake, recorded.build_recorded_decisions(platform.lake, platform.store))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import polars as pl
 import psycopg
@@ -20,7 +21,7 @@ from cdp.lake.engine import Lake
 from cdp.privacy import landing, matching
 from cdp.privacy.landing import Action
 from cdp.privacy.matching import Rows
-from cdp.privacy.people import People, finder, people
+from cdp.privacy.people import People, finder, of_customers, suppressed
 from cdp.privacy.strip import strip
 from cdp.privacy.suppression import Suppression
 from cdp.sources import stage
@@ -64,12 +65,29 @@ def carry_out(job: Job) -> int:
     ids = [row["request_id"] for row in pending]
     for request in ids:
         requests.update(job.store, request, status="running")
-    who = people(job.store, sorted({str(row["customer_id"]) for row in pending}))
+    who = of_customers(job.store, sorted({str(row["customer_id"]) for row in pending}))
+    added = Suppression(job.workspace).add(sorted(who.identifiers), job.now)
+    job.log(f"erasing {len(who.customers)} customers; {added} identifiers are now suppressed")
+    _erase(job, who, ids)
+    return len(who.customers)
+
+
+def reapply(job: Job) -> int:
+    """Erase again whom the list names, as after a restore; returns how many records that were.
+
+    Nobody who was erased comes back by a backup from before.
+    """
     suppression = Suppression(job.workspace)
-    added = suppression.add(sorted(who.identifiers), job.now)
-    job.log(
-        f"erasing {len(who.customers)} customers with {len(who.records)} records; {added} identifiers are now suppressed"
-    )
+    if not suppression.entries():
+        return 0
+    who = suppressed(job.store, suppression)
+    _erase(job, who, [])
+    return len(who.records)
+
+
+def _erase(job: Job, who: People, ids: list[UUID]) -> None:
+    """Every system in turn, the store last: until then whom to erase can be read from it."""
+    suppression = Suppression(job.workspace)
     matching.load(job.lake, suppression)
     for system, work in (("landing", _landing), ("quarantine", _quarantine), ("lake", _lake)):
         details = work(job, suppression, who)
@@ -79,7 +97,6 @@ def carry_out(job: Job) -> int:
         erasure.erase(job.store, who.customers, who.records, suppression.hash, job.lake.run_id, job.now)
         for request in ids:
             requests.set_step(job.store, request, "store", "done", job.now)
-    return len(who.customers)
 
 
 def _landing(job: Job, suppression: Suppression, who: People) -> dict[str, object]:

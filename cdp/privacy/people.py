@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from cdp.privacy.matching import NAMED_BY, place
-from cdp.privacy.suppression import composites
+from cdp.privacy.suppression import Suppression, composites
 from cdp.standard import contact
 
 PHONE = re.compile(r"\+\d{8,15}")
@@ -36,13 +36,33 @@ class People:
     named: set[frozenset[str]] = field(default_factory=set)
 
 
-def people(store: psycopg.Connection, customers: list[str]) -> People:
+def of_customers(store: psycopg.Connection, customers: list[str]) -> People:
     """Collect what is known of these customers from the store."""
+    held = "select record_id from assignment where customer_id = any(%s::uuid[])"
+    return _collected(store, customers, [str(row[0]) for row in store.execute(held, [customers])])
+
+
+def suppressed(store: psycopg.Connection, suppression: Suppression) -> People:
+    """Those in the store whom the list names: a backup from before their erasure was restored.
+
+    A customer is erased with the records that are named; where others are left, the customer lives on with them.
+    """
+    entries = suppression.entries()
+    rows = store.execute(
+        "select r.record_id, a.customer_id::text from contact_records r left join assignment a using (record_id)"
+    )
+    held: dict[str | None, list[str]] = {}
+    for record, customer in rows.fetchall():
+        held.setdefault(customer, []).append(record)
+    named = {c: [r for r in records if suppression.hash("record", r) in entries] for c, records in held.items()}
+    whole = sorted(c for c, records in named.items() if c and records and len(records) == len(held[c]))
+    return _collected(store, whole, [record for records in named.values() for record in records])
+
+
+def _collected(store: psycopg.Connection, customers: list[str], records: list[str]) -> People:
     found = People(customers)
     rows = store.execute(
-        "select record_id, fields from contact_records where record_id in "
-        "(select record_id from assignment where customer_id = any(%s::uuid[])) order by record_id",
-        [customers],
+        "select record_id, fields from contact_records where record_id = any(%s) order by record_id", [records]
     ).fetchall()
     found.records = [record for record, _ in rows]
     found.identifiers |= {("record", record, False) for record in found.records}

@@ -23,13 +23,8 @@ def finish(job: Job) -> int:
     running = requests.listed(job.store, ["running"], "erasure")
     if not running:
         return 0
-    snapshot = job.lake.snapshot()
-    releases.forget_before(job.store, snapshot)
-    expire(job.lake, [snapshot])
-    remove_orphans(job.lake)
-    job.lake.roll_back()
     cleared = _logs(job.workspace)
-    left = rewrite_store(job.workspace)
+    left = sweep(job)
     for row in running:
         for system, details in (("models", {}), ("logs", {"files": cleared})):
             requests.set_step(job.store, row["request_id"], system, "done", job.now, details)
@@ -38,6 +33,16 @@ def finish(job: Job) -> int:
         tell(job.workspace, job.store, "privacy.erased", about, job.now, customer_id=str(row["customer_id"]))
     rewrite_wal(job.workspace)
     return len(running)
+
+
+def sweep(job: Job) -> str:
+    """Remove what lake and store keep behind of deleted rows; returns what could not be done, in words."""
+    snapshot = job.lake.snapshot()
+    releases.forget_before(job.store, snapshot)
+    expire(job.lake, [snapshot])
+    remove_orphans(job.lake)
+    job.lake.roll_back()
+    return rewrite_store(job.workspace)
 
 
 def rewrite_store(workspace: Workspace) -> str:

@@ -67,6 +67,11 @@ def test_the_graph_is_the_one_that_was_agreed(specs):
     assert found == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
+def test_everything_stands_behind_the_erasures(specs):
+    """An erasure drops what follows from erased rows: whatever was built before it in the same run would be gone."""
+    assert [key for key, spec in specs.items() if not list(spec.deps)] == ["ops__erasures"]
+
+
 def test_every_asset_says_what_it_is_who_owns_it_and_what_makes_it(specs):
     groups = {"ingest", "standardise", "identity", "profile", "consent", "loyalty", "publish"}
     for key, spec in specs.items():

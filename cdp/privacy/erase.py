@@ -215,12 +215,18 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
 
             def work(source: Source = source, mark: str = mark) -> None:
                 strip(lake, source, f"lake.main.{source.raw_table}", "rowid", "0")
+                _anew(lake, source.raw_table)
                 register.record(lake, source.raw_table, mark)
 
             lake.write(work, f"erase {source.source}")
     lake.write(lambda: _drop_derived(lake), "drop what follows from erased rows")
     lake.register = None
     return counts
+
+
+def _anew(lake: Lake, table: str) -> None:
+    """Make the table again from its rows: the catalog keeps the least and greatest value a table ever had."""
+    lake.connection.execute(f"create or replace table lake.main.{table} as from lake.main.{table}")
 
 
 def _drop_derived(lake: Lake) -> None:
@@ -230,5 +236,6 @@ def _drop_derived(lake: Lake) -> None:
     )
     for (table,) in derived:
         lake.connection.execute(f"drop table lake.main.{table}")
+    _anew(lake, "ops__rejected_rows")
     lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")
     lake.connection.execute("delete from lake.main.ops__changed_keys")

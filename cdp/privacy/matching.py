@@ -16,8 +16,6 @@ from cdp.sources.canonical import row_grants, row_parties
 from cdp.sources.model import Source
 from cdp.standard import contact, names
 
-NAMED_BY = ("postal_code", "birth_date")  # what identifies a person together with the name, and never alone
-DEVICES = ("browser", "device")
 TEXT = "type || '|' || value"
 VALUES = pl.Schema({"type": pl.String, "raw": pl.String, "value": pl.String})
 # A row is an erased person's if it names one of their records (a browser's only where it names nobody else), an identifier

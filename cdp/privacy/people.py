@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from cdp.privacy.matching import NAMED_BY, place
+from cdp.privacy.matching import place
 from cdp.privacy.suppression import Suppression, composites
 from cdp.standard import contact
 
@@ -72,17 +72,19 @@ def _collected(store: psycopg.Connection, customers: list[str], records: list[st
         found.identifiers.add((kind, value, (kind, value) in shared or kind not in ALONE))
         if kind in ALONE and (kind, value) not in shared:
             found.alone.add(value.casefold())
-    named = {record: fields for record, fields in rows if fields["full_key"]}
-    keys = {fields["full_key"] for fields in named.values()}
-    for _, kind, value in held:
-        found.identifiers |= {(k, v, False) for name in keys for k, v in composites(kind, value, name)}
-    for fields in named.values():
-        for kind in NAMED_BY:
-            said = place(fields[kind]) if kind == "postal_code" else fields[kind]
-            if said:
-                found.identifiers |= {(k, v, False) for name in keys for k, v in composites(kind, str(said), name)}
+    keys = sorted({fields["full_key"] for _, fields in rows if fields["full_key"]})
+    pairs = {(kind, value) for _, kind, value in held}
+    for _, fields in rows:
+        pairs |= {
+            (kind, said)
+            for kind, said in (("postal_code", place(fields["postal_code"])), ("birth_date", fields["birth_date"]))
+            if said
+        }
         if fields["postal_code"] and fields["full_name"]:
             found.named.add(frozenset((*fields["full_name"].casefold().split(), str(place(fields["postal_code"])))))
+    namesakes = _namesakes(store, keys, found.records)
+    composed = {token for name in keys for kind, value in pairs for token in composites(kind, value, name)}
+    found.identifiers |= {(kind, value, False) for kind, value in composed - namesakes}
     return found
 
 
@@ -118,3 +120,24 @@ def _shared(store: psycopg.Connection, held: list[tuple[str, str, str]], records
         "using (type, value) where i.record_id <> all(%s)"
     )
     return set(store.execute(query, [kinds, values, records]).fetchall())
+
+
+def _namesakes(store: psycopg.Connection, keys: list[str], records: list[str]) -> set[tuple[str, str]]:
+    """Names with an identifier that somebody living of the same name has: they must not suppress that person's rows."""
+    query = r"""
+        with living as (
+            select r.record_id, a.customer_id, r.fields from contact_records r join assignment a using (record_id)
+            where r.record_id <> all(%(records)s)
+        ), named as (
+            select distinct customer_id, fields ->> 'full_key' as name from living where fields ->> 'full_key' = any(%(keys)s)
+        )
+        select n.name, i.type, i.value from named n join living l using (customer_id) join identifiers i using (record_id)
+        union
+        select n.name, 'postal_code', lower(regexp_replace(l.fields ->> 'postal_code', '\s', '', 'g'))
+        from named n join living l using (customer_id) where l.fields ->> 'postal_code' is not null
+        union
+        select n.name, 'birth_date', l.fields ->> 'birth_date' from named n join living l using (customer_id)
+        where l.fields ->> 'birth_date' is not null
+    """
+    rows = store.execute(query, {"records": records, "keys": keys}).fetchall()
+    return {token for name, kind, value in rows for token in composites(kind, value, name)}

@@ -45,7 +45,7 @@ class Trail:
         self._workspace, self._store, self._clock = workspace, store, clock
         self._waiting: list[tuple[datetime, Event]] = []
         self._unsealed = True
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock, self._writing, self._stop = threading.Lock(), threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
 
     def start(self) -> None:
@@ -76,7 +76,11 @@ class Trail:
         self._unsealed = True
 
     def flush(self) -> None:
-        """Write and seal what waits."""
+        """Write and seal what waits; what was noted before is in the log when this returns."""
+        with self._writing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             taken, self._waiting = self._waiting, []
             if not taken and not self._unsealed:

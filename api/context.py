@@ -19,6 +19,7 @@ from cdp.clock import system_now
 from cdp.consent.policy import Policy
 from cdp.loyalty.programme import Programme
 from cdp.privacy.trail import Trail
+from cdp.retention import Retention
 from cdp.store import keys
 from cdp.store.audit import Event
 from cdp.workspace import Workspace
@@ -40,6 +41,7 @@ class Context:
     policy: Policy
     programme: Programme
     trail: Trail
+    retention: Retention
     clock: Callable[[], datetime] = system_now
 
     @contextmanager

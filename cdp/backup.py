@@ -20,7 +20,7 @@ from cdp.store.server import binaries
 from cdp.workspace import Workspace, write_whole
 
 FOLDERS = ("lake", "landing", "models", "sources", "programmes", "privacy")
-FILES = ("secret.key", "VERSION", "identity.yaml", "consent.yaml")
+FILES = ("secret.key", "VERSION", "identity.yaml", "consent.yaml", "retention.yaml")
 DUMP, MANIFEST, FORMAT = "database.dump", "manifest.json", "cdp-backup-1"
 
 
@@ -47,7 +47,8 @@ def backup(workspace: Workspace, target: Path, now: datetime, log: Callable[[str
             if workspace.path(name).is_dir():
                 shutil.copytree(workspace.path(name), target / name, copy_function=shutil.copy2)
         for name in FILES:
-            shutil.copy2(workspace.path(name), target / name)
+            if workspace.path(name).exists():  # an older workspace may lack one
+                shutil.copy2(workspace.path(name), target / name)
     sums = {str(path.relative_to(target)): _sum(path) for path in files(target)}
     write_whole(target / MANIFEST, json.dumps({"format": FORMAT, "made_at": now.isoformat(), "files": sums}, indent=1))
     return sum(path.stat().st_size for path in files(target))

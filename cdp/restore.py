@@ -73,7 +73,8 @@ def _copy(workspace: Workspace, source: Path, log: Log) -> None:
             if (source / name).is_dir():
                 shutil.copytree(source / name, workspace.path(name), copy_function=shutil.copy2)
     for name in FILES:
-        shutil.copy2(source / name, workspace.path(name))
+        if (source / name).exists():
+            shutil.copy2(source / name, workspace.path(name))
     _merge_privacy(workspace.path("privacy"), source / "privacy")
     create(workspace.settings)
 

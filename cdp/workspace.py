@@ -139,7 +139,7 @@ def _copy_defaults(workspace: Workspace) -> None:
                 _copy_once(item.read_text(encoding="utf-8"), workspace.path(folder, item.name))
                 if folder == "sources":
                     workspace.path("landing", item.name.removesuffix(".yaml")).mkdir(mode=0o700, exist_ok=True)
-    for name in ("identity.yaml", "consent.yaml"):
+    for name in ("identity.yaml", "consent.yaml", "retention.yaml"):
         _copy_once((defaults / name).read_text(encoding="utf-8"), workspace.path(name))
 
 

@@ -115,7 +115,8 @@ def get_timeline(
         for row in rows[:limit]
     ]
     more = _write_cursor(rows[limit - 1]) if len(rows) > limit else None
-    return Timeline.model_validate({"customer_id": living, "items": page, "next": more})
+    ends = app.retention.timeline_ends(app.clock())
+    return Timeline.model_validate({"customer_id": living, "items": page, "next": more, "ends_at": ends})
 
 
 @router.get("/{customer_id}/loyalty", responses=ERRORS)

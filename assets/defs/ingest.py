@@ -19,7 +19,7 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
     @dg.asset(
         name=source.raw_table,
         group_name="ingest",
-        deps=["ops__erasures"],
+        deps=["ops__retention"],
         kinds={"duckdb", source.format},
         owners=OWNERS,
         description=f"Grain: accepted row of {source.source}. {source.description}",

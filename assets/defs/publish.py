@@ -7,7 +7,7 @@ from assets.reporting import OWNERS
 from cdp.clock import system_now
 from cdp.lake.build import sql_file
 from cdp.lake.maintain import expire, remove_orphans
-from cdp.privacy import erase, purge
+from cdp.privacy import purge
 from cdp.privacy.erase import Job
 from cdp.publish.publish import publish
 from cdp.publish.tables import SERVED, STAGE
@@ -61,10 +61,3 @@ def purged(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     """Grain: run. What engines keep behind of erased people (snapshots, dead rows, logs) is removed, and their requests end."""
     job = Job(platform.workspace, platform.lake, platform.store, platform.sources, platform.now, context.log.info)
     return dg.MaterializeResult(metadata={"requests finished": purge.finish(job)})
-
-
-@dg.asset(group_name="ingest", kinds={"duckdb", "postgres"}, owners=OWNERS)
-def ops__erasures(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Grain: run. Erasures whose identity is proven are carried out before anything is read: the rest of the run makes anew."""
-    job = Job(platform.workspace, platform.lake, platform.store, platform.sources, platform.now, context.log.info)
-    return dg.MaterializeResult(metadata={"customers erased": erase.carry_out(job)})

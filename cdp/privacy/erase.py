@@ -112,12 +112,17 @@ def _landing(job: Job, suppression: Suppression, who: People) -> dict[str, objec
                 unread.append(f"{source.source}/{name}")
                 continue
             if actions:
-                before = fingerprint(path)
-                landing.rewrite(path, source, actions)
-                _register(job.lake, source, name, before, fingerprint(path), actions)
+                redact(job, source, path, actions)
                 redacted, lines = redacted + 1, lines + len(actions)
-                job.log(f"{source.source}/{name}: {len(actions):,} lines redacted")
     return {"files": redacted, "lines": lines, "unreadable files left": unread}
+
+
+def redact(job: Job, source: Source, path: Path, actions: dict[int, Action]) -> None:
+    """Redact lines of a landing file; the lake's register follows, so that the file is not read again."""
+    before, name = fingerprint(path), path.relative_to(job.workspace.path("landing", source.source)).as_posix()
+    landing.rewrite(path, source, actions)
+    _register(job.lake, source, name, before, fingerprint(path), actions)
+    job.log(f"{source.source}/{name}: {len(actions):,} lines redacted")
 
 
 def _actions(job: Job, contract: Contract, path: Path, suppression: Suppression, who: People) -> dict[int, Action]:

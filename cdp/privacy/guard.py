@@ -1,12 +1,13 @@
-"""The check at ingest: rows of erased people are taken out, or lose their person, before they are judged."""
+"""The checks against the list: at ingest rows of erased people are taken out, or lose their person; before clustering none is left."""
 
 from collections.abc import Callable
 
 from cdp.lake.engine import Lake
 from cdp.privacy import matching
 from cdp.privacy.matching import Rows
+from cdp.privacy.people import ALONE
 from cdp.privacy.strip import strip
-from cdp.privacy.suppression import Suppression
+from cdp.privacy.suppression import HASH, Suppression
 from cdp.sources.model import Source
 from cdp.workspace import Workspace
 
@@ -26,3 +27,21 @@ def guard(workspace: Workspace) -> Callable[[Lake, Source], None] | None:
             strip(lake, source, STAGE)
 
     return check
+
+
+def came_back(lake: Lake, workspace: Workspace) -> int:
+    """Records about to be clustered that the list names alone: none, unless a row found a way around the check at ingest."""
+    suppression = Suppression(workspace)
+    if not matching.load(lake, suppression):
+        return 0
+    inner, outer = suppression.pads
+    query = f"""
+        with tokens as (
+            select record_id, 'record' as type, record_id as value from core__contact_records
+            union all
+            select record_id, type, value from core__record_identifiers where not blocked and type in (select unnest($alone))
+        )
+        select count(distinct t.record_id) from (select record_id, {HASH.format(text=matching.TEXT)} as hash from tokens) as t
+        join memory.main.suppressed as s using (hash) where not s.shared
+    """
+    return int(lake.connection.execute(query, {"inner": inner, "outer": outer, "alone": list(ALONE)}).fetchall()[0][0])

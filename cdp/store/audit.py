@@ -126,3 +126,20 @@ def newest_rows(connection: psycopg.Connection, customer_id: str | None, limit: 
 def _one(connection: psycopg.Connection, query: str, parameters: list[Any]) -> Any:
     row = connection.execute(query, parameters).fetchone()
     return row[0] if row else None
+
+
+def by_month(connection: psycopg.Connection) -> list[tuple[str, str, int]]:
+    """(month, measure, count) of disclosures, reveals, consent decisions, merges and refusals, without numbers of reads."""
+    query = """
+        select to_char(at at time zone 'UTC', 'YYYY-MM') as month, measure, count(*) from (
+            select at, case
+                when action like '%.reveal' then 'reveals'
+                when action in ('privacy.export', 'audience.export') then 'disclosures: ' || split_part(action, '.', 1)
+                when action like 'consent.%' then 'consent decisions'
+                when action like 'customer.%' then 'merges and splits'
+                when action like 'refused %' then 'refused calls'
+                when action like 'backup.%' then 'backups' end as measure
+            from audit_log) as t
+        where measure is not null group by 1, 2 order by 1, 2
+    """
+    return connection.execute(query).fetchall()

@@ -98,3 +98,16 @@ def recipients(connection: psycopg.Connection, customer_id: str) -> list[Row]:
             "where customer_id = %s and action not like 'refused%%' group by actor, purpose, action order by min(at), actor, action",
             [customer_id],
         ).fetchall()
+
+
+def by_month(connection: psycopg.Connection) -> list[tuple[str, str, int]]:
+    """(month, measure, count): requests received by kind, finished in time and late, refused, open and overdue."""
+    query = """
+        select to_char(received_at at time zone 'UTC', 'YYYY-MM'), 'requests: ' || kind, count(*) from privacy_requests group by 1, 2
+        union all
+        select to_char(finished_at at time zone 'UTC', 'YYYY-MM'), case when status = 'refused' then 'refused'
+            when finished_at <= due_at then 'deadline kept' else 'deadline missed' end, count(*)
+        from privacy_requests where finished_at is not null group by 1, 2
+        order by 1, 2
+    """
+    return connection.execute(query).fetchall()

@@ -1,0 +1,42 @@
+"""Privacy: erasures and retention before anything is read, and what the log says of requests and disclosures."""
+
+import dagster as dg
+
+from assets.platform import Platform
+from assets.reporting import OWNERS, report
+from cdp.privacy import erase, guard, retention, transparency
+from cdp.privacy.erase import Job
+from cdp.retention import load_retention
+
+
+@dg.asset(group_name="ingest", kinds={"duckdb", "postgres"}, owners=OWNERS)
+def ops__erasures(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: run. Erasures whose identity is proven are carried out before anything is read: the rest of the run makes anew."""
+    return dg.MaterializeResult(metadata={"customers erased": erase.carry_out(_job(context, platform))})
+
+
+@dg.asset(group_name="ingest", deps=["ops__erasures"], kinds={"duckdb", "postgres", "yaml"}, owners=OWNERS)
+def ops__retention(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: run. What is older than retention.yaml allows leaves landing files, lake and store."""
+    ended = retention.enforce(_job(context, platform), load_retention(platform.workspace))
+    return dg.MaterializeResult(metadata={"rows": ended.rows, "payloads": ended.payloads, "changes": ended.changes})
+
+
+@dg.asset(group_name="publish", deps=["ops__purged"], kinds={"postgres", "duckdb"}, owners=OWNERS)
+def mart__transparency(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: month × measure. Privacy requests, deadlines kept, disclosures and reveals, by the sealed audit log."""
+    built, shown = transparency.build_transparency(platform.lake, platform.store, platform.workspace, platform.now)
+    return report(platform.lake, built, extra={"report": dg.MetadataValue.md(shown)})
+
+
+@dg.asset_check(asset="core__contact_records", additional_deps=["core__record_identifiers"], blocking=True)
+def suppressed_people_stay_away(platform: Platform) -> dg.AssetCheckResult:
+    """No record that is about to be clustered is an erased person's."""
+    found = guard.came_back(platform.lake, platform.workspace)
+    return dg.AssetCheckResult(
+        passed=not found, metadata={"records": found, "what to do": "report it; nothing was published"}
+    )
+
+
+def _job(context: dg.AssetExecutionContext, platform: Platform) -> Job:
+    return Job(platform.workspace, platform.lake, platform.store, platform.sources, platform.now, context.log.info)

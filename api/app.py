@@ -14,6 +14,7 @@ from cdp.clock import system_now
 from cdp.consent.policy import load_policy
 from cdp.loyalty.programme import load_programme
 from cdp.privacy.trail import Trail
+from cdp.retention import load_retention
 from cdp.settings import Settings
 from cdp.store.connect import SCHEMA, api_address, database
 from cdp.workspace import open_workspace
@@ -48,7 +49,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
             trail = Trail(workspace, pool.connection, clock)
             trail.start()
             app.state.context = Context(
-                workspace, pool, load_policy(workspace), load_programme(workspace), trail, clock
+                workspace, pool, load_policy(workspace), load_programme(workspace), trail, load_retention(workspace), clock
             )
             try:
                 yield

@@ -90,7 +90,7 @@ def test_retention_takes_old_visits_out_of_landing_lake_and_store(town):
     cutoff = NOW.replace(hour=0, minute=0) - timedelta(days=60)
     with open_lake(town, read_only=True) as lake:
         kept = lake.rows(
-            "select min(occurred_at), count(*) from core__interactions where kind in ('page', 'screen', 'ticket')"
+            "select min(occurred_at), count(*) from core__interactions where kind in ('page', 'screen')"
         )[0]
         assert kept[0].astimezone(UTC) >= cutoff
         assert kept[1] > 0

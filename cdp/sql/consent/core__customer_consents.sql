@@ -49,9 +49,9 @@ voices as (
     join core__consent_decisions as d on d.decision_id = h.decision_id
     join core__customer_jurisdictions as j on j.customer_id = h.customer_id
     join core__consent_rules as r on r.jurisdiction = j.jurisdiction and r.purpose = d.purpose
-    left join core__clusters as c on c.record_id = d.record_id and h.is_own
+    left join core__clusters as c on c.record_id = d.record_id
     where d.status <> 'unknown' and coalesce(d.captured_at, d.received_at) <= $now
-        and (d.status in ('denied', 'withdrawn', 'expired') or coalesce(c.link_weight >= r.weak_link_weight, true))
+        and (d.status in ('denied', 'withdrawn', 'expired') or not h.is_own or coalesce(c.link_weight >= r.weak_link_weight, true))
 ),
 
 -- A denial on the record reaches every point of the customer, anything else on it the record's own.

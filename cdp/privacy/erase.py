@@ -30,7 +30,7 @@ from cdp.sources.contract import Contract, compile_contract
 from cdp.sources.ingest import landing_files
 from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
-from cdp.store import erasure, requests
+from cdp.store import assignment, erasure, requests
 from cdp.workspace import Workspace
 
 Log = Callable[[str], None]
@@ -46,6 +46,10 @@ class Job:
     sources: list[Source]
     now: datetime
     log: Log
+
+    def living(self, records: list[str]) -> set[str]:
+        """Which of these records belong to a customer now."""
+        return assignment.assigned(self.store, records)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -134,7 +138,7 @@ def _actions(job: Job, contract: Contract, path: Path, suppression: Suppression,
         sound, bad = contract.apply(batch)
         stage.stage_rows(lake, source, path.name, 0, path.name, sound)
         rejected += [*batch.rejected, *bad]
-    matching.match(lake, source, Rows("memory.main.stage_rows"), suppression, job.regions)
+    matching.match(lake, source, Rows("memory.main.stage_rows"), suppression, job.regions, job.living)
     rows = lake.rows(
         f"select _line, {has_order(source)} and _redacted is null from memory.main.stage_rows "
         "where (_order, _line) in (select (_order, _line) from memory.main.row_verdicts)"
@@ -213,6 +217,7 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
             Rows(f"(select *, rowid as _rowid from {source.raw_table}) as r", "_rowid", "0"),
             suppression,
             job.regions,
+            job.living,
         )
         counts[source.raw_table] = matched
         if matched:

@@ -9,6 +9,8 @@ from cdp.privacy.people import ALONE
 from cdp.privacy.strip import strip
 from cdp.privacy.suppression import HASH, Suppression
 from cdp.sources.model import Source
+from cdp.store import assignment
+from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
 
 STAGE = "memory.main.stage_rows"
@@ -20,10 +22,14 @@ def guard(workspace: Workspace) -> Callable[[Lake, Source], None] | None:
     if not suppression.entries():
         return None
 
+    def living(records: list[str]) -> set[str]:
+        with connect(owner_address(workspace)) as store:
+            return assignment.assigned(store, records)
+
     def check(lake: Lake, source: Source) -> None:
         matching.load(lake, suppression)
         regions = tuple(workspace.settings.phone_regions.split(","))
-        if matching.match(lake, source, Rows(STAGE), suppression, regions):
+        if matching.match(lake, source, Rows(STAGE), suppression, regions, living):
             strip(lake, source, STAGE)
 
     return check

@@ -16,10 +16,11 @@ from cdp.sources.canonical import row_grants, row_parties
 from cdp.sources.model import Source
 from cdp.standard import contact, names
 
+Living = Callable[[list[str]], set[str]]
 TEXT = "type || '|' || value"
 VALUES = pl.Schema({"type": pl.String, "raw": pl.String, "value": pl.String})
 # A row is an erased person's if it names one of their records (a browser's only where it names nobody else), an identifier
-# that nobody living held, or their name with one that somebody did.
+# that nobody living held, or their name with one that somebody did (unless it names a record of somebody living).
 VERDICTS = """
     create or replace table memory.main.row_verdicts as
     with hits as (
@@ -30,7 +31,11 @@ VERDICTS = """
     )
     select h._order, h._line, list(distinct h.hash) as hashes, max(h.erased_at) as erased_at
     from hits as h join named as n using (_order, _line)
+    left join (
+        select distinct p._order, p._line from memory.main.row_parties as p join memory.main.living as v using (record_id)
+    ) as l using (_order, _line)
     where not h.shared and (h.type <> 'record' or not h.is_device or not n.names_somebody)
+        and (h.type not like 'name+%' or l._order is null)
     group by h._order, h._line
 """
 
@@ -56,7 +61,9 @@ def load(lake: Lake, suppression: Suppression) -> int:
     return len(entries)
 
 
-def match(lake: Lake, source: Source, rows: Rows, suppression: Suppression, regions: tuple[str, ...]) -> int:
+def match(
+    lake: Lake, source: Source, rows: Rows, suppression: Suppression, regions: tuple[str, ...], living: Living
+) -> int:
     """`memory.main.row_verdicts(_order, _line, hashes, erased_at)`: the rows that are an erased person's; returns how many.
 
     Args:
@@ -77,6 +84,7 @@ def match(lake: Lake, source: Source, rows: Rows, suppression: Suppression, regi
         {"inner": inner, "outer": outer},
     )
     _composites(lake, suppression)
+    _living(lake, suppression, living)
     lake.rows(VERDICTS)
     _lift(lake, source, rows, suppression)
     return int(lake.scalar("select count(*) from memory.main.row_verdicts"))
@@ -135,6 +143,19 @@ def _composites(lake: Lake, suppression: Suppression) -> None:
     }
     with incoming(lake, pl.DataFrame(rows, schema=schema, orient="row").to_arrow()):
         lake.rows("insert into memory.main.row_tokens by name select distinct * from incoming")
+
+
+def _living(lake: Lake, suppression: Suppression, living: Living) -> None:
+    """`living(record_id)`: records of rows that match by name which are somebody's, and not those of the erased."""
+    asked = lake.rows(
+        "select distinct p.record_id from memory.main.row_parties as p where not p.is_device and (p._order, p._line) in (select "
+        "(t._order, t._line) from memory.main.row_tokens as t join memory.main.suppressed as s using (hash) where t.type like 'name+%')"
+    )
+    erased = suppression.entries()
+    named = [record for (record,) in asked if suppression.hash("record", record) not in erased]
+    found = sorted(living(named)) if named else []
+    with incoming(lake, pl.DataFrame({"record_id": found}, schema={"record_id": pl.String}).to_arrow()):
+        lake.rows("create or replace table memory.main.living as from incoming")
 
 
 def place(postcode: str | None) -> str | None:

@@ -19,6 +19,12 @@ def present(connection: psycopg.Connection) -> list[tuple[str, str]]:
     return [(str(r), str(c)) for r, c in connection.execute("select record_id, customer_id::text from assignment")]
 
 
+def assigned(connection: psycopg.Connection, records: list[str]) -> set[str]:
+    """Which of these records belong to a customer now."""
+    query = "select record_id from assignment where record_id = any(%s)"
+    return {str(row[0]) for row in connection.execute(query, [records])}
+
+
 def retired(connection: psycopg.Connection) -> list[tuple[str, str]]:
     """(record, retired customer) for every record and retired id that once held it."""
     query = """

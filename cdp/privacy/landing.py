@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cdp.sources.canonical import kept_columns
@@ -139,7 +140,7 @@ def _parquet(path: Path, draft: Path, source: Source, actions: Actions) -> None:
             taken = {
                 name: pa.array([_gone(actions.get(n), name in kept) for n in numbers]) for name in table.column_names
             }
-            columns = [pa.compute.if_else(taken[name], None, table.column(name)) for name in table.column_names]
+            columns = [pc.if_else(taken[name], None, table.column(name)) for name in table.column_names]
             writer.write_table(pa.table(columns, schema=schema))
             start += table.num_rows
 

@@ -9,6 +9,7 @@ import pytest
 from cdp.consent.policy import load_policy
 from cdp.lake.engine import open_lake
 from cdp.privacy import requests
+from cdp.privacy.suppression import Suppression
 from cdp.store.connect import connect, owner_address
 from tests.conftest import NOW, cdp
 
@@ -89,9 +90,9 @@ def test_retention_takes_old_visits_out_of_landing_lake_and_store(town):
     cdp(town, "run", "--as-of", AS_OF)
     cutoff = NOW.replace(hour=0, minute=0) - timedelta(days=60)
     with open_lake(town, read_only=True) as lake:
-        kept = lake.rows(
-            "select min(occurred_at), count(*) from core__interactions where kind in ('page', 'screen')"
-        )[0]
+        kept = lake.rows("select min(occurred_at), count(*) from core__interactions where kind in ('page', 'screen')")[
+            0
+        ]
         assert kept[0].astimezone(UTC) >= cutoff
         assert kept[1] > 0
         wrong = lake.rows(
@@ -166,3 +167,23 @@ def test_an_erasure_that_dies_in_the_middle_is_caught_up_by_the_next_run(town, m
         left = store.execute("select count(*) from identifiers where value = any(%s)", [[address, other[1]]]).fetchall()
         assert left == [(0,)]
     assert address not in damaged.read_text(encoding="utf-8")
+    came_back_of_their_own_will(town, address)
+
+
+def came_back_of_their_own_will(town, address):
+    """A new row of an erased person stays away; a grant captured after the erasure lifts the suppression."""
+    suppression = Suppression(town)
+    assert suppression.hash("email", address) in suppression.entries()
+    event = {
+        "messageId": "back-{0}", "type": "identify", "userId": "w-back-{0}", "anonymousId": "back-{0}", "timestamp": "2026-03-0{0}T10:00:00Z",
+        "traits": {"firstName": "Back", "lastName": "Again", "email": address},
+    }  # fmt: skip
+    answer = {"categoryPreferences": {"email_marketing": True}, "capturedAt": "2026-03-03T10:00:00Z", "source": "form"}
+    for number, more in ((2, {}), (3, {"context": {"consent": answer}})):
+        line = json.dumps({**event, **more}).replace("{0}", str(number))
+        town.path("landing", "web", f"back-{number}.jsonl").write_text(line + "\n", encoding="utf-8")
+        cdp(town, "run", "--as-of", f"2026-03-0{number + 1}")
+        with connect(owner_address(town)) as store:
+            held = store.execute("select count(*) from identifiers where value = %s", [address]).fetchall()[0][0]
+        assert (held > 0) == bool(more)
+    assert suppression.hash("email", address) not in suppression.entries()

@@ -1,7 +1,6 @@
 """How long what is kept: the rules of `retention.yaml`."""
 
 from datetime import datetime, timedelta
-from importlib import resources
 
 from pydantic import Field
 
@@ -38,13 +37,12 @@ class Retention(Strict):
 
 
 def load_retention(workspace: Workspace) -> Retention:
-    """The workspace's retention over the shipped one.
+    """The workspace's retention; what the file leaves out is kept for ever.
 
     Raises:
         ConfigError: If the file is broken.
     """
-    shipped = resources.files("cdp") / "defaults" / "retention.yaml"
     path = workspace.path("retention.yaml")
     if not path.exists():
         return Retention(version="none")
-    return load_yaml(path, Retention, base=shipped.read_text(encoding="utf-8"))
+    return load_yaml(path, Retention)

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import polars as pl
 import psycopg
 
-from cdp.errors import UnreadableFile
+from cdp.errors import CdpError, UnreadableFile
 from cdp.lake import register
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
@@ -34,6 +35,14 @@ from cdp.store import assignment, erasure, requests
 from cdp.workspace import Workspace
 
 Log = Callable[[str], None]
+PURGE_MODELS = "purge_models"
+
+
+class Moved(CdpError):
+    """The assignment changed under an erasure."""
+
+    status_code = 409
+    title = "Conflict"
 
 
 @dataclass(frozen=True)
@@ -69,11 +78,33 @@ def carry_out(job: Job) -> int:
     ids = [row["request_id"] for row in pending]
     for request in ids:
         requests.update(job.store, request, status="running")
-    who = of_customers(job.store, sorted({str(row["customer_id"]) for row in pending}))
+    who = of_customers(job.store, _living(job, pending))
     added = Suppression(job.workspace).add(sorted(who.identifiers), job.now)
     job.log(f"erasing {len(who.customers)} customers; {added} identifiers are now suppressed")
     _erase(job, who, ids)
     return len(who.customers)
+
+
+def _living(job: Job, pending: list[dict[str, Any]]) -> list[str]:
+    """The customers that the requests are about today: one that was merged meanwhile is the one it became.
+
+    A request about nobody any more ends as failed: its officer has to look.
+    """
+    found = set()
+    for row in pending:
+        customer = assignment.resolve(job.store, str(row["customer_id"]))
+        if customer is None or not of_customers(job.store, [customer]).records:
+            requests.update(
+                job.store,
+                row["request_id"],
+                status="failed",
+                finished_at=job.now,
+                outcome="nobody is left under this id",
+            )
+        else:
+            requests.set_customer(job.store, row["request_id"], customer)
+            found.add(customer)
+    return sorted(found)
 
 
 def reapply(job: Job) -> int:
@@ -86,6 +117,14 @@ def reapply(job: Job) -> int:
         return 0
     who = suppressed(job.store, suppression)
     _erase(job, who, [])
+    job.workspace.path(
+        "privacy", PURGE_MODELS
+    ).touch()  # the next run has the records to tell what nobody holds any more
+    for row in requests.listed(job.store, ["received", "verified", "running"], "erasure"):
+        if requests.erased_at(job.store, str(row["customer_id"])):
+            requests.update(
+                job.store, row["request_id"], status="done", finished_at=job.now, outcome="erased after a restore"
+            )
     return len(who.records)
 
 
@@ -96,8 +135,11 @@ def _erase(job: Job, who: People, ids: list[UUID]) -> None:
     for system, work in (("landing", _landing), ("quarantine", _quarantine), ("lake", _lake)):
         details = work(job, suppression, who)
         for request in ids:
-            requests.set_step(job.store, request, system, "done", job.now, details)
+            status = "failed" if details.get("unreadable files left") else "done"
+            requests.set_step(job.store, request, system, status, job.now, details)
     with job.store.transaction():
+        if erasure.locked_records(job.store, who.customers) - set(who.records):
+            raise Moved("records joined a customer while it was erased", "run again: the next run erases them too")
         erasure.erase(job.store, who.customers, who.records, suppression.hash, job.lake.run_id, job.now)
         for request in ids:
             requests.set_step(job.store, request, "store", "done", job.now)
@@ -225,7 +267,7 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
 
             def work(source: Source = source, mark: str = mark) -> None:
                 strip(lake, source, f"lake.main.{source.raw_table}", "rowid", "0")
-                _anew(lake, source.raw_table)
+                anew(lake, source.raw_table)
                 register.record(lake, source.raw_table, mark)
 
             lake.write(work, f"erase {source.source}")
@@ -234,7 +276,7 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
     return counts
 
 
-def _anew(lake: Lake, table: str) -> None:
+def anew(lake: Lake, table: str) -> None:
     """Make the table again from its rows: the catalog keeps the least and greatest value a table ever had."""
     lake.connection.execute(f"create or replace table lake.main.{table} as from lake.main.{table}")
 
@@ -246,6 +288,6 @@ def _drop_derived(lake: Lake) -> None:
     )
     for (table,) in derived:
         lake.connection.execute(f"drop table lake.main.{table}")
-    _anew(lake, "ops__rejected_rows")
+    anew(lake, "ops__rejected_rows")
     lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")
     lake.connection.execute("delete from lake.main.ops__changed_keys")

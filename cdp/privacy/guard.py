@@ -1,6 +1,7 @@
 """The checks against the list: at ingest rows of erased people are taken out, or lose their person; before clustering none is left."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from cdp.lake.engine import Lake
 from cdp.privacy import matching
@@ -16,7 +17,7 @@ from cdp.workspace import Workspace
 STAGE = "memory.main.stage_rows"
 
 
-def guard(workspace: Workspace) -> Callable[[Lake, Source], None] | None:
+def guard(workspace: Workspace, now: datetime) -> Callable[[Lake, Source], None] | None:
     """What ingest calls over the staged rows of a source; None where nobody was ever erased."""
     suppression = Suppression(workspace)
     if not suppression.entries():
@@ -29,7 +30,7 @@ def guard(workspace: Workspace) -> Callable[[Lake, Source], None] | None:
     def check(lake: Lake, source: Source) -> None:
         matching.load(lake, suppression)
         regions = tuple(workspace.settings.phone_regions.split(","))
-        if matching.match(lake, source, Rows(STAGE), suppression, regions, living):
+        if matching.match(lake, source, Rows(STAGE), suppression, regions, living, now):
             strip(lake, source, STAGE)
 
     return check
@@ -44,6 +45,7 @@ def came_back(lake: Lake, workspace: Workspace) -> int:
     query = f"""
         with tokens as (
             select record_id, 'record' as type, record_id as value from core__contact_records
+            where coalesce(identifier, '') not in ('browser', 'device')
             union all
             select record_id, type, value from core__record_identifiers where not blocked and type in (select unnest($alone))
         )

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,18 +45,18 @@ def rewrite(path: Path, source: Source, actions: Actions) -> None:
     draft.chmod(path.stat().st_mode & 0o777)
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
-    _overwrite(path)
-    draft.replace(path)
+    with path.open("rb+") as old:
+        draft.replace(path)
+        _overwrite(old)
 
 
-def _overwrite(path: Path) -> None:
-    """Let no byte of the old content stay in freed blocks, as far as a file system lets us."""
-    with path.open("rb+") as file:
-        left = path.stat().st_size
-        while left > 0:
-            left -= file.write(b"\0" * min(left, 1 << 20))
-        file.flush()
-        os.fsync(file.fileno())
+def _overwrite(old: BinaryIO) -> None:
+    """Let no byte of the old content stay in freed blocks, as far as a file system lets us. The new file stands already."""
+    left = os.fstat(old.fileno()).st_size
+    while left > 0:
+        left -= old.write(b"\0" * min(left, 1 << 20))
+    old.flush()
+    os.fsync(old.fileno())
 
 
 def _paths(source: Source) -> list[str]:

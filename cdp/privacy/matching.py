@@ -6,6 +6,7 @@ a row names. Everything is set-based; only distinct values are read in Python.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -62,7 +63,13 @@ def load(lake: Lake, suppression: Suppression) -> int:
 
 
 def match(
-    lake: Lake, source: Source, rows: Rows, suppression: Suppression, regions: tuple[str, ...], living: Living
+    lake: Lake,
+    source: Source,
+    rows: Rows,
+    suppression: Suppression,
+    regions: tuple[str, ...],
+    living: Living,
+    now: datetime | None = None,
 ) -> int:
     """`memory.main.row_verdicts(_order, _line, hashes, erased_at)`: the rows that are an erased person's; returns how many.
 
@@ -86,7 +93,8 @@ def match(
     _composites(lake, suppression)
     _living(lake, suppression, living)
     lake.rows(VERDICTS)
-    _lift(lake, source, rows, suppression)
+    if now is not None:
+        _lift(lake, source, rows, suppression, now)
     return int(lake.scalar("select count(*) from memory.main.row_verdicts"))
 
 
@@ -119,18 +127,18 @@ def _standard(lake: Lake, regions: tuple[str, ...]) -> None:
 
 
 def _composites(lake: Lake, suppression: Suppression) -> None:
-    """Add the name with each shared identifier, postcode and birth date to the tokens of rows that could match."""
+    """Add the name with each shared identifier and postcode to the tokens of rows that could match."""
     candidates = lake.rows(
-        "select distinct p.given_name, p.family_name, p.full_name, p.postal_code, p.birth_date, t.type, t.value, p._order, p._line "
+        "select distinct p.given_name, p.family_name, p.full_name, p.postal_code, t.type, t.value, p._order, p._line "
         "from memory.main.row_parties as p left join (select t.* from memory.main.row_tokens as t join memory.main.suppressed as s "
         "using (hash) where s.shared) as t using (_order, _line) "
         "where coalesce(p.given_name, p.family_name, p.full_name) is not null "
-        "and (t.value is not null or p.postal_code is not null or p.birth_date is not null)"
+        "and (t.value is not null or p.postal_code is not null)"
     )
     rows = []
-    for given, family, full, postcode, birth, kind, value, order, line in candidates:
+    for given, family, full, postcode, kind, value, order, line in candidates:
         name = names.name(given, family, full).full_key
-        found = [(kind, value), ("postal_code", place(postcode)), ("birth_date", birth)]
+        found = [(kind, value), ("postal_code", place(postcode))]
         tokens = [token for k, v in found if k and v for token in composites(k, v, name)]
         rows += [(order, line, k, v, False, suppression.hash(k, v)) for k, v in tokens]
     schema = {
@@ -163,17 +171,18 @@ def place(postcode: str | None) -> str | None:
     return "".join(postcode.split()).lower() or None if postcode else None
 
 
-def _lift(lake: Lake, source: Source, rows: Rows, suppression: Suppression) -> None:
+def _lift(lake: Lake, source: Source, rows: Rows, suppression: Suppression, now: datetime) -> None:
     """A row with a grant captured after the erasure is the person coming back: it counts, and so do those after it."""
     grants = row_grants(source, rows.table, rows.order, rows.line)
     if grants is None:
         return
     back = lake.rows(
         f"with granted as ({grants}) select v._order, v._line, v.hashes, g.captured_at from memory.main.row_verdicts as v "
-        "join granted as g using (_order, _line) where g.captured_at > v.erased_at"
+        "join granted as g using (_order, _line) where g.captured_at > v.erased_at and g.captured_at <= $now",
+        {"now": now},
     )
-    for _, _, hashes, captured in back:
-        suppression.lift(hashes, captured)
+    for _, _, hashes, _ in back:
+        suppression.lift(hashes, now)
     if back:
         load(lake, suppression)
         lake.rows(VERDICTS)

@@ -54,7 +54,16 @@ def suppressed(store: psycopg.Connection, suppression: Suppression) -> People:
     held: dict[str | None, list[str]] = {}
     for record, customer in rows.fetchall():
         held.setdefault(customer, []).append(record)
-    named = {c: [r for r in records if suppression.hash("record", r) in entries] for c, records in held.items()}
+    alone = {
+        record
+        for record, kind, value in store.execute(
+            "select record_id, type, value from identifiers where type = any(%s)", [list(ALONE)]
+        )
+        if (entry := entries.get(suppression.hash(kind, value))) is not None and not entry.shared
+    }
+    named = {
+        c: [r for r in records if r in alone or suppression.hash("record", r) in entries] for c, records in held.items()
+    }
     whole = sorted(c for c, records in named.items() if c and records and len(records) == len(held[c]))
     return _collected(store, whole, [record for records in named.values() for record in records])
 
@@ -75,11 +84,7 @@ def _collected(store: psycopg.Connection, customers: list[str], records: list[st
     keys = sorted({fields["full_key"] for _, fields in rows if fields["full_key"]})
     pairs = {(kind, value) for _, kind, value in held}
     for _, fields in rows:
-        pairs |= {
-            (kind, said)
-            for kind, said in (("postal_code", place(fields["postal_code"])), ("birth_date", fields["birth_date"]))
-            if said
-        }
+        pairs |= {("postal_code", said) for said in (place(fields["postal_code"]),) if said}
         if fields["postal_code"] and fields["full_name"]:
             found.named.add(frozenset((*fields["full_name"].casefold().split(), str(place(fields["postal_code"])))))
     namesakes = _namesakes(store, keys, found.records)
@@ -135,9 +140,6 @@ def _namesakes(store: psycopg.Connection, keys: list[str], records: list[str]) -
         union
         select n.name, 'postal_code', lower(regexp_replace(l.fields ->> 'postal_code', '\s', '', 'g'))
         from named n join living l using (customer_id) where l.fields ->> 'postal_code' is not null
-        union
-        select n.name, 'birth_date', l.fields ->> 'birth_date' from named n join living l using (customer_id)
-        where l.fields ->> 'birth_date' is not null
     """
     rows = store.execute(query, {"records": records, "keys": keys}).fetchall()
     return {token for name, kind, value in rows for token in composites(kind, value, name)}

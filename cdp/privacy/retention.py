@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from cdp.lake import register
-from cdp.privacy.erase import Job, redact
+from cdp.privacy.erase import Job, anew, redact
 from cdp.retention import Retention
-from cdp.sources.canonical import has_order, row_parties
+from cdp.sources.canonical import has_order, row_parties, states_decision
 from cdp.sources.model import Source
 
 SAYS = (
@@ -42,7 +42,7 @@ def _source(job: Job, source: Source, kept: str, days: int) -> int:
         return 0
     lake.rows(
         f"create or replace table memory.main.ended as select _rowid, _file, _line from {numbered} "
-        f"where _redacted is null and not {has_order(source)} and ({source.seen_at}) < $cutoff",
+        f"where _redacted is null and not {has_order(source)} and not {states_decision(source)} and ({source.seen_at}) < $cutoff",
         {"cutoff": job.now - timedelta(days=days)},
     )
     if kept == "visits":  # a row that says who somebody is, is not one
@@ -72,6 +72,7 @@ def _delete(job: Job, source: Source) -> None:
     job.lake.connection.execute(
         f"delete from lake.main.{source.raw_table} where rowid in (select _rowid from memory.main.ended)"
     )
+    anew(job.lake, source.raw_table)
     register.record(job.lake, source.raw_table, f"retention {job.lake.run_id}")
 
 

@@ -60,7 +60,9 @@ class Suppression:
         """What stands for each hash: the newest entry, of several at one moment the one that suppresses alone."""
         path = self.workspace.path("privacy", LIST)
         found: dict[str, Entry] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        for line in (
+            path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        ):  # a torn last line was never written
             entry = Entry(**json.loads(line))
             before = found.get(entry.hash)
             if before is None or (entry.at, entry.lifted, not entry.shared) > (

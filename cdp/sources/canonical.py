@@ -172,6 +172,14 @@ def has_order(source: Source) -> str:
     return f"(({orders.key}) is not null and ({orders.when or 'true'}))" if orders else "false"
 
 
+def states_decision(source: Source) -> str:
+    """Condition on a row: it states a decision about consent."""
+    stated = [
+        f"({consent.when or 'true'}" + (f" and ({consent.flags}) is not null)" if consent.flags else ")") for consent in source.consents
+    ]
+    return f"coalesce({' or '.join(stated)}, false)" if stated else "false"
+
+
 def kept_columns(source: Source) -> set[str]:
     """Columns that stay when a row loses its person: what its order needs, its key, and what the contract requires.
 

@@ -49,16 +49,32 @@ def erase(
         store.execute(
             f"delete from {table} where left_id in (select record_id from erased) or right_id in (select record_id from erased)"
         )
+    mixed = [
+        row[0]
+        for row in store.execute("select distinct customer_id from assignment join erased using (record_id)").fetchall()
+    ]
     _history(store)
     for table in GONE:
         store.execute(f"delete from {table} where record_id in (select record_id from erased)")
-    store.execute("delete from profiles where customer_id = any(%s::uuid[])", [customers])
+    # a customer that only some records leave (after a restore) is published anew from the others
+    store.execute(
+        "delete from profiles where customer_id = any(%s::uuid[]) or customer_id = any(%s::uuid[])", [customers, mixed]
+    )
     store.execute(
         "update customers set erased_at = %s, retired_at = coalesce(retired_at, %s) where customer_id = any(%s::uuid[])",
         [now, now, customers],
     )
     store.execute("update changes set details = '{}' where customer_id = any(%s::uuid[])", [customers])
     changes.add(store, [("customer.erased", customer, {}) for customer in customers], now)
+
+
+def locked_records(store: psycopg.Connection, customers: list[str]) -> set[str]:
+    """The records that these customers have now; nobody moves one until the transaction ends."""
+    store.execute(
+        "select 1 from customers where customer_id = any(%s::uuid[]) order by customer_id for update", [customers]
+    )
+    query = "select record_id from assignment where customer_id = any(%s::uuid[])"
+    return {str(row[0]) for row in store.execute(query, [customers])}
 
 
 def _ledger(store: psycopg.Connection, now: datetime) -> None:

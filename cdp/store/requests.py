@@ -60,6 +60,11 @@ def update(connection: psycopg.Connection, request_id: UUID, **values: Any) -> N
         connection.execute(query, [value, request_id])
 
 
+def set_customer(connection: psycopg.Connection, request_id: UUID, customer_id: str) -> None:
+    """Note the customer that the one asked for became."""
+    connection.execute("update privacy_requests set customer_id = %s where request_id = %s", [customer_id, request_id])
+
+
 def steps(connection: psycopg.Connection, request_id: UUID) -> list[Row]:
     """How far each system is."""
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -95,9 +100,22 @@ def recipients(connection: psycopg.Connection, customer_id: str) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "select actor, purpose, action, count(*) as times, min(at) as first_at, max(at) as last_at from audit_log "
-            "where customer_id = %s and action not like 'refused%%' group by actor, purpose, action order by min(at), actor, action",
-            [customer_id],
+            "where (customer_id = any(%(ids)s::uuid[]) or (action = 'audience.export' and details -> 'members' ?| %(ids)s)) "
+            "and action not like 'refused%%' group by actor, purpose, action order by min(at), actor, action",
+            {"ids": _once(connection, customer_id)},
         ).fetchall()
+
+
+def _once(connection: psycopg.Connection, customer_id: str) -> list[str]:
+    """The customer's id with those that were merged into it."""
+    query = """
+        with recursive chain as (
+            select customer_id from customers where customer_id = %s
+            union select c.customer_id from chain join customers c on c.merged_into = chain.customer_id
+        )
+        select customer_id::text from chain
+    """
+    return [str(row[0]) for row in connection.execute(query, [customer_id])]
 
 
 def by_month(connection: psycopg.Connection) -> list[tuple[str, str, int]]:

@@ -49,7 +49,13 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
             trail = Trail(workspace, pool.connection, clock)
             trail.start()
             app.state.context = Context(
-                workspace, pool, load_policy(workspace), load_programme(workspace), trail, load_retention(workspace), clock
+                workspace,
+                pool,
+                load_policy(workspace),
+                load_programme(workspace),
+                trail,
+                load_retention(workspace),
+                clock,
             )
             try:
                 yield

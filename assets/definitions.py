@@ -20,8 +20,13 @@ def defs() -> dg.Definitions:
         executor_def=dg.in_process_executor,
         config=dg.RunConfig(loggers={"progress": {}}),
     )
+    nightly = dg.ScheduleDefinition(
+        name="nightly", job=job, cron_schedule="30 2 * * *", default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Erasures and retention are carried out at least once a day, whether or not anything new came.",
+    )  # fmt: skip
     shared = dg.Definitions(
         jobs=[job],
+        schedules=[nightly],
         resources={"platform": Platform()},
         executor=dg.in_process_executor,
         loggers={"progress": progress},

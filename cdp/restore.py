@@ -18,7 +18,8 @@ from cdp.privacy.erase import Job
 from cdp.settings import Settings
 from cdp.sources.load import load_sources
 from cdp.store import server
-from cdp.store.connect import LAKE_SCHEMA, SCHEMA, connect, database, owner_address
+from cdp.store.connect import API_ROLE, LAKE_SCHEMA, SCHEMA, connect, database, owner_address
+from cdp.store.lock import queue
 from cdp.store.migrate import migrate
 from cdp.workspace import RESTORING, Workspace, create, write_whole
 
@@ -49,9 +50,14 @@ def restore(settings: Settings, source: Path, now: datetime, log: Log, *, replac
         shutil.rmtree(workspace.path("pg"))
     _copy(workspace, source, log)
     with database(workspace):
-        _load(workspace, source, log)
-        again = _reapply(workspace, now, log)
-        _rebase(workspace, made_at, now)
+        migrate(workspace)  # makes database and roles
+        with queue(workspace, "restore", wait=True, log=log):
+            _api_may(workspace, "nologin")
+            _load(workspace, source, log)
+            _api_may(workspace, "nologin")
+            again = _reapply(workspace, now, log)
+            _rebase(workspace, made_at, now)
+        _api_may(workspace, "login")
     workspace.path(RESTORING).unlink()
     return again
 
@@ -97,7 +103,6 @@ def _merge_privacy(present: Path, stored: Path) -> None:
 
 def _load(workspace: Workspace, source: Path, log: Log) -> None:
     """The dump into an empty database; roles and their passwords are those of the restored secrets."""
-    migrate(workspace)  # makes database and roles
     with connect(owner_address(workspace)) as store:
         for schema in (SCHEMA, LAKE_SCHEMA):
             store.execute(f"drop schema if exists {schema} cascade")
@@ -106,12 +111,19 @@ def _load(workspace: Workspace, source: Path, log: Log) -> None:
     migrate(workspace)
 
 
+def _api_may(workspace: Workspace, login: str) -> None:
+    """Nobody is served until those who were erased are erased again."""
+    with connect(owner_address(workspace)) as store:
+        store.execute(f"alter role {API_ROLE} {login}")
+        store.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", [API_ROLE])
+
+
 def _reapply(workspace: Workspace, now: datetime, log: Log) -> int:
     with open_lake(workspace, run_id="restore") as lake, connect(owner_address(workspace)) as store:
         create_registers(lake)
         job = Job(workspace, lake, store, load_sources(workspace), now, log)
         again = erase.reapply(job)
-        if again:
+        if suppression.Suppression(workspace).entries():
             purge.sweep(job)
     return again
 

@@ -231,7 +231,7 @@ def _retired_id(store: psycopg.Connection, part: list[str]) -> str | None:
     """The retired id that held most of these records, the latest of equals."""
     found = store.execute(
         "select h.previous_customer_id::text from assignment_history h join customers c on c.customer_id = h.previous_customer_id "
-        "where h.record_id = any(%s) and c.retired_at is not null "
+        "where h.record_id = any(%s) and c.retired_at is not null and c.erased_at is null "
         "group by 1 order by count(distinct h.record_id) desc, max(h.position) desc limit 1",
         [part],
     ).fetchone()

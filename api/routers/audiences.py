@@ -32,8 +32,6 @@ def members(
     with app.store() as store:
         page = customers.known_after(store, cursor, limit + 1, country)
         ids = [row["customer_id"] for row in page[:limit]]
-        details = {"customers": len(ids), "revealed": reveal, "after": cursor}
-        app.trail.write(store, caller.event("audience.export", details=details))
         consent = consents.materials(store, ids)
     found, left_out = [], dict[str, int]()
     for row in page[:limit]:
@@ -43,6 +41,9 @@ def members(
             left_out[reason] = left_out.get(reason, 0) + 1
         else:
             found.append(_member(row, known, seen, app, reveal=reveal))
+    details = {"members": [member.customer_id for member in found], "revealed": reveal}
+    with app.store() as store:
+        app.trail.write(store, caller.event("audience.export", details=details))
     more = ids[-1] if len(page) > limit else None
     return Audience(purpose=caller.purpose, members=found, withheld=left_out, next=more)
 

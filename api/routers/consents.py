@@ -100,7 +100,7 @@ def link(customer_id: UUID, asked: LinkAsked, app: App, caller: ConsentWriter, r
         consents.unsubscribe_link(store, name, asked.purpose, checked[0].subject_type, checked[0].subject)
         app.trail.write(store, caller.event("consent.link", living, details={"purpose": asked.purpose}))
     path = f"/v1/unsubscribe/{name}"
-    url = f"{str(request.base_url).rstrip('/')}{path}"
+    url = f"{(app.workspace.settings.public_url or str(request.base_url)).rstrip('/')}{path}"
     return Link(path=path, list_unsubscribe=f"<{url}>", list_unsubscribe_post="List-Unsubscribe=One-Click")
 
 
@@ -120,10 +120,11 @@ def _written(
 ) -> Recorded:
     """Decisions, change feed and audit row in one transaction; the flags as they are then."""
     now = app.clock()
+    consents.hold(store, living)
     added = consents.record(store, made, evidence, now)
     if added:
         changes.add(store, [("consent.changed", living, {})], now)
-    details = {"purposes": sorted({d.purpose for d in made}), "status": made[0].status, "decisions": len(added)}
+    details = {"said": sorted({f"{d.purpose}: {d.status}" for d in made}), "decisions": len(added)}
     app.trail.write(store, caller.event("consent.decision", living, details=details))
     flags = _flags(consents.material(store, living), app, now)
     return Recorded.model_validate(

@@ -14,6 +14,7 @@ from api.context import App, Caller, Context, LoyaltyReader, ProfileReader
 from api.problems import Forbidden, responses
 from api.schemas import Customer, Lookup, Loyalty, Matches, Timeline, Withheld
 from cdp.consent.fields import Visible, visible
+from cdp.consent.policy import ABSOLUTE
 from cdp.consent.resolve import Material
 from cdp.errors import CdpError, NotFound
 from cdp.loyalty.rules import tier
@@ -67,7 +68,7 @@ def get_customer(
         members = customers.records(store, living)
         release = releases.newest(store)
     profile, seen = stored["profile"], visible_fields(app, caller, known)
-    no_orders = seen.reason("timeline")
+    no_orders, whole = seen.reason("timeline"), reveal and answers_the_person(app, caller)
     return Customer.model_validate(
         {
             "customer_id": living,
@@ -75,11 +76,12 @@ def get_customer(
             "merged_into": living if living != str(customer_id) else None,
             "kind": stored["kind"],
             **present.profile(profile, seen, revealed=reveal),
+            # record ids and contact points may hold addresses and cards: open only where the purpose may see those
             **{name: profile[name] for name in ("channels", "first_seen", "last_seen")},
             "orders": {} if no_orders else profile["orders"],
             "orders_withheld": no_orders,
-            "records": [{**row, "record_id": present.record(row["record_id"], revealed=reveal)} for row in members],
-            "consents": present.flags(known, app.policy, app.clock(), revealed=reveal),
+            "records": [{**row, "record_id": present.record(row["record_id"], revealed=whole)} for row in members],
+            "consents": present.flags(known, app.policy, app.clock(), revealed=whole),
             "purpose": caller.purpose,
             "revealed": reveal,
             "data_as_of": release[0].as_of if release else None,
@@ -159,7 +161,14 @@ def revealing(
     """Note who sees unmasked data and why, committed before it is shown."""
     if not caller.key.allows("profiles:reveal"):
         raise Forbidden("this key lacks the scope profiles:reveal")
+    if not action.startswith("profile.") and not answers_the_person(app, caller):
+        raise Forbidden(f"the purpose {caller.purpose} reveals fields of a profile, nothing else")
     app.trail.write(store, caller.event(action, customer_id, reason=reason))
+
+
+def answers_the_person(app: Context, caller: Caller) -> bool:
+    """Whether the purpose needs no consent, as service does: it may see what no single field's consent covers."""
+    return app.policy.purposes[caller.purpose].basis in ABSOLUTE
 
 
 def visible_fields(app: Context, caller: Caller, known: Material) -> Visible:

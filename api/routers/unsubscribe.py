@@ -1,20 +1,25 @@
 """What a mail client or a person does with an unsubscribe link (RFC 8058), and what we say of Global Privacy Control."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
 
 from api.context import App
 from api.problems import responses
 from cdp.consent import recording
 from cdp.consent.recording import CannotRecord, Said
+from cdp.consent.resolve import Decision
 from cdp.errors import NotFound
 from cdp.store import changes, consents
 from cdp.store.audit import Event
 from cdp.store.consents import Evidence
 
 router = APIRouter(tags=["consent"])
+LONGEST = 2_000
+ONE_CLICK = re.compile(rb'List-Unsubscribe(=|"\s*\r?\n\r?\n)One-Click')  # as a form, or as multipart/form-data
 Token = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Unsubscribe</title>
 <form method="post"><input type="hidden" name="List-Unsubscribe" value="One-Click">
@@ -36,10 +41,14 @@ def ask(token: Token, app: App) -> HTMLResponse:
 @router.post("/v1/unsubscribe/{token}", responses=responses(404, 422, 503))
 async def unsubscribe(token: Token, app: App, request: Request) -> HTMLResponse:
     """One click: no sign-in, no question. The body is `List-Unsubscribe=One-Click`."""
-    form = (await request.body())[:200]
-    if b"List-Unsubscribe=One-Click" not in form:
+    form = b""
+    async for chunk in request.stream():
+        form += chunk
+        if len(form) > LONGEST:
+            raise CannotRecord("the body is too long", "send 'List-Unsubscribe=One-Click'")
+    if not ONE_CLICK.search(form):
         raise CannotRecord("the body must be 'List-Unsubscribe=One-Click'", "send it as RFC 8058 says")
-    withdraw(app, token)
+    await run_in_threadpool(withdraw, app, token)
     return HTMLResponse(DONE, headers=HEADERS)
 
 
@@ -56,7 +65,22 @@ def withdraw(app: App, token: str) -> None:
         found = consents.unsubscribing(store, token)
         if found is None:
             raise NotFound("this link is not known")
-        purpose, _, point, holders = found
+        purpose, kind, point, holders = found
+        if not holders:  # nobody we know has the address now: whoever comes with it is not written to
+            decision = Decision(
+                "",
+                f"unsubscribe:link:{token[:16]}",
+                kind,
+                point,
+                purpose,
+                "withdrawn",
+                now,
+                now,
+                "unsubscribe_link",
+                "one_click",
+            )
+            consents.record(store, [decision], Evidence("unsubscribe link"), now)
+            app.trail.write(store, Event("consent.one_click", "unsubscribe link", details={"purpose": purpose}))
         for customer in holders:
             known = consents.material(store, customer)
             made = recording.decisions(

@@ -6,6 +6,7 @@ from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
+from cdp.privacy.erase import PURGE_MODELS
 from cdp.publish.review import publish_review
 from cdp.standard import dictionary
 from cdp.store import requests
@@ -51,7 +52,8 @@ def linking_keys(platform: Platform):  # type: ignore[no-untyped-def]
 @dg.asset(group_name=GROUP, deps=["core__payloads"], kinds={"splink", "python"}, owners=OWNERS)
 def core__model(platform: Platform) -> dg.MaterializeResult:
     """Grain: level of a comparison. The Splink model in use; trained once, unsupervised, kept under models/."""
-    erasing = bool(requests.listed(platform.store, ["running"], "erasure"))
+    restored = platform.workspace.path("privacy", PURGE_MODELS).exists()
+    erasing = restored or bool(requests.listed(platform.store, ["running"], "erasure"))
     built, trained = lifecycle.build_model(platform.lake, platform.models, platform.rules, erasing=erasing)
     return report(platform.lake, built, extra=lifecycle.facts(trained))
 

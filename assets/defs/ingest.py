@@ -32,7 +32,12 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
     )  # fmt: skip
     def raw(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         done = ingest(
-            platform.lake, source, platform.landing, platform.now, context.log.info, guard(platform.workspace, platform.now)
+            platform.lake,
+            source,
+            platform.landing,
+            platform.now,
+            context.log.info,
+            guard(platform.workspace, platform.now),
         )
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")

@@ -111,8 +111,9 @@ def request(kind: str, customer: str) -> None:
         UUID(customer)
     except ValueError as error:
         raise CdpError("this is no customer id", "find it with the API's lookup or 'cdp sql'") from error
-    with database(workspace), connect(owner_address(workspace)) as store, store.transaction():
-        made = requests.receive(store, load_policy(workspace), kind, customer, {}, actor, now)
+    with database(workspace), connect(owner_address(workspace)) as store:
+        with store.transaction():
+            made = requests.receive(store, load_policy(workspace), kind, customer, {}, actor, now)
         trail.tell(
             workspace, store, "privacy.received", {"request": str(made), "kind": kind}, now, customer_id=customer
         )
@@ -128,7 +129,8 @@ def verify(
     Example: cdp privacy verify 3f0c… --proof in_person
     """
     workspace, now, actor = open_workspace(Settings()), system_now(), f"user:{getpass.getuser()}"
-    with database(workspace), connect(owner_address(workspace)) as store, store.transaction():
-        requests.verify(store, request_id, proof, actor, now)
+    with database(workspace), connect(owner_address(workspace)) as store:
+        with store.transaction():
+            requests.verify(store, request_id, proof, actor, now)
         trail.tell(workspace, store, "privacy.verified", {"request": str(request_id)}, now)
     say("Verified. An erasure is carried out by the next 'cdp run'.")

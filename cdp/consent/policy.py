@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from importlib import resources
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -61,6 +61,18 @@ class Jurisdiction(Strict):
     extension_days: int = Field(default=0, ge=0)
 
 
+class Located(Protocol):
+    """A record's place in a customer: how strongly it is linked, and its country."""
+
+    @property
+    def weight(self) -> float:
+        """Match weight of the link."""
+
+    @property
+    def country(self) -> str | None:
+        """ISO 3166, where known."""
+
+
 class Policy(Strict):
     """How decisions combine.
 
@@ -93,13 +105,27 @@ class Policy(Strict):
             raise ValueError(f"unknown purpose {', '.join(unknown)}: expected one of {', '.join(self.purposes)}")
         return self
 
-    def law(self, countries: Iterable[str | None]) -> str:
-        """The jurisdiction of a person with records in these countries: the strictest of theirs, else the default."""
-        found = {country for country in countries if country}
-        return next(
-            (name for name in self.strictest_first if found & set(self.jurisdictions[name].countries)),
-            self.default_jurisdiction,
-        )
+    def law(self, countries: Iterable[str | None], weak: Iterable[str | None] = ()) -> str:
+        """The jurisdiction of a person with records in these countries: the strictest of theirs.
+
+        Where no country is known, or no jurisdiction names one, the default counts. Countries of weakly linked
+        records may make it stricter, never looser.
+        """
+        known = {country for country in countries if country}
+        named = [self._of(country) for country in known] or [self.default_jurisdiction]
+        named += [self._of(country) for country in weak if country]
+        return min(named, key=self.strictest_first.index) if self.jurisdictions else self.default_jurisdiction
+
+    def _of(self, country: str) -> str:
+        """The jurisdiction of one country: the strictest that names it, else the default."""
+        naming = (name for name in self.strictest_first if country in self.jurisdictions[name].countries)
+        return next(naming, self.default_jurisdiction)
+
+    def of_links(self, links: Iterable["Located"]) -> str:
+        """The jurisdiction of a customer by its records."""
+        held = list(links)
+        strong = [link.country for link in held if link.weight >= self.weak_link_weight]
+        return self.law(strong, [link.country for link in held if link.weight < self.weak_link_weight])
 
     def rules(self, jurisdiction: str) -> Jurisdiction:
         """The rules of a jurisdiction; of none, those that know consent alone."""

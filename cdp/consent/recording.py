@@ -46,6 +46,22 @@ def decisions(said: Said, known: Material, policy: Policy, now: datetime) -> lis
     Raises:
         CannotRecord: If the purpose is unknown, the time lies ahead, or the point is missing or not the customer's.
     """
+    made = _decisions(said, known, policy, now)
+    return made if said.captured_at is not None else [d for d in made if not _stands(d, known)]
+
+
+def _stands(said: Decision, known: Material) -> bool:
+    """Whether the last that was said on this subject about this purpose is the same, by the same method: nothing new."""
+    before = [
+        d
+        for d in known.decisions
+        if (d.record_id, d.subject, d.purpose) == (said.record_id, said.subject, said.purpose)
+    ]
+    last = max(before, key=lambda d: (d.at, d.received_at), default=None)
+    return last is not None and (last.status, last.method, last.source) == (said.status, said.method, said.source)
+
+
+def _decisions(said: Said, known: Material, policy: Policy, now: datetime) -> list[Decision]:
     rules = policy.purposes.get(said.purpose)
     if rules is None:
         raise CannotRecord("unknown purpose", f"choose from {', '.join(policy.purposes)}")
@@ -90,5 +106,5 @@ def gpc(value: str | None) -> bool:
 
 
 def _on_point(base: Decision, kind: str, point: str, known: Material) -> Decision:
-    record = min(link.record_id for link in known.links if point in link.points)
+    record = min((-link.weight, link.record_id) for link in known.links if point in link.points)[1]
     return replace(base, record_id=record, subject_type=kind, subject=point)

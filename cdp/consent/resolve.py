@@ -136,7 +136,7 @@ def effective(
         contact_point: The e-mail or phone to be used; required by purposes that have one.
     """
     records = {link.record_id: link for link in links}
-    law = policy.law(link.country for link in records.values())
+    law = policy.of_links(records.values())
     if purpose not in policy.purposes:
         return Effective(purpose, contact_point, False, "unknown", "none", "unknown_purpose", None, False, (), law)
     said = list(decisions)
@@ -165,21 +165,20 @@ def _answer(
     voices = [
         _voice(d, policy, law, now)
         for d in dict.fromkeys(decisions)
-        if d.purpose == purpose
-        and d.status != "unknown"
-        and d.at <= now
-        and _counts(d, records, policy.weak_link_weight)
+        if d.purpose == purpose and d.status != "unknown" and d.at <= now
     ]
     if rules.point is not None:
         voices = [voice for voice in voices if _reaches(voice.decision, point, records)]
     latest: dict[str, _Voice] = {}
     for voice in sorted((v for v in voices if v.said != "pending"), key=lambda v: v.rank):
         latest[voice.decision.record_id] = voice
-    standing = list(latest.values())
+    # a weak link carries denials, never grants: what its record last granted only takes back what it denied before
+    standing = [v for v in latest.values() if _counts(v.decision, records, policy.weak_link_weight)]
     denials = [voice for voice in standing if voice.said in DENIALS]
     ranked = sorted((denials or standing) if rules.point is None else standing, key=lambda v: v.rank)
     if not ranked:
-        return _unsaid(purpose, point, rules, policy, law, voices)
+        heard = [v for v in voices if v.said == "pending" and _counts(v.decision, records, policy.weak_link_weight)]
+        return _unsaid(purpose, point, rules, policy, law, heard)
     winner = ranked[-1]
     granted = winner.said == GRANTED
     against = sorted(v.decision.decision_id for v in standing if (v.said == GRANTED) != granted)

@@ -48,11 +48,12 @@ def _rules(policy: Policy) -> Rows:
 
 
 def _countries(policy: Policy) -> Rows:
-    """Country × jurisdiction with its place in strictness; the default has no country and comes last."""
+    """Country × jurisdiction with its place in strictness; no country is the default's."""
     schema = {"jurisdiction": pl.String, "country": pl.String, "strictness": pl.Int32}
     rows: list[tuple[Any, ...]] = [
         (name, country, place)
         for place, name in enumerate(policy.strictest_first)
         for country in policy.jurisdictions[name].countries
     ]
-    return schema, [*rows, (policy.default_jurisdiction, None, len(policy.strictest_first))]
+    place = policy.strictest_first.index(policy.default_jurisdiction) if policy.jurisdictions else 0
+    return schema, [*rows, (policy.default_jurisdiction, None, place)]

@@ -8,18 +8,18 @@ import psycopg
 
 from cdp.lake.maintain import expire, remove_orphans
 from cdp.privacy import requests as domain
-from cdp.privacy.erase import Job
+from cdp.privacy.erase import PURGE_MODELS, Job
 from cdp.privacy.trail import tell
 from cdp.store import releases, requests
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
 
-TEXTS = (".log", ".out", ".err", ".txt")
 PATIENCE = "60s"  # for a table's lock: readers are brief
 
 
 def finish(job: Job) -> int:
     """Purge where an erasure runs, and end its requests; returns how many ended."""
+    job.workspace.path("privacy", PURGE_MODELS).unlink(missing_ok=True)
     running = requests.listed(job.store, ["running"], "erasure")
     if not running:
         return 0
@@ -28,7 +28,14 @@ def finish(job: Job) -> int:
     for row in running:
         for system, details in (("models", {}), ("logs", {"files": cleared})):
             requests.set_step(job.store, row["request_id"], system, "done", job.now, details)
-        domain.finish(job.store, row["request_id"], "erased" if not left else f"erased; {left}", job.now)
+        unread = [
+            name
+            for step in requests.steps(job.store, row["request_id"])
+            for name in step["details"].get("unreadable files left", [])
+        ]
+        notes = [left] if left else []
+        notes += [f"files that could not be read were left: {', '.join(unread)}"] if unread else []
+        domain.finish(job.store, row["request_id"], "; ".join(["erased", *notes]), job.now)
         about = {"request": str(row["request_id"])}
         tell(job.workspace, job.store, "privacy.erased", about, job.now, customer_id=str(row["customer_id"]))
     rewrite_wal(job.workspace)
@@ -79,7 +86,6 @@ def _logs(workspace: Workspace) -> int:
 
 
 def _texts(workspace: Workspace) -> Iterator[Path]:
-    for folder in ("logs", "spill"):
+    for folder in ("logs", "pg/data/log"):
         yield from (path for path in workspace.path(folder).rglob("*") if path.is_file())
-    for folder in ("pg", "pg/log"):
-        yield from (path for path in workspace.path(folder).glob("*") if path.is_file() and path.suffix in TEXTS)
+    yield from (path for path in workspace.path("pg/data").glob("*.log") if path.is_file())

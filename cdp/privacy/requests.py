@@ -58,7 +58,7 @@ def receive(
     if details.get("purpose") and details["purpose"] not in policy.purposes:
         raise recording.CannotRecord("unknown purpose", f"choose from {', '.join(policy.purposes)}")
     known = consents.material(store, customer)
-    law = policy.law(link.country for link in known.links)
+    law = policy.of_links(known.links)
     row = {
         "request_id": request_id, "kind": kind, "customer_id": customer, "jurisdiction": law, "received_at": now,
         "due_at": now + timedelta(days=policy.rules(law).request_days), "actor": actor, "details": details,
@@ -175,7 +175,7 @@ _ELSEWHERE = {
     "access": "fetch GET …/export",
     "portability": "fetch GET …/export",
     "rectification": "correct it at the sources and report each: PUT …/steps/{system}",
-    "erasure": "the next run does it, or 'cdp privacy erase' at once",
+    "erasure": "the next 'cdp run' does it",
 }
 
 

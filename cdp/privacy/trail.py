@@ -124,7 +124,9 @@ def seal(workspace: Workspace, connection: psycopg.Connection, now: datetime) ->
     if made is not None:
         with _head_lock(workspace):
             head = read_head(workspace)
-            if head is None or head.seal_id < made.seal_id:
+            if head is None or (
+                head.seal_id < made.seal_id and audit.holds(connection, head)
+            ):  # a cut end stays to be found
                 write_whole(workspace.path("privacy", HEAD), json.dumps(asdict(made)))
     return made
 

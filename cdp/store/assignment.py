@@ -30,7 +30,7 @@ def retired(connection: psycopg.Connection) -> list[tuple[str, str]]:
     query = """
         select distinct h.record_id, h.previous_customer_id::text
         from assignment_history h join customers c on c.customer_id = h.previous_customer_id
-        where c.retired_at is not null
+        where c.retired_at is not null and c.erased_at is null
     """
     return [(str(r), str(c)) for r, c in connection.execute(query)]
 

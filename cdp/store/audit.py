@@ -91,6 +91,11 @@ def newest(connection: psycopg.Connection) -> Seal | None:
         ).fetchone()
 
 
+def holds(connection: psycopg.Connection, head: Seal) -> bool:
+    """Whether the chain still has this seal."""
+    return bool(_one(connection, "select 1 from audit_seals where seal_id = %s and hash = %s", [head.seal_id, head.hash]))
+
+
 def checked(connection: psycopg.Connection) -> list[tuple[Seal, int, str]]:
     """Every seal in order, with the rows and the hash that its range gives now."""
     query = f"""
@@ -135,7 +140,7 @@ def by_month(connection: psycopg.Connection) -> list[tuple[str, str, int]]:
             select at, case
                 when action like '%.reveal' then 'reveals'
                 when action in ('privacy.export', 'audience.export') then 'disclosures: ' || split_part(action, '.', 1)
-                when action like 'consent.%' then 'consent decisions'
+                when action in ('consent.decision', 'consent.one_click') then 'consent decisions'
                 when action like 'customer.%' then 'merges and splits'
                 when action like 'refused %' then 'refused calls'
                 when action like 'backup.%' then 'backups' end as measure

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from cdp.consent.resolve import Decision, Link, Material
+from cdp.errors import NotFound
 
 SPACE = uuid.UUID("6f1d7c52-5a0e-4c8b-9d4c-0c5e5d1f8a11")
 DECISIONS = """
@@ -101,6 +102,17 @@ def members_at(connection: psycopg.Connection, customer_id: str, at: datetime) -
         "order by record_id, position desc) as t where customer_id = %s order by 1"
     )
     return [str(row[0]) for row in connection.execute(query, [at, customer_id, customer_id])]
+
+
+def hold(connection: psycopg.Connection, customer_id: str) -> None:
+    """Keep a customer from being erased until the transaction ends.
+
+    Raises:
+        NotFound: If that has happened.
+    """
+    query = "select 1 from customers where customer_id = %s and erased_at is null for share"
+    if connection.execute(query, [customer_id]).fetchone() is None:
+        raise NotFound("no customer has this id")
 
 
 def record(

@@ -21,13 +21,15 @@ heard as (
     select p.customer_id, d.decision_id, false as is_own
     from core__consent_decisions as d
     join points as p on p.type = d.subject_type and p.value = d.subject
-    join core__record_customers as m on m.record_id = d.record_id and m.customer_id <> p.customer_id
+    left join core__record_customers as m on m.record_id = d.record_id
+    where m.customer_id is null or m.customer_id <> p.customer_id
 ),
 
 voices as (
     select
         h.customer_id, d.decision_id, d.record_id, d.subject_type, d.subject, d.purpose, d.basis, r.point,
         coalesce(d.captured_at, d.received_at) as at_, d.status in ('denied', 'withdrawn', 'expired') as denies,
+        h.is_own and coalesce(c.link_weight < r.weak_link_weight, false) as is_weak,
         case when d.status = 'granted' and (d.captured_at is null or not d.is_explicit) then 0
             when d.is_explicit then 2 else 1 end as level,
         case
@@ -51,7 +53,6 @@ voices as (
     join core__consent_rules as r on r.jurisdiction = j.jurisdiction and r.purpose = d.purpose
     left join core__clusters as c on c.record_id = d.record_id
     where d.status <> 'unknown' and coalesce(d.captured_at, d.received_at) <= $now
-        and (d.status in ('denied', 'withdrawn', 'expired') or not h.is_own or coalesce(c.link_weight >= r.weak_link_weight, true))
 ),
 
 -- A denial on the record reaches every point of the customer, anything else on it the record's own.
@@ -79,7 +80,7 @@ spoken as (
     where v.point is null or p.value is not null
 ),
 
-standing as (
+latest as (
     select *, voice in ('denied', 'withdrawn', 'expired') as restricts
     from spoken
     where voice <> 'pending'
@@ -87,6 +88,11 @@ standing as (
         partition by customer_id, purpose, contact_point, record_id
         order by level desc, at_ desc, voice in ('denied', 'withdrawn', 'expired') desc, decision_id desc
     ) = 1
+),
+
+-- A weak link carries denials, never grants: what its record last granted only takes back what it denied before.
+standing as (
+    select * from latest where not is_weak or denies
 ),
 
 winners as (
@@ -107,7 +113,7 @@ against as (
 
 pending as (
     select * from spoken
-    where voice = 'pending'
+    where voice = 'pending' and not is_weak
     qualify row_number() over (
         partition by customer_id, purpose, contact_point order by level desc, at_ desc, decision_id desc
     ) = 1

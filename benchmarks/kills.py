@@ -26,7 +26,7 @@ from cdp.workspace import Workspace
 
 RESULT = Path(__file__).parent / "results" / "kills.json"
 AS_OF = "2026-02-01"
-LAST_BEFORE_PUBLISH = "core__loyalty_targets"
+STEP = re.compile(r"\s+(\w+__\w+) ")
 
 
 def prepare(home: Path, case: Path) -> Workspace:
@@ -44,19 +44,21 @@ def start(workspace: Workspace, as_of: str) -> subprocess.Popen[str]:
     )
 
 
-def measured(workspace: Workspace, as_of: str) -> tuple[float, float, float]:
-    """Run undisturbed; returns its length and when publish began and ended, in seconds after the start."""
+def measured(workspace: Workspace, as_of: str) -> tuple[float, float, float, str]:
+    """Run undisturbed; returns its length, when publish began and ended (seconds after the start), and the step before it."""
     began = time.monotonic()
     process = start(workspace, as_of)
-    publish = (0.0, 0.0)
+    publish, before, last = (0.0, 0.0), "", ""
     assert process.stderr is not None
     for line in process.stderr:
         if found := re.match(r"\s+ops__published\s+([\d.]+) s", line):
             now = time.monotonic() - began
-            publish = (now - float(found[1]), now)
+            publish, before = (now - float(found[1]), now), last
+        if step := STEP.match(line):
+            last = step[1]
     if process.wait() != 0:
         raise RuntimeError("the undisturbed run failed")
-    return time.monotonic() - began, *publish
+    return time.monotonic() - began, *publish, before
 
 
 def moments(length: float, kills: int, inside: int) -> list[tuple[str, float]]:
@@ -66,15 +68,15 @@ def moments(length: float, kills: int, inside: int) -> list[tuple[str, float]]:
     return after + [("inside", (number + 0.7) / (inside + 0.4)) for number in range(inside)]
 
 
-def killed(workspace: Workspace, as_of: str, when: tuple[str, float], publish: float) -> str:
-    """Start a run, kill it, run again; returns the last step that was done before the kill."""
+def killed(workspace: Workspace, as_of: str, when: tuple[str, float], publish: float, before: str) -> str:
+    """Start a run, kill it (inside publish: after the step `before` it), run again; returns the last step done before the kill."""
     process = start(workspace, as_of)
     lines: list[str] = []
     assert process.stderr is not None
     if when[0] == "inside":
         for line in process.stderr:
             lines.append(line)
-            if LAST_BEFORE_PUBLISH in line:
+            if (step := STEP.match(line)) and step[1] == before:
                 break
         time.sleep(when[1] * publish)
     else:
@@ -85,7 +87,7 @@ def killed(workspace: Workspace, as_of: str, when: tuple[str, float], publish: f
     _, errors = again.communicate()
     if again.returncode != 0:
         raise RuntimeError(f"the run after the kill failed:\n{errors}")
-    done = [line.split()[0] for line in lines if re.match(r"\s+\w+__?\w+ ", line)]
+    done = [step[1] for line in lines if (step := STEP.match(line))]
     return done[-1] if done else "start"
 
 
@@ -127,12 +129,17 @@ def state(workspace: Workspace) -> dict[str, Any]:
 def prove(case: Path, kills: int, inside: int, as_of: str, folder: Path) -> dict[str, Any]:
     """Measure, kill, compare; every kill in a workspace of its own."""
     alone = prepare(folder / "alone", case)
-    length, began, ended = measured(alone, as_of)
+    length, began, ended, before = measured(alone, as_of)
     wanted = state(alone)
-    result: dict[str, Any] = {"seconds": round(length, 1), "publish": [round(began, 1), round(ended, 1)], "kills": []}
+    result: dict[str, Any] = {
+        "seconds": round(length, 1),
+        "publish": [round(began, 1), round(ended, 1)],
+        "before publish": before,
+        "kills": [],
+    }
     for number, moment in enumerate(moments(length, kills, inside)):
         workspace = prepare(folder / f"kill{number}", case)
-        last = killed(workspace, as_of, moment, ended - began)
+        last = killed(workspace, as_of, moment, ended - began, before)
         got = state(workspace)
         differs = [name for name in wanted if got[name] != wanted[name]]
         result["kills"].append({moment[0]: round(moment[1], 2), "last step done": last, "differs": differs})

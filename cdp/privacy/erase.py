@@ -23,10 +23,9 @@ from cdp.privacy import landing, matching
 from cdp.privacy.landing import Action
 from cdp.privacy.matching import Rows
 from cdp.privacy.people import People, finder, of_customers, suppressed
-from cdp.privacy.strip import strip
+from cdp.privacy.strip import STAGE, actions, strip
 from cdp.privacy.suppression import Suppression
 from cdp.sources import stage
-from cdp.sources.canonical import has_order
 from cdp.sources.contract import Contract, compile_contract
 from cdp.sources.ingest import landing_files
 from cdp.sources.model import Source
@@ -153,22 +152,22 @@ def _landing(job: Job, suppression: Suppression, who: People) -> dict[str, objec
         for path in landing_files(job.workspace.path("landing"), source):
             name = path.relative_to(job.workspace.path("landing", source.source)).as_posix()
             try:
-                actions = _actions(job, contract, path, suppression, who)
+                gone = _actions(job, contract, path, suppression, who)
             except UnreadableFile:
                 unread.append(f"{source.source}/{name}")
                 continue
-            if actions:
-                redact(job, source, path, actions)
-                redacted, lines = redacted + 1, lines + len(actions)
+            if gone:
+                redact(job, source, path, gone)
+                redacted, lines = redacted + 1, lines + len(gone)
     return {"files": redacted, "lines": lines, "unreadable files left": unread}
 
 
-def redact(job: Job, source: Source, path: Path, actions: dict[int, Action]) -> None:
+def redact(job: Job, source: Source, path: Path, gone: dict[int, Action]) -> None:
     """Redact lines of a landing file; the lake's register follows, so that the file is not read again."""
     before, name = fingerprint(path), path.relative_to(job.workspace.path("landing", source.source)).as_posix()
-    landing.rewrite(path, source, actions)
-    _register(job.lake, source, name, before, fingerprint(path), actions)
-    job.log(f"{source.source}/{name}: {len(actions):,} lines redacted")
+    landing.rewrite(path, source, gone)
+    _register(job.lake, source, name, before, fingerprint(path), gone)
+    job.log(f"{source.source}/{name}: {len(gone):,} lines redacted")
 
 
 def _actions(job: Job, contract: Contract, path: Path, suppression: Suppression, who: People) -> dict[int, Action]:
@@ -180,19 +179,15 @@ def _actions(job: Job, contract: Contract, path: Path, suppression: Suppression,
         sound, bad = contract.apply(batch)
         stage.stage_rows(lake, source, path.name, 0, path.name, sound)
         rejected += [*batch.rejected, *bad]
-    matching.match(lake, source, Rows("memory.main.stage_rows"), suppression, job.regions, job.living)
-    rows = lake.rows(
-        f"select _line, {has_order(source)} and _redacted is null from memory.main.stage_rows "
-        "where (_order, _line) in (select (_order, _line) from memory.main.row_verdicts)"
-    )
-    found: dict[int, Action] = {line: "strip" if ordered else "remove" for line, ordered in rows}
+    matching.match(lake, source, Rows(STAGE), suppression, job.regions, job.living)
+    found = actions(lake, source).get(path.name, {})
     named = finder(who, job.regions)
     return found | {r.line: "remove" for r in rejected if r.line and named(r.payload)}
 
 
-def _register(lake: Lake, source: Source, name: str, before: str, after: str, actions: dict[int, Action]) -> None:
+def _register(lake: Lake, source: Source, name: str, before: str, after: str, redacted: dict[int, Action]) -> None:
     """The file's new fingerprint, and what of it is suppressed now: it is not read again, and its lines still add up."""
-    gone = [line for line, action in actions.items() if action == "remove"]
+    gone = [line for line, action in redacted.items() if action == "remove"]
 
     def write() -> None:
         with incoming(lake, pl.DataFrame({"line": gone}, schema={"line": pl.Int64}).to_arrow()):
@@ -220,6 +215,11 @@ def _register(lake: Lake, source: Source, name: str, before: str, after: str, ac
                 f"update lake.main.{table} set sha256 = $after where source = $source and file = $file and sha256 = $sha",
                 about | {"after": after},
             )
+        # what it was before is known too: a copy of the original is the same file, also where its rows have no key
+        lake.connection.execute(
+            "insert into lake.main.ops__files select * replace ('redacted' as status, $sha as sha256) from ops__files "
+            "where source = $source and file = $file and sha256 = $after and $after <> $sha", about | {"after": after},
+        )  # fmt: skip
 
     lake.write(write, f"redact {source.source}")
 

@@ -3,37 +3,56 @@
 from collections.abc import Callable
 from datetime import datetime
 
+import polars as pl
+
+from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
-from cdp.privacy import matching
+from cdp.privacy import landing, matching
 from cdp.privacy.matching import Rows
-from cdp.privacy.people import ALONE
-from cdp.privacy.strip import strip
+from cdp.privacy.people import ALONE, listed
+from cdp.privacy.strip import STAGE, actions, strip
 from cdp.privacy.suppression import HASH, Suppression
+from cdp.sources.ingest import Suppress
 from cdp.sources.model import Source
 from cdp.store import assignment
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
 
-STAGE = "memory.main.stage_rows"
 
-
-def guard(workspace: Workspace, now: datetime) -> Callable[[Lake, Source], None] | None:
+def guard(workspace: Workspace, now: datetime) -> Suppress | None:
     """What ingest calls over the staged rows of a source; None where nobody was ever erased."""
     suppression = Suppression(workspace)
     if not suppression.entries():
         return None
+    regions = tuple(workspace.settings.phone_regions.split(","))
 
     def living(records: list[str]) -> set[str]:
         with connect(owner_address(workspace)) as store:
             return assignment.assigned(store, records)
 
-    def check(lake: Lake, source: Source) -> None:
+    def check(lake: Lake, source: Source) -> list[str]:
+        """Strip the stage, then redact the landing files in place: what was erased is not kept because it came again."""
         matching.load(lake, suppression)
-        regions = tuple(workspace.settings.phone_regions.split(","))
-        if matching.match(lake, source, Rows(STAGE), suppression, regions, living, now):
-            strip(lake, source, STAGE)
+        matching.match(lake, source, Rows(STAGE), suppression, regions, living, now)
+        found = actions(lake, source)
+        strip(lake, source, STAGE)
+        for file, line in _rejected(lake, listed(suppression, regions)):
+            found.setdefault(file, {})[line] = "remove"
+        for file, lines in found.items():
+            landing.rewrite(workspace.path("landing", source.source, file), source, lines)
+        return sorted(found)
 
     return check
+
+
+def _rejected(lake: Lake, named: Callable[[str], bool]) -> set[tuple[str, int]]:
+    """Take lines that could not be read and name an erased person out of the stage; returns (file, line)."""
+    rows = lake.rows("select distinct file, line, payload from memory.main.stage_rejected where line > 0")
+    found = {(file, line) for file, line, payload in rows if named(payload)}
+    schema = {"file": pl.String, "line": pl.Int64}
+    with incoming(lake, pl.DataFrame(sorted(found), schema=schema, orient="row").to_arrow()):
+        lake.rows("delete from memory.main.stage_rejected where (file, line) in (from incoming)")
+    return found
 
 
 def came_back(lake: Lake, workspace: Workspace) -> int:

@@ -39,7 +39,8 @@ def rewrite(path: Path, source: Source, actions: Actions) -> None:
     else:
         with path.open("rb") as probe:
             zipped = probe.read(2) == b"\x1f\x8b"
-        with gzip.open(draft, "wb") if zipped else draft.open("wb") as out:
+        # no name and no time in the header: the same lines give the same bytes, and so the same fingerprint
+        with draft.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if zipped else raw as out:
             for data in writers[source.format](path, source, actions):
                 out.write(data)
     draft.chmod(path.stat().st_mode & 0o777)

@@ -112,6 +112,20 @@ def finder(who: People, regions: tuple[str, ...]) -> Callable[[str], bool]:
     return named
 
 
+def listed(suppression: Suppression, regions: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a text that is no sound row holds an identifier that suppresses alone; the list knows hashes only."""
+    alone = {entry.hash for entry in suppression.entries().values() if entry.kind in ALONE and not entry.shared}
+    keys = [kind for kind in ALONE if kind not in ("email", "phone")]
+
+    def named(text: str) -> bool:
+        said = {("email", found) for m in ADDRESS.findall(text) if (found := contact.email(m))}
+        said |= {("phone", found) for m in NUMBER.findall(text) if (found := contact.phone(m, regions))}
+        said |= {(kind, token) for token in TOKEN.findall(text) for kind in keys}
+        return any(suppression.hash(kind, value) in alone for kind, value in said)
+
+    return named
+
+
 def _identifiers(store: psycopg.Connection, records: list[str]) -> list[tuple[str, str, str]]:
     query = "select record_id, type, value from identifiers where record_id = any(%s) order by 1, 2, 3"
     return list(store.execute(query, [records]).fetchall())

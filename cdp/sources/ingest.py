@@ -16,6 +16,7 @@ from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
 
 BLOCKED = "select sha256 from ops__files where source = ? and file = ? and status = 'blocked'"
+READ = "select count(*) from ops__files where source = ? and file = ? and sha256 = ? and status = 'read'"
 UNRECONCILED = """
     select file from ops__reconciliation
     where source = ? and lines <> accepted + duplicates + quarantined + suppressed order by file
@@ -38,7 +39,9 @@ class FileReport:
     duplicates: int = 0
     quarantined: int = 0
     suppressed: int = 0
+    bad: int = 0
     blocked: str = ""
+    original: str = ""
 
     @property
     def reconciles(self) -> bool:
@@ -68,7 +71,7 @@ def landing_files(landing: Path, source: Source) -> list[Path]:
     return sorted(path for path in found if not path.name.startswith(".") and path.suffix not in UNFINISHED)
 
 
-Suppress = Callable[[Lake, Source], None]
+Suppress = Callable[[Lake, Source], list[str]]
 
 
 def ingest(
@@ -87,7 +90,8 @@ def ingest(
         landing: The landing folder of the workspace.
         now: When the files are registered.
         log: Told the progress of anything that takes more than five seconds.
-        suppress: Takes the rows of erased people out of the stage, where there are any.
+        suppress: Takes the rows of erased people out of the stage and out of the landing files, where there are any;
+            returns the files that are other ones now.
     """
     columns_mark, mark_table = (
         hashlib.sha256(repr(stage.raw_columns(source)).encode()).hexdigest(),
@@ -111,7 +115,9 @@ def ingest(
                 report.files.append(item)
                 _read_file(lake, contract, landing / source.source / item.file, item, order, log)
         if suppress is not None:
-            _suppress(lake, source, report, suppress)
+            _suppress(lake, source, landing, report, suppress)
+        for item in report.files:
+            _block(lake, source, item)
         stage.judge(lake, source)
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
     report.rows = build.rows(lake, source.raw_table)
@@ -119,14 +125,24 @@ def ingest(
     return report
 
 
-def _suppress(lake: Lake, source: Source, report: IngestReport, suppress: Suppress) -> None:
-    """Count per file what is taken out before anything is judged."""
-    count = "select _file, count(*) from memory.main.stage_rows group by all"
-    before = dict(lake.rows(count))
-    suppress(lake, source)
-    after = dict(lake.rows(count))
-    for item in report.files:
+def _suppress(lake: Lake, source: Source, landing: Path, report: IngestReport, suppress: Suppress) -> None:
+    """Count per file what is taken out before anything is judged, and know the redacted files by what they are now."""
+    count = (
+        "select file, count(*) from (select _file as file, _line as line from memory.main.stage_rows "
+        "union select file, line from memory.main.stage_rejected) group by all"
+    )
+    rejected = "select file, count(distinct line) from memory.main.stage_rejected group by all"
+    before, bad_before = dict(lake.rows(count)), dict(lake.rows(rejected))
+    rewritten = set(suppress(lake, source))
+    after, bad_after = dict(lake.rows(count)), dict(lake.rows(rejected))
+    for item in [item for item in report.files if item.file in rewritten]:
         item.suppressed += before.get(item.file, 0) - after.get(item.file, 0)
+        item.bad -= bad_before.get(item.file, 0) - bad_after.get(item.file, 0)
+        path = landing / source.source / item.file
+        item.original, item.sha256, item.size = item.sha256, fingerprint(path), path.stat().st_size
+        if lake.scalar(READ, [source.source, item.file, item.sha256]):  # put back over what had been redacted
+            stage.forget(lake, item.file)
+            report.files.remove(item)
 
 
 def contract_mark(source: Source) -> str:
@@ -140,7 +156,7 @@ def _new_files(lake: Lake, source: Source, landing: Path) -> list[FileReport]:
         for file, sha, status, mark in lake.rows(
             "select file, sha256, status, contract from ops__files where source = ?", [source.source]
         )
-        if status == "read" or mark == contract_mark(source)
+        if status == "read" or (status == "blocked" and mark == contract_mark(source))
     }
     identities = dict(
         lake.rows("select sha256, min(identity) from ops__files where source = ? group by all", [source.source])
@@ -162,7 +178,6 @@ def _read_file(
     lake: Lake, contract: Contract, path: Path, report: FileReport, order: int, log: Callable[[str], None]
 ) -> None:
     started = told = time.monotonic()
-    bad = 0
     if report.blocked:
         return
     try:
@@ -172,7 +187,7 @@ def _read_file(
             stage.stage_rejected(lake, report.file, [*batch.rejected, *rejected])
             report.lines += len(batch.lines) + len(batch.rejected) + batch.erased
             report.suppressed += batch.erased
-            bad += len(batch.lines) + len(batch.rejected) - len(sound)
+            report.bad += len(batch.lines) + len(batch.rejected) - len(sound)
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 log(
@@ -182,14 +197,19 @@ def _read_file(
             report.blocked = "the file is empty"
     except UnreadableFile as error:
         report.blocked = f"{error.message} → {error.hint}"
-    limit = contract.source.limits.block
-    if not report.blocked and bad > limit * report.lines:
+        stage.forget(lake, report.file)  # part of a file is none
+
+
+def _block(lake: Lake, source: Source, report: FileReport) -> None:
+    """Leave out a file that cannot be read or breaks the contract too often; one row of the quarantine says why."""
+    limit = source.limits.block
+    if not report.blocked and report.bad > limit * report.lines:
         report.blocked = (
-            f"{bad:,} of {report.lines:,} lines break the contract, over the limit of {limit:.0%}"
+            f"{report.bad:,} of {report.lines:,} lines break the contract, over the limit of {limit:.0%}"
             " → look at ops__rejected_rows; send a mended file, or change the source's YAML"
         )
     if report.blocked:
-        lake.rows("delete from memory.main.stage_rows where _file = ?", [report.file])
+        stage.forget(lake, report.file)
         whole = Rejected(0, None, "file_blocked", report.blocked, "")
         stage.stage_rejected(lake, report.file, [whole])
 
@@ -213,21 +233,24 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
                 f"delete from lake.main.{table} where source = ? and file = ? and list_contains(?, sha256)",  # noqa: S608
                 [source.source, item.file, gone],
             )
-        execute(
-            "insert into lake.main.ops__files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                source.source,
-                item.file,
-                item.sha256,
-                item.identity,
-                item.size,
-                "blocked" if item.blocked else "read",
-                item.blocked,
-                contract_mark(source),
-                lake.run_id,
-                now,
-            ],
-        )
+        status = "blocked" if item.blocked else "read"
+        # what a redacted file was before is known too: a copy of it is the same file, also where its rows have no key
+        for sha, what in ((item.sha256, status), (item.original, "redacted")):
+            if sha and (what != "redacted" or sha != item.sha256):
+                values = (
+                    item.file,
+                    sha,
+                    item.identity,
+                    item.size,
+                    what,
+                    item.blocked,
+                    contract_mark(source),
+                    lake.run_id,
+                    now,
+                )
+                execute(
+                    "insert into lake.main.ops__files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [source.source, *values]
+                )
         execute(
             "insert into lake.main.ops__reconciliation values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [

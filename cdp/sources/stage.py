@@ -107,6 +107,12 @@ def stage_rejected(lake: Lake, file: str, rejected: Iterable[Rejected]) -> None:
         lake.rows("insert into memory.main.stage_rejected select * from incoming")
 
 
+def forget(lake: Lake, file: str) -> None:
+    """Take a file's rows out of the stage."""
+    lake.rows("delete from memory.main.stage_rows where _file = ?", [file])
+    lake.rows("delete from memory.main.stage_rejected where file = ?", [file])
+
+
 def judge(lake: Lake, source: Source) -> None:
     """Decide for every staged row: accepted, duplicate or key_conflict, within the stage and against the lake.
 

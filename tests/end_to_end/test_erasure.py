@@ -4,11 +4,13 @@ import csv
 import gzip
 import json
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from cdp.consent.policy import load_policy
 from cdp.lake.engine import open_lake
 from cdp.privacy import requests
 from cdp.settings import Settings
@@ -16,7 +18,7 @@ from cdp.standard import contact
 from cdp.store import server
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace, open_workspace
-from tests.conftest import NOW, RETAIL_AS_OF, api_key, cdp, land
+from tests.conftest import NOW, RETAIL_AS_OF, api_key, cdp
 
 MANY = 100
 REGIONS = ("GB", "CN")
@@ -115,18 +117,23 @@ def strings(value):
 
 
 @pytest.fixture(scope="module")
-def erased(new_workspace, reference, tmp_path_factory):
-    workspace, case = new_workspace(), reference / "retail_case"
-    land(workspace, case)
-    cdp(workspace, "run", "--as-of", RETAIL_AS_OF)
+def erased(retail_case, reference, tmp_path_factory):
+    """In a copy of the reference case made by backup and restore, because other tests read the case itself."""
+    case = reference / "retail_case"
     backup = tmp_path_factory.mktemp("backup") / "before"
-    cdp(workspace, "backup", "--out", str(backup))
+    cdp(retail_case.workspace, "backup", "--out", str(backup))
+    workspace = Workspace(Settings(home=tmp_path_factory.mktemp("copy") / "home"))
+    cdp(workspace, "restore", str(backup))
+    workspace = open_workspace(workspace.settings)
+    with database(workspace):
+        yield erase_many(workspace, case, backup)
+
+
+def erase_many(workspace, case, backup):
     with connect(owner_address(workspace)) as store:
         found = Erased(workspace, case, backup, chosen(store), ledger(store))
         gathered(store, found, case)
         with store.transaction():
-            from cdp.consent.policy import load_policy
-
             for customer in found.customers:
                 request = requests.receive(store, load_policy(workspace), "erasure", customer, {}, "test", NOW)
                 requests.verify(store, request, "in_person", "test", NOW)
@@ -159,40 +166,55 @@ def nobody_came_back(erased, workspace):
     assert set(erased.spouses) <= set(held), "one spouse erased must not suppress the other"
 
 
-def everything_in(workspace):
-    """(where, bytes) of the whole workspace: files, zipped ones unpacked, every lake table decoded, the database dumped."""
-    with open_lake(workspace, read_only=True) as lake:
+def laid_open(workspace, folder):
+    """Beside the workspace's own files: every lake table decoded, the database dumped, zipped files unpacked."""
+    with database(workspace), open_lake(workspace, read_only=True) as lake:
         for (table,) in lake.rows("select table_name from duckdb_tables() where database_name = 'lake'"):
-            yield f"lake {table}", repr(lake.rows(f"select * from lake.main.{table}")).encode()
-        snapshots = len(lake.rows("select snapshot_id from lake.snapshots()"))
-    assert snapshots <= 2, "older versions of the lake are gone"
+            lake.rows(f"copy (select * from lake.main.{table}) to '{folder}/lake-{table}.json' (format json)")
     done = server._run([str(server.binaries() / "pg_dump"), f"--dbname={owner_address(workspace).conninfo}"])
-    assert done.returncode == 0, done.stdout[-300:]
-    yield "dump", done.stdout.encode()
+    assert done.returncode == 0, done.stderr
+    folder.joinpath("dump").write_text(done.stdout, encoding="utf-8")
     with connect(owner_address(workspace)) as store:
         store.execute("checkpoint")
-    for path in workspace.home.rglob("*"):
-        if path.is_file():
-            raw = path.read_bytes()
-            yield str(path.relative_to(workspace.home)), gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    for path in workspace.home.rglob("*.gz"):
+        (folder / f"{path.parent.name}-{path.name}.txt").write_bytes(gzip.decompress(path.read_bytes()))
 
 
-def test_no_byte_of_them_is_left_in_the_whole_workspace(erased):
-    needles = {v.encode() for v in erased.values} | {
-        v.removeprefix("+").encode() for v in erased.values if v.startswith("+")
-    }
-    pairs = [(name.encode(), postcode.encode()) for name, postcode in erased.names]
-    found = {}
-    for where, content in everything_in(erased.workspace):
-        hits = [needle for needle in needles if needle in content]
-        hits += (
-            [pair for pair in pairs if any(pair[0] in line and pair[1] in line for line in content.split(b"\n"))]
-            if where.startswith("landing")
-            else []
-        )
-        if hits:
-            found[where] = hits
-    assert not found
+def searched(patterns, *places):
+    """What grep finds of these literal strings in every byte of those places: (file, string)."""
+    done = subprocess.run(
+        ["grep", "-raoF", "-f", "-", *map(str, places)],
+        input=b"\n".join(p.encode() for p in sorted(patterns)), capture_output=True, check=False, env={"LC_ALL": "C"},
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    return [tuple(line.split(":", 1)) for line in done.stdout.decode("utf-8", "replace").splitlines()]
+
+
+def nothing_names_them(erased, folder):
+    needles = erased.values | {v.removeprefix("+") for v in erased.values if v.startswith("+")}
+    laid_open(erased.workspace, folder)
+    living = next(iter(living_identifiers(erased.workspace)))
+    assert searched({living}, folder, erased.workspace.home), "the search finds what is there"
+    assert not searched(needles, folder, erased.workspace.home)
+    assert not list(rows_naming(erased, folder))
+
+
+def test_no_byte_of_them_is_left_in_the_whole_workspace(erased, tmp_path):
+    with open_lake(erased.workspace, read_only=True) as lake:
+        assert len(lake.rows("select snapshot_id from lake.snapshots()")) <= 2, "older versions of the lake are gone"
+    nothing_names_them(erased, tmp_path)
+
+
+def rows_naming(erased, folder):
+    """Rows (of landing files, lake tables and the dump) in which a name stands with its postcode."""
+    texts = [*folder.iterdir(), *(p for p in erased.workspace.path("landing").rglob("*") if p.is_file())]
+    for path in texts:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b" or not any(name.encode() in content for name, _ in erased.names):
+            continue
+        for line in content.decode("utf-8", "replace").splitlines():
+            if any(name in line and postcode in line for name, postcode in erased.names):
+                yield path.name, line
 
 
 def test_the_books_still_add_up_and_orders_stay_without_a_person(erased):
@@ -233,12 +255,15 @@ def test_a_second_erasure_of_somebody_erased_gets_a_clear_answer(erased):
         assert client.get(f"/v1/customers/{erased.customers[0]}", headers=headers).status_code == 404
 
 
-def test_nobody_comes_back_by_replaying_the_original_files(erased):
+def landed_again(erased, prefix):
     for path in sorted(erased.case.joinpath("landing").rglob("*")):
         if path.is_file():
-            target = erased.workspace.path("landing", path.parent.name, f"again-{path.name}")
-            shutil.copy(path, target)
-            target.chmod(0o644)
+            target = erased.workspace.path("landing", path.parent.name, f"{prefix}{path.name}")
+            shutil.copyfile(path, target)
+
+
+def test_nobody_comes_back_by_replaying_the_original_files(erased, tmp_path):
+    landed_again(erased, "again-")
     cdp(erased.workspace, "run", "--as-of", RETAIL_AS_OF)
     nobody_came_back(erased, erased.workspace)
     with open_lake(erased.workspace, read_only=True) as lake:
@@ -247,10 +272,12 @@ def test_nobody_comes_back_by_replaying_the_original_files(erased):
         )
     assert again[0][0] > MANY
     assert again[0][1] == 0
+    nothing_names_them(erased, tmp_path)
 
 
 def test_nobody_comes_back_by_a_rebuild_from_scratch(erased):
-    """The lake is made again from the landing files alone, the originals among them."""
+    """The lake is made again from the landing files alone, over which the originals were put back."""
+    landed_again(erased, "")
     with database(erased.workspace), open_lake(erased.workspace) as lake:
         for (table,) in lake.rows("select table_name from duckdb_tables() where database_name = 'lake'"):
             lake.write(lambda table=table: lake.connection.execute(f"drop table lake.main.{table}"), "drop")

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import defaultdict
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
@@ -13,7 +14,7 @@ from cdp.lake.engine import open_lake
 from cdp.scores import score
 from cdp.store.changes import sequence
 from cdp.store.connect import connect, owner_address
-from tests.conftest import RETAIL_AS_OF, RetailCase, cdp
+from tests.conftest import RETAIL_AS_OF, RetailCase, api_key, cdp
 
 EXCLUDED = {"POST", "D", "M", "C2", "DOT", "S", "B", "BANK CHARGES", "CRUK", "AMAZONFEE"}
 
@@ -250,6 +251,93 @@ def test_a_withdrawal_after_a_grant_reads_as_not_allowed(lake):
     )
     assert len(allowed) < len(found) * 0.2
     assert sum(decided == decision for _, decided, decision, _, _ in found) > len(found) * 0.5
+
+
+HEARD = """
+    with points as (
+        select distinct a.customer_id::text as customer, i.record_id, i.value from identifiers i join assignment a using (record_id)
+        where i.type = 'email' and not i.blocked
+    ),
+    said as (
+        select d.decision_id, d.record_id, d.subject_type, d.subject, d.status = 'granted' as yes, coalesce(d.captured_at, d.received_at) as at_, a.customer_id::text as customer
+        from consent_decisions d left join assignment a using (record_id)
+        where d.purpose = 'email_marketing' and d.status in ('granted', 'denied', 'withdrawn') and d.is_explicit and d.captured_at is not null
+    )
+    select distinct p.customer, p.value, s.decision_id, s.yes, s.at_, s.subject
+    from points p join said s on s.subject = p.value
+        or s.subject_type = 'record' and s.customer = p.customer and (not s.yes or s.record_id = p.record_id)
+"""
+
+
+@pytest.fixture(scope="module")
+def heard(retail_case):
+    """What was said about each address of each customer, oldest first, by plain SQL."""
+    voices = defaultdict(list)
+    with connect(owner_address(retail_case.workspace)) as store:
+        for customer, value, decision, yes, at, subject in store.execute(HEARD).fetchall():
+            voices[customer, value].append((at, not yes, decision, subject))
+    return {key: sorted(found) for key, found in voices.items()}
+
+
+@pytest.fixture(scope="module")
+def asked(retail_case):
+    """The API on the day of the case, with a key that may see all: a customer's flags by profile and by lookup."""
+    from fastapi.testclient import TestClient
+
+    from api.app import create_app
+
+    now = datetime.fromisoformat(f"{RETAIL_AS_OF}T23:59:59+00:00")
+    headers = api_key(retail_case.workspace, "profiles:read", "profiles:reveal")
+    with TestClient(create_app(retail_case.workspace.settings, clock=lambda: now)) as client:
+
+        def flags(customer, address):
+            whole = client.get(f"/v1/customers/{customer}?reveal=true&reason=test", headers=headers).json()["consents"]
+            body = {"type": "email", "value": address}
+            found = client.post("/v1/customers/lookup", json=body, headers=headers).json()["customers"]
+            short = next(match for match in found if match["customer_id"] == customer)["consents"]
+            decided = {flag["decided_by"]: flag for flag in short if flag["purpose"] == "email_marketing"}
+            mine = [f for f in whole if f["purpose"] == "email_marketing" and f["contact_point"] == address]
+            assert [decided[flag["decided_by"]]["allowed"] for flag in mine] == [flag["allowed"] for flag in mine]
+            return mine[0]
+
+        yield flags
+
+
+def test_whoever_withdrew_after_a_grant_reads_as_not_allowed_in_profile_and_lookup(heard, asked):
+    """The latest voice on the address is a denial that follows a grant; the flag is off and names that decision."""
+    withdrew = {key: v for key, v in heard.items() if v[-1][1] and any(not no for _, no, *_ in v)}
+    assert len(withdrew) > 100
+    for (customer, address), voices in withdrew.items():
+        flag = asked(customer, address)
+        assert not flag["allowed"]
+        assert flag["decided_by"] == voices[-1][2] or voices[-2][0] == voices[-1][0], "it names the decision"
+        assert flag["decided"]["captured_at"]
+
+
+def test_one_address_neither_silences_nor_opens_the_other(heard, asked):
+    """Of a customer with two addresses each is answered by what was said last about it."""
+    of = defaultdict(dict)
+    for (customer, address), voices in heard.items():
+        of[customer][address] = voices
+    both = {c: points for c, points in of.items() if len({v[-1][1] for v in points.values()}) == 2}
+    assert len(both) > 5
+    opened = 0
+    for customer, points in both.items():
+        for address, voices in points.items():
+            flag = asked(customer, address)
+            opened += flag["allowed"]
+            assert not (voices[-1][1] and flag["allowed"])
+            assert flag["decided_by"] == voices[-1][2] or voices[-2][0] == voices[-1][0] or not flag["allowed"]
+    assert opened > 5
+
+
+def test_conflicts_across_channels_are_listed(lake, heard):
+    rows = lake.rows(
+        "select customer_id, contact_point, decided_source, opposing_source from core__consent_conflicts where purpose = 'email_marketing'"
+    )
+    across = {(customer, point) for customer, point, decided, opposing in rows if decided != opposing}
+    assert len(across) > 20
+    assert across <= {key for key, voices in heard.items() if len({no for _, no, *_ in voices}) == 2}
 
 
 ROWS = "select '{0}', count(*), md5(string_agg(xmin::text || t::text, '|' order by t::text)) from {0} t"

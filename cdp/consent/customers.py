@@ -1,6 +1,7 @@
 """The consent flags of every customer, by the SQL twin of the pure function."""
 
 from datetime import datetime
+from typing import Any
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
@@ -19,6 +20,16 @@ MOMENTS = """
     select max(moment) from moments where moment <= $now
 """
 
+UNUSABLE = """
+    with reasons as (
+        select 'purpose not in consent.yaml' as why, source, purpose from core__consent_decisions
+        where purpose not in (select purpose from core__purposes)
+        union all
+        select 'dated in the future', source, purpose from core__consent_decisions where coalesce(captured_at, received_at) > $now
+    )
+    select why, source, purpose, count(*) as decisions from reasons group by all order by all
+"""
+
 
 def build_customer_consents(lake: Lake, now: datetime) -> build.Built:
     """`core__customer_consents` as of `now`.
@@ -28,3 +39,9 @@ def build_customer_consents(lake: Lake, now: datetime) -> build.Built:
     """
     moment = lake.connection.execute(MOMENTS, {"now": now}).fetchall()[0][0]
     return build.build(lake, FLAGS, {"now": moment or now})
+
+
+def unusable(lake: Lake, now: datetime) -> list[dict[str, Any]]:
+    """Decisions that decide nothing: {why, source, purpose, decisions}."""
+    rows = lake.connection.execute(UNUSABLE, {"now": now}).fetchall()
+    return [dict(zip(("why", "source", "purpose", "decisions"), row, strict=True)) for row in rows]

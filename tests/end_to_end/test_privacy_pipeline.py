@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cdp.consent import customers
 from cdp.consent.policy import load_policy
 from cdp.lake.engine import open_lake
 from cdp.privacy import requests
@@ -20,6 +21,8 @@ LIST = """email,phone,full_name,country,purpose,status,captured_at,received_at,m
 new@example.org,,Nora New,GB,email_marketing,granted,2026-02-20T00:00:00Z,,form,,
 nobody,,,,email_marketing,granted,2026-02-20T00:00:00Z,,form,,
 {0},,,,email_marketing,maybe,2026-02-20T00:00:00Z,,form,,
+{0},,,,carrier_pigeon,granted,2026-02-20T00:00:00Z,,form,,
+{0},,,,email_marketing,granted,2027-02-20T00:00:00Z,,form,,
 """
 AS_OF = f"{NOW:%Y-%m-%d}"
 
@@ -50,7 +53,12 @@ def test_an_existing_list_is_imported_and_its_undated_grants_are_the_weakest(tow
     assert flags(town, "new@example.org")[:2] == (True, "granted")
     with open_lake(town, read_only=True) as lake:
         counts = lake.rows("select lines, accepted, quarantined from ops__reconciliation where source = 'consents'")
-        assert counts == [(6, 5, 1)]
+        assert counts == [(8, 7, 1)]
+        named = [row for row in customers.unusable(lake, NOW) if row["source"] == "consents"]
+        assert [(row["why"], row["purpose"], row["decisions"]) for row in named] == [
+            ("dated in the future", "email_marketing", 1),
+            ("purpose not in consent.yaml", "carrier_pigeon", 1),
+        ]
         evidence = lake.rows(
             "select evidence from core__consent_decisions where source = 'consents' and evidence is not null"
         )

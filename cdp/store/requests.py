@@ -100,7 +100,7 @@ def recipients(connection: psycopg.Connection, customer_id: str) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "select actor, purpose, action, count(*) as times, min(at) as first_at, max(at) as last_at from audit_log "
-            "where (customer_id = any(%(ids)s::uuid[]) or (action = 'audience.export' and details -> 'members' ?| %(ids)s)) "
+            "where (customer_id = any(%(ids)s::uuid[]) or (action = 'audience.export' and details -> 'members' ?| %(ids)s::text[])) "
             "and action not like 'refused%%' group by actor, purpose, action order by min(at), actor, action",
             {"ids": _once(connection, customer_id)},
         ).fetchall()

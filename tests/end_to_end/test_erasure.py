@@ -170,7 +170,8 @@ def laid_open(workspace, folder):
     """Beside the workspace's own files: every lake table decoded, the database dumped, zipped files unpacked."""
     with database(workspace), open_lake(workspace, read_only=True) as lake:
         for (table,) in lake.rows("select table_name from duckdb_tables() where database_name = 'lake'"):
-            lake.rows(f"copy (select * from lake.main.{table}) to '{folder}/lake-{table}.json' (format json)")
+            rows = "\n".join(map(repr, lake.rows(f"select * from lake.main.{table}")))
+            folder.joinpath(f"lake-{table}").write_text(rows, encoding="utf-8")
     done = server._run([str(server.binaries() / "pg_dump"), f"--dbname={owner_address(workspace).conninfo}"])
     assert done.returncode == 0, done.stderr
     folder.joinpath("dump").write_text(done.stdout, encoding="utf-8")

@@ -256,7 +256,7 @@ def test_a_withdrawal_after_a_grant_reads_as_not_allowed(lake):
 HEARD = """
     with points as (
         select distinct a.customer_id::text as customer, i.record_id, i.value from identifiers i join assignment a using (record_id)
-        where i.type = 'email' and not i.blocked
+        where i.type = 'email'
     ),
     said as (
         select d.decision_id, d.record_id, d.subject_type, d.subject, d.status = 'granted' as yes, coalesce(d.captured_at, d.received_at) as at_, a.customer_id::text as customer

@@ -61,7 +61,9 @@ class IdentityRules(Strict):
     @classmethod
     def _renamed(cls, values: dict[str, object]) -> dict[str, object]:
         if "match_weight" in values:
-            raise ValueError("match_weight is gone: delete the line; 'precision: 0.99' sets the threshold of the next model trained")
+            raise ValueError(
+                "match_weight is gone: delete the line; 'precision: 0.99' sets the threshold of the next model trained"
+            )
         return values
 
     @field_validator("blocked")

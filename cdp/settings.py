@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     keep_releases: int = Field(default=5, ge=1, description="How many finished runs stay readable as snapshots.")
     api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(default=8000, ge=0, le=65535, description="Port the API listens on.")
-    public_url: str = Field(default="", description="How the world reaches the API, for links in messages; as called where empty.")
+    public_url: str = Field(
+        default="", description="How the world reaches the API, for links in messages; as called where empty."
+    )
     ui_port: int = Field(default=3000, ge=0, le=65535, description="Port the Dagster UI listens on.")
 
     @field_validator("home")

@@ -13,7 +13,7 @@ import polars as pl
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.privacy.suppression import HASH, Suppression, composites
-from cdp.sources.canonical import row_grants, row_parties
+from cdp.sources.canonical import row_grants, row_orders, row_parties
 from cdp.sources.model import Source
 from cdp.standard import contact, names
 
@@ -21,7 +21,8 @@ Living = Callable[[list[str]], set[str]]
 TEXT = "type || '|' || value"
 VALUES = pl.Schema({"type": pl.String, "raw": pl.String, "value": pl.String})
 # A row is an erased person's if it names one of their records (a browser's only where it names nobody else), an identifier
-# that nobody living held, or their name with one that somebody did (unless it names a record of somebody living).
+# that nobody living held, or their name with one that somebody did (unless it names a record of somebody living); and so is every
+# row of an order of theirs: once redacted it would name a guest of that order, whom a ticket could join to somebody.
 VERDICTS = """
     create or replace table memory.main.row_verdicts as
     with hits as (
@@ -31,11 +32,11 @@ VERDICTS = """
         where type = 'record' group by _order, _line
     )
     select h._order, h._line, list(distinct h.hash) as hashes, max(h.erased_at) as erased_at
-    from hits as h join named as n using (_order, _line)
+    from hits as h left join named as n using (_order, _line)
     left join (
         select distinct p._order, p._line from memory.main.row_parties as p join memory.main.living as v using (record_id)
     ) as l using (_order, _line)
-    where not h.shared and (h.type <> 'record' or not h.is_device or not n.names_somebody)
+    where not h.shared and (h.type <> 'record' or not h.is_device or not coalesce(n.names_somebody, false))
         and (h.type not like 'name+%' or l._order is null)
     group by h._order, h._line
 """
@@ -83,6 +84,9 @@ def match(
     lake.rows(
         f"create or replace table memory.main.row_parties as {row_parties(source, rows.table, rows.order, rows.line)}"
     )
+    lake.rows(
+        f"create or replace table memory.main.row_orders as {row_orders(source, rows.table, rows.order, rows.line)}"
+    )
     _standard(lake, regions)
     inner, outer = suppression.pads
     lake.rows(
@@ -108,6 +112,8 @@ def _tokens() -> str:
         where v.value is not null
         union
         select _order, _line, identifier, source_key, is_device from memory.main.row_parties where identifier is not null
+        union
+        select _order, _line, 'order', order_id, false from memory.main.row_orders where order_id is not null
     """
 
 

@@ -75,6 +75,8 @@ def _collected(store: psycopg.Connection, customers: list[str], records: list[st
     ).fetchall()
     found.records = [record for record, _ in rows]
     found.identifiers |= {("record", record, False) for record in found.records}
+    bought = store.execute("select order_id from orders where record_id = any(%s)", [found.records])
+    found.identifiers |= {("order", order, False) for (order,) in bought.fetchall()}
     held = _identifiers(store, found.records)
     shared = _shared(store, held, found.records)
     for _, kind, value in held:

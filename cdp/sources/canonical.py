@@ -166,6 +166,15 @@ def row_grants(source: Source, table: str, order: str, line: str) -> str | None:
     return f"select _order, _line, max(captured_at) as captured_at from ({' union all '.join(parts)}) as g group by all"
 
 
+def row_orders(source: Source, table: str, order: str, line: str) -> str:
+    """Grain: row of an order, with the order's id."""
+    empty = "select cast(null as bigint) as _order, cast(null as bigint) as _line, cast(null as varchar) as order_id where false"
+    if source.orders is None:
+        return empty
+    key = f"'{source.source}:' || cast(({source.orders.key}) as varchar)"
+    return f"select {order} as _order, {line} as _line, {key} as order_id from {table} where {has_order(source)}"
+
+
 def has_order(source: Source) -> str:
     """Condition on a row: it is part of an order."""
     orders = source.orders
@@ -175,7 +184,8 @@ def has_order(source: Source) -> str:
 def states_decision(source: Source) -> str:
     """Condition on a row: it states a decision about consent."""
     stated = [
-        f"({consent.when or 'true'}" + (f" and ({consent.flags}) is not null)" if consent.flags else ")") for consent in source.consents
+        f"({consent.when or 'true'}" + (f" and ({consent.flags}) is not null)" if consent.flags else ")")
+        for consent in source.consents
     ]
     return f"coalesce({' or '.join(stated)}, false)" if stated else "false"
 

@@ -141,7 +141,7 @@ def _suppress(lake: Lake, source: Source, landing: Path, report: IngestReport, s
         path = landing / source.source / item.file
         item.original, item.sha256, item.size = item.sha256, fingerprint(path), path.stat().st_size
         if lake.scalar(READ, [source.source, item.file, item.sha256]):  # put back over what had been redacted
-            stage.forget(lake, item.file)
+            stage.forget(lake, item.file, rejected=True)
             report.files.remove(item)
 
 
@@ -209,7 +209,7 @@ def _block(lake: Lake, source: Source, report: FileReport) -> None:
             " → look at ops__rejected_rows; send a mended file, or change the source's YAML"
         )
     if report.blocked:
-        stage.forget(lake, report.file)
+        stage.forget(lake, report.file)  # what is wrong with its lines stays in the quarantine
         whole = Rejected(0, None, "file_blocked", report.blocked, "")
         stage.stage_rejected(lake, report.file, [whole])
 

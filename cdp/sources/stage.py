@@ -107,10 +107,11 @@ def stage_rejected(lake: Lake, file: str, rejected: Iterable[Rejected]) -> None:
         lake.rows("insert into memory.main.stage_rejected select * from incoming")
 
 
-def forget(lake: Lake, file: str) -> None:
-    """Take a file's rows out of the stage."""
+def forget(lake: Lake, file: str, *, rejected: bool = False) -> None:
+    """Take a file's rows out of the stage, and what was rejected of it if so asked."""
     lake.rows("delete from memory.main.stage_rows where _file = ?", [file])
-    lake.rows("delete from memory.main.stage_rejected where file = ?", [file])
+    if rejected:
+        lake.rows("delete from memory.main.stage_rejected where file = ?", [file])
 
 
 def judge(lake: Lake, source: Source) -> None:

@@ -10,7 +10,9 @@ YEAR_FIRST = re.compile(r"(\d{4})\D{0,2}(\d{1,2})\D{0,2}(\d{1,2})(?!\d)")
 YEAR_LAST = re.compile(r"(\d{1,2})\D{1,2}(\d{1,2})\D{1,2}(\d{4})")
 COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
 NAMED = re.compile(r"(?:(\d{1,2})\W*([a-z]{3})[a-z]*|([a-z]{3})[a-z]*\W*(\d{1,2}))\W*(\d{4})", re.I)
-MONTHS = {m: n for n, m in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)}
+MONTHS = {
+    m: n for n, m in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)
+}
 
 
 def day_first(values: Iterable[str]) -> bool:

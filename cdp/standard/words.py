@@ -9,7 +9,50 @@ from cdp.standard.nicknames import root
 # Words that many names share and that name nobody: particles and ranks (titles are left out by `names.key`).
 PARTICLES = (
     frozenset(
-        ["of", "the", "de", "la", "le", "von", "van", "der", "den", "di", "da", "du", "del", "y", "and", "zu", "baron", "baronet", "baronetess", "marquess", "marquis", "duchess", "countess", "viscountess", "baroness", "earl", "lord", "sir", "lady", "dame", "duke", "viscount", "count", "prince", "princess", "hon", "rt", "st", "saint", "ii", "iii", "iv"]
+        [
+            "of",
+            "the",
+            "de",
+            "la",
+            "le",
+            "von",
+            "van",
+            "der",
+            "den",
+            "di",
+            "da",
+            "du",
+            "del",
+            "y",
+            "and",
+            "zu",
+            "baron",
+            "baronet",
+            "baronetess",
+            "marquess",
+            "marquis",
+            "duchess",
+            "countess",
+            "viscountess",
+            "baroness",
+            "earl",
+            "lord",
+            "sir",
+            "lady",
+            "dame",
+            "duke",
+            "viscount",
+            "count",
+            "prince",
+            "princess",
+            "hon",
+            "rt",
+            "st",
+            "saint",
+            "ii",
+            "iii",
+            "iv",
+        ]
     )
     | names.TITLES
 )

@@ -93,7 +93,9 @@ def newest(connection: psycopg.Connection) -> Seal | None:
 
 def holds(connection: psycopg.Connection, head: Seal) -> bool:
     """Whether the chain still has this seal."""
-    return bool(_one(connection, "select 1 from audit_seals where seal_id = %s and hash = %s", [head.seal_id, head.hash]))
+    return bool(
+        _one(connection, "select 1 from audit_seals where seal_id = %s and hash = %s", [head.seal_id, head.hash])
+    )
 
 
 def checked(connection: psycopg.Connection) -> list[tuple[Seal, int, str]]:

@@ -46,6 +46,8 @@ class Forbidden(CdpError):
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI declarations of the errors an endpoint may answer."""
     titles = {
+        304: "Not modified",
+        400: "Idempotency-Key missing",
         401: "No living key",
         403: "The key lacks the scope",
         404: "Not found",

@@ -7,17 +7,23 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 REFERENCE = Path(os.environ.get("CDP_REFERENCE_DATA", Path(__file__).resolve().parents[1].parent / "shared" / "data"))
-PROOFS = {"big_file": [], "identity": [], "kills": ["--case", str(REFERENCE / "retail_case")]}
+PROOFS = {
+    "big_file": ["big_file"], "identity": ["identity"], "kills": ["kills", "--case", str(REFERENCE / "retail_case")],
+    "ledger_race": ["ledger", "race"], "ledger_life": ["ledger", "life"], "ledger_speed": ["ledger", "speed"],
+    "api_kills": ["api_kills"],
+}  # fmt: skip
 
 
 def main() -> int:
     failed = 0
-    for name, arguments in PROOFS.items():
+    for name, (module, *arguments) in PROOFS.items():
         if (RESULTS / f"{name}.json").exists():
             print(f"{name}: done before")
             continue
         print(f"{name} ...", flush=True)
-        failed += subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments], check=False).returncode != 0
+        failed += (
+            subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *arguments], check=False).returncode != 0
+        )
     return failed
 
 

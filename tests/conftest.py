@@ -41,6 +41,27 @@ class ByModule(LoadScopeScheduling):
         return "retail_case" if "retail_case" in (ROOT / file).read_text(encoding="utf-8") else file
 
 
+LONG_FIRST = ("end_to_end", "api", "identity", "assets")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep our own order of modules: see below."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, so that no worker is left alone with them at the end."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT / "tests")
+        if "retail_case" in item.path.read_text(encoding="utf-8"):
+            return -1
+        return LONG_FIRST.index(path.parts[0]) if path.parts[0] in LONG_FIRST else len(LONG_FIRST)
+
+    ranks = {item.path: rank(item) for item in {item.path: item for item in items}.values()}
+    items.sort(key=lambda item: ranks[item.path])
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
     """Asked by xdist for its scheduler."""
     return ByModule(config, log)

@@ -100,7 +100,7 @@ def get_timeline(
     reason: Reason = None,
 ) -> Timeline:
     """Everything that happened on any channel, newest first. Free text is withheld unless revealed."""
-    before = _read_cursor(cursor) if cursor else None
+    before = read_cursor(cursor) if cursor else None
     with app.store() as store:
         living, _ = living_customer(store, customer_id)
         if withheld := _withheld(app, caller, store, living, "timeline"):
@@ -116,7 +116,7 @@ def get_timeline(
         }
         for row in rows[:limit]
     ]
-    more = _write_cursor(rows[limit - 1]) if len(rows) > limit else None
+    more = write_cursor(rows[limit - 1]) if len(rows) > limit else None
     ends = app.retention.timeline_ends(app.clock())
     return Timeline.model_validate({"customer_id": living, "items": page, "next": more, "ends_at": ends})
 
@@ -130,7 +130,7 @@ def get_loyalty(customer_id: UUID, app: App, caller: LoyaltyReader) -> Loyalty |
         if withheld := _withheld(app, caller, store, living, "loyalty"):
             return Withheld(customer_id=living, withheld=withheld)
         accounts, entries = customers.loyalty(store, living)
-    qualifying = [(row["occurred_at"], row["amount"]) for row in entries if row["kind"] != "redeem"]
+    qualifying = [(row["occurred_at"], row["amount"]) for row in entries if row["contra"] == "issued"]
     shown = ("entry_id", "kind", "amount", "occurred_at", "reason", "order_id")
     return Loyalty.model_validate(
         {
@@ -171,7 +171,7 @@ def answers_the_person(app: Context, caller: Caller) -> bool:
     return app.policy.purposes[caller.purpose].basis in ABSOLUTE
 
 
-def visible_fields(app: Context, caller: Caller, known: Material) -> Visible:
+def visible_fields(app: Context, caller: Caller, known: Material | None) -> Visible:
     """What this caller may read of a customer for its purpose."""
     return visible(app.policy, caller.purpose, (*present.FIELDS, "timeline", "loyalty"), known, app.clock())
 
@@ -203,12 +203,14 @@ def _account(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_cursor(row: dict[str, Any]) -> str:
+def write_cursor(row: dict[str, Any]) -> str:
+    """A cursor that stands for a row's time and id."""
     text = f"{row['occurred_at'].isoformat()}|{row['id']}"
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
+def read_cursor(cursor: str) -> tuple[datetime, str]:
+    """The (time, id) a cursor stands for."""
     try:
         at, last = base64.urlsafe_b64decode(cursor.encode()).decode().split("|", 1)
         if "\x00" in last:

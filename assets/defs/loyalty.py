@@ -6,7 +6,7 @@ from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
-from cdp.loyalty import history, settle, targets
+from cdp.loyalty import history, reconcile, settle, targets
 
 GROUP = "loyalty"
 
@@ -26,11 +26,37 @@ def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
 def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
     written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
+    written += reconcile.expire(platform.store, platform.programme, platform.now)
     return report(
         platform.lake,
         history.build_entries(platform.lake, platform.store),
         extra={"entries written": written},
     )
+
+
+@dg.asset(
+    group_name=GROUP,
+    deps=["core__ledger_entries", "core__loyalty_targets", "core__orders"],
+    kinds={"postgres", "duckdb"},
+    owners=OWNERS,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "books_add_up",
+            asset=reconcile.TABLE,
+            description="Σ open lots − Σ deficits = balance = Σ entries in every account; every order earned or says why not.",
+        )
+    ],
+)
+def ops__loyalty_reconciliation(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: measure. What does not add up is derived again from its entries, counted, and named if it still does not."""
+    found = reconcile.mend(platform.store, platform.programme, platform.now, context.log.warning)
+    built, rows = reconcile.build_reconciliation(platform.lake, found)
+    check = dg.AssetCheckResult(
+        passed=all(well for _, _, well in rows),
+        check_name="books_add_up",
+        metadata={measure: count for measure, count, _ in rows},
+    )
+    return report(platform.lake, built, check_results=[check])
 
 
 @dg.definitions
@@ -40,6 +66,7 @@ def defs() -> dg.Definitions:
         assets=[
             core__loyalty_targets,
             core__ledger_entries,
+            ops__loyalty_reconciliation,
             *(sql_asset(GROUP, t) for t in sql_tables(GROUP)),
         ]
     )

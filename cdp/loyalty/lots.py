@@ -1,80 +1,220 @@
-"""Lots, allocations and deficits of one account: derived from its entries, in order of business time, never stored truth."""
+"""Lots, allocations, deficits and legs: what dated facts make of a customer's accounts. Derived, never stored truth.
 
-from collections.abc import Iterable
+A fact is what happened (earned, spent, taken back, restored); its legs are the amounts it moves in each account. Facts in
+order of business time decide which lots a debit draws from; a fact that arrives late decides again.
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 NEVER = datetime.max.replace(tzinfo=UTC)
+NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562's URL namespace
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A ledger entry as lots see it: a credit opens a lot, a debit draws from lots."""
+class Fact:
+    """One transaction of the ledger, before it is known which lots it touches.
 
-    entry_id: str
+    Attributes:
+        fact_id: Its transaction.
+        key: Its posting key: what a restoration names.
+        account: The account that earned or asked.
+        amount: Signed, in the unit's smallest part.
+        at: Business time.
+        order_id: The order whose lot a debit draws from first.
+        scope: Accounts that a debit may draw from; its own alone where empty.
+        expires_at: When the lot of a credit ends; for a restoration the least it must still live.
+        reverses: The posting key of the debit that a credit gives back, or of the credit that a debit takes back.
+        legs: Fixed legs: a debit over accounts that are no longer one customer's is not spread again.
+    """
+
+    fact_id: str
+    key: str
+    account: str
     amount: int
-    occurred_at: datetime
+    at: datetime
     order_id: str | None = None
+    scope: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    reverses: str | None = None
+    legs: Mapping[str, int] | None = None
+
+    @property
+    def position(self) -> tuple[datetime, bool, str]:
+        """The order of facts: by business time, at one moment credits first."""
+        return self.at, self.amount < 0, self.fact_id
 
 
 @dataclass
 class Lot:
-    """What is left of one credit."""
+    """What is left of one credit in one account.
 
-    entry: Entry
+    Attributes:
+        at: When it was earned; for restored units when the original lot was.
+        opened_at: When it came to be.
+        origin: The lot whose units it gives back.
+    """
+
+    lot_id: str
+    fact_id: str
+    account: str
+    amount: int
     remaining: int
+    at: datetime
+    opened_at: datetime
+    expires_at: datetime | None = None
+    order_id: str | None = None
+    origin: str | None = None
 
     @property
     def order(self) -> tuple[datetime, datetime, str]:
         """The order in which lots are drawn from: soonest to expire, then oldest, then id."""
-        return self.entry.expires_at or NEVER, self.entry.occurred_at, self.entry.entry_id
+        return self.expires_at or NEVER, self.at, self.lot_id
+
+    @property
+    def expiry(self) -> str:
+        """The transaction that takes out what is left at its end."""
+        return str(uuid.uuid5(NAMESPACE, f"expire#{self.lot_id}"))
+
+    @property
+    def ends_at(self) -> datetime:
+        """When what is left goes; units given back after their time go at once."""
+        return max(self.expires_at or NEVER, self.opened_at)
 
 
 @dataclass
 class State:
-    """An account after all its entries. Σ open lots − Σ deficits = balance = Σ entries."""
+    """Accounts after all their facts. Σ open lots − Σ deficits = balance = Σ legs, in each account.
 
-    lots: list[Lot] = field(default_factory=list)
+    Attributes:
+        lots: By id.
+        allocations: What each debit drew from each lot: (transaction, lot) → units.
+        deficits: What a debit took beyond the lots: (transaction, account) → units, oldest first.
+        legs: What each transaction moves in each account.
+    """
+
+    lots: dict[str, Lot] = field(default_factory=dict)
     allocations: dict[tuple[str, str], int] = field(default_factory=dict)
-    deficits: dict[str, int] = field(default_factory=dict)
+    deficits: dict[tuple[str, str], int] = field(default_factory=dict)
+    legs: dict[tuple[str, str], int] = field(default_factory=dict)
+    expired: dict[str, Lot] = field(default_factory=dict)
+    _facts: dict[str, list[str]] = field(default_factory=dict)
+    _restored: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    @property
-    def balance(self) -> int:
-        """Σ open lots − Σ deficits."""
-        return sum(lot.remaining for lot in self.lots) - sum(self.deficits.values())
+    def balance(self, account: str) -> int:
+        """Σ open lots − Σ deficits of one account."""
+        held = sum(lot.remaining for lot in self.lots.values() if lot.account == account)
+        return held - sum(owed for (_, where), owed in self.deficits.items() if where == account)
 
-    def _draw(self, debit: str, lot: Lot, amount: int) -> int:
+    def apply(self, fact: Fact) -> None:
+        """One more fact, not earlier than those before it."""
+        self.expire(fact.at)
+        self._facts.setdefault(fact.key, []).append(fact.fact_id)
+        if fact.legs is not None:
+            for account, amount in sorted(fact.legs.items()):
+                self._move(fact, account, amount)
+        elif fact.reverses is not None and fact.amount > 0:
+            self._restore(fact, fact.account, fact.amount)
+        elif fact.amount > 0:
+            self._open(fact, fact.account, fact.amount, fact.at, fact.expires_at, fact.order_id)
+        elif fact.amount < 0:
+            self._draw(fact, -fact.amount, fact.scope or (fact.account,), fact.account)
+
+    def expire(self, until: datetime) -> None:
+        """What is left of lots at their end goes, lot by lot."""
+        due = [lot for lot in self.lots.values() if lot.remaining and lot.expires_at and lot.ends_at <= until]
+        for lot in sorted(due, key=lambda lot: (lot.ends_at, lot.lot_id)):
+            self.expired[lot.expiry] = lot
+            self._leg(lot.expiry, lot.account, -lot.remaining)
+            self._take(lot.expiry, lot, lot.remaining)
+
+    def _move(self, fact: Fact, account: str, amount: int) -> None:
+        if amount > 0 and fact.reverses is not None:
+            self._restore(fact, account, amount, (account,))
+        elif amount > 0:
+            self._open(fact, account, amount, fact.at, fact.expires_at, fact.order_id)
+        elif amount < 0:
+            self._draw(fact, -amount, (account,), account)
+
+    def _open(
+        self, fact: Fact, account: str, amount: int, at: datetime, expires_at: datetime | None,
+        order_id: str | None, origin: Lot | None = None,
+    ) -> None:  # fmt: skip
+        """A credit opens a lot, which first pays the account's deficits, the oldest first."""
+        name = f"{fact.fact_id}#{account}" + (f"#{origin.lot_id}" if origin else "")
+        while (lot_id := str(uuid.uuid5(NAMESPACE, name))) in self.lots:
+            name += "+"
+        lot = Lot(
+            lot_id, fact.fact_id, account, amount, amount, at, fact.at, expires_at, order_id,
+            (origin.origin or origin.lot_id) if origin else None,
+        )  # fmt: skip
+        self.lots[lot.lot_id] = lot
+        self._leg(fact.fact_id, account, amount)
+        if lot.ends_at <= fact.at:
+            return
+        for debit, where in [key for key in self.deficits if key[1] == account]:
+            self.deficits[debit, where] -= self._take(debit, lot, self.deficits[debit, where])
+            if not self.deficits[debit, where]:
+                del self.deficits[debit, where]
+
+    def _draw(self, fact: Fact, amount: int, accounts: tuple[str, ...], own: str) -> None:
+        """A debit draws from what it takes back first, then its own order's lot, then open lots in their order; the rest is a deficit."""
+        lots = [lot for lot in self.lots.values() if lot.remaining and lot.account in accounts]
+        taken_back = set(self._facts.get(fact.reverses or "", []))
+        lots.sort(
+            key=lambda lot: (
+                lot.fact_id not in taken_back,
+                fact.order_id is None or lot.order_id != fact.order_id,
+                lot.order,
+            )
+        )
+        for lot in lots:
+            if not amount:
+                return
+            taken = self._take(fact.fact_id, lot, amount)
+            self._leg(fact.fact_id, lot.account, -taken)
+            amount -= taken
+        if amount:
+            self.deficits[fact.fact_id, own] = self.deficits.get((fact.fact_id, own), 0) + amount
+            self._leg(fact.fact_id, own, -amount)
+
+    def _restore(self, fact: Fact, own: str, left: int, within: tuple[str, ...] = ()) -> None:
+        """Units go back to what they came from: an open deficit first, then the lots, the last drawn first."""
+        debits = set(self._facts.get(fact.reverses or "", []))
+        for (debit, account), owed in list(self.deficits.items()):
+            if debit in debits and left and (not within or account in within):
+                back = min(left, owed)
+                self._open(fact, account, back, fact.at, None, None)
+                left -= back
+        for (debit, lot_id), drawn in reversed(list(self.allocations.items())):
+            lot = self.lots[lot_id]
+            if debit in debits and left and (not within or lot.account in within):
+                back = min(left, drawn - self._restored.get((debit, lot_id), 0))
+                if back:
+                    self._restored[debit, lot_id] = self._restored.get((debit, lot_id), 0) + back
+                    ends = lot.expires_at and max(lot.expires_at, fact.expires_at or lot.expires_at)
+                    self._open(fact, lot.account, back, lot.at, ends, lot.order_id, lot)
+                    left -= back
+        if left:
+            self._open(fact, own, left, fact.at, None, fact.order_id)
+
+    def _take(self, debit: str, lot: Lot, amount: int) -> int:
         taken = min(amount, lot.remaining)
         if taken:
             lot.remaining -= taken
-            self.allocations[debit, lot.entry.entry_id] = self.allocations.get((debit, lot.entry.entry_id), 0) + taken
+            self.allocations[debit, lot.lot_id] = self.allocations.get((debit, lot.lot_id), 0) + taken
         return taken
 
+    def _leg(self, transaction: str, account: str, amount: int) -> None:
+        self.legs[transaction, account] = self.legs.get((transaction, account), 0) + amount
 
-def derive(entries: Iterable[Entry]) -> State:
-    """The state of one account after these entries.
 
-    A clawback draws from the lot of its own order first, any debit then from open lots in their order; what the lots
-    do not cover is a deficit, which later credits absorb, oldest deficit first. At one moment credits come first.
-    """
+def derive(facts: Iterable[Fact], until: datetime) -> State:
+    """The state of a customer's accounts after these facts, in whatever order they are given; expiries up to `until`."""
     state = State()
-    for entry in sorted(entries, key=lambda e: (e.occurred_at, e.amount < 0, e.entry_id)):
-        if entry.amount > 0:
-            lot = Lot(entry, entry.amount)
-            state.lots.append(lot)
-            for debit in list(state.deficits):
-                state.deficits[debit] -= state._draw(debit, lot, state.deficits[debit])
-                if state.deficits[debit] == 0:
-                    del state.deficits[debit]
-        elif entry.amount < 0:
-            left = -entry.amount
-            own_first = sorted(
-                state.lots,
-                key=lambda lot: (lot.entry.order_id != entry.order_id or entry.order_id is None, lot.order),
-            )
-            for lot in own_first:
-                left -= state._draw(entry.entry_id, lot, left)
-            if left:
-                state.deficits[entry.entry_id] = left
+    for fact in sorted(facts, key=lambda fact: fact.position):
+        state.apply(fact)
+    state.expire(until)
     return state

@@ -26,7 +26,13 @@ class Tier(Strict):
 
 
 class Programme(Strict):
-    """One version of one programme."""
+    """One version of one programme.
+
+    Attributes:
+        restored_min_days: Points that a return gives back live at least this long.
+        hold_minutes: How long points stay set aside where the caller does not say.
+        adjust_limit: A correction of more points waits for a second person.
+    """
 
     programme: str = Field(pattern=NAME)
     version: str
@@ -36,6 +42,9 @@ class Programme(Strict):
     tiers: tuple[Tier, ...] = Field(min_length=1)
     tier_window_days: int = Field(default=365, ge=1)
     expiry: Literal["never"] = "never"
+    restored_min_days: int = Field(default=30, ge=0)
+    hold_minutes: int = Field(default=30, ge=1)
+    adjust_limit: int = Field(default=1000, ge=0)
 
     @model_validator(mode="after")
     def _ladder(self) -> Self:

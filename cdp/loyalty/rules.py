@@ -95,6 +95,23 @@ def clawbacks(sale: Iterable[Line], earned: Earned, returns: Iterable[Return], p
     return result
 
 
+def given_back(points: int, sale: Iterable[Line], returns: Iterable[Return]) -> dict[str, int]:
+    """Points spent on an order that each of its returns gives back, in order of time.
+
+    In proportion to the value returned so far, rounded down; once all that was paid for has come back, the rest.
+    """
+    paid = sum((line.amount for line in sale if line.amount > 0), Decimal(0))
+    came_back, given = Decimal(0), 0
+    result: dict[str, int] = {}
+    for item in sorted(returns, key=lambda r: (r.occurred_at, r.order_id)):
+        came_back += sum((abs(line.amount) for line in item.lines), Decimal(0))
+        whole = came_back >= paid
+        due = points if whole else int((points * came_back / paid).to_integral_value(ROUND_FLOOR))
+        result[item.order_id] = due - given
+        given = due
+    return result
+
+
 @dataclass(frozen=True)
 class TierStanding:
     """The tier a customer holds and what the next one takes."""

@@ -10,7 +10,8 @@ import psycopg
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from cdp.loyalty.posting import Posting, post
+from cdp.loyalty.orders import posting
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme
 from cdp.store import changes
 
@@ -20,10 +21,10 @@ SCHEMA: dict[str, Any] = {
     "order_id": pl.String, "original_order_id": pl.String, "occurred_at": pl.Datetime("us", "UTC"),
 }  # fmt: skip
 POSTED = """
-    select posting_key, record_id, sum(amount)::bigint, max(revision), coalesce(min(kind) filter (where revision = 0), min(kind)), min(order_id),
+    select posting_key, record_id, sum(amount)::bigint, max(revision), coalesce(min(kind) filter (where revision = 0 and kind <> 'reversal'), 'adjust'), min(order_id),
         min(original_order_id), min(occurred_at)
     from ledger_entries join ledger_accounts using (account_id)
-    where actor = 'pipeline' and programme = %s and unit = %s and closed_at is null
+    where starts_with(posting_key, programme || '|' || unit || '|') and programme = %s and unit = %s and closed_at is null
     group by posting_key, record_id
 """
 DIFFERENCES = """
@@ -36,14 +37,15 @@ DIFFERENCES = """
     ), owed as (
         select w.*, w.amount - coalesce(p.amount, 0) as difference
         from wanted w left join posted p on p.posting_key = w.posting_key and p.record_id = w.record_id
-        where w.kind <> 'redeem'
+        where w.kind not in ('redeem', 'restore')
         union all
+        -- what touches several accounts is compared as a whole
         select w.*, w.amount - coalesce(r.amount, 0) as difference
-        from wanted w left join revisions r using (posting_key) where w.kind = 'redeem'
+        from wanted w left join revisions r using (posting_key) where w.kind in ('redeem', 'restore')
         union all
         select w.* replace (p.record_id as record_id, 0 as amount, 'order_moved' as reason), -p.amount as difference
         from posted p join core__loyalty_targets w using (posting_key)
-        where w.kind <> 'redeem' and w.record_id is distinct from p.record_id
+        where w.kind not in ('redeem', 'restore') and w.record_id is distinct from p.record_id
         union all
         -- the order is still there, but no longer posts this: a return that a late line made a sale, points not redeemed
         select p.posting_key, p.order_id, p.original_order_id, p.record_id, coalesce(p.kind, 'adjust'), 0, p.occurred_at,
@@ -74,7 +76,7 @@ def settle(
     written = 0
     for number, batch in enumerate(_batches(_owed(lake, store, programme))):
         with store.transaction():
-            written += post(store, [_posting(row) for row in batch], programme, now)
+            written += post(store, [posting(row, programme) for row in batch], programme, now)
             _tell(store, sorted({row["record_id"] for row in batch}), now)
         if log and number % 20 == 19:
             log(f"{written:,} ledger entries posted")
@@ -105,20 +107,3 @@ def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
             batch = []
     if batch:
         yield batch
-
-
-def _posting(row: dict[str, Any]) -> Posting:
-    first = row["revision"] == 0
-    moved = row["reason"] == "order_moved"
-    return Posting(
-        key=row["posting_key"],
-        revision=row["revision"],
-        record_id=row["record_id"],
-        kind=row["kind"] if first or row["kind"] == "redeem" else "adjust",
-        amount=row["difference"],
-        occurred_at=row["occurred_at"],
-        reason="order_moved" if moved else (row["reason"] if first else "order_changed"),
-        order_id=row["order_id"],
-        original_order_id=row["original_order_id"],
-        across=row["kind"] == "redeem" and row["difference"] < 0 and row["amount"] < 0,
-    )

@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
+from cdp.loyalty.orders import targets
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.rules import Earned, Line, Return, clawbacks, earn
+from cdp.loyalty.rules import Line
 
 TABLE = "core__loyalty_targets"
-INPUTS = ("core__customers", "core__order_lines", "core__orders", "core__record_customers")
+INPUTS = ("core__customers", "core__opening_balances", "core__order_lines", "core__orders", "core__record_customers")
 SCHEMA: dict[str, Any] = {
     "posting_key": pl.String, "order_id": pl.String, "original_order_id": pl.String, "record_id": pl.String,
     "kind": pl.String, "amount": pl.Int64, "occurred_at": pl.Datetime("us", "UTC"), "reason": pl.String,
@@ -35,10 +36,15 @@ LINES = """
     order by l.order_id, l.line_no
 """  # a sale and its returns always fall into the same part
 
+OPENINGS = """
+    select concat($prefix, record_id, '|opening'), null, null, record_id, 'opening', points, opened_at, 'opening' from core__opening_balances
+    order by record_id
+"""
+
 
 def build_targets(lake: Lake, programme: Programme) -> build.Built:
-    """`core__loyalty_targets`: grain = order × what it posts (earn, clawback, redeem)."""
-    mark = build.fingerprint(lake, INPUTS, programme.model_dump_json(), "targets 2")
+    """`core__loyalty_targets`: grain = order × what it posts (earn, redeem; clawback and restore of a return), and record × opening balance."""
+    mark = build.fingerprint(lake, INPUTS, programme.model_dump_json(), "targets 4")
     return build.build_table(lake, TABLE, mark, lambda: _table(lake, programme))
 
 
@@ -47,7 +53,9 @@ def _table(lake: Lake, programme: Programme) -> pa.Table:
     frames = [
         pl.DataFrame(list(_targets(lake, programme, part, parts)), schema=SCHEMA, orient="row") for part in range(parts)
     ]
-    return pl.concat(frames).to_arrow()
+    named = {"prefix": f"{programme.programme}|{programme.unit}|"}
+    opened = pl.DataFrame(lake.rows(OPENINGS, named), schema=SCHEMA, orient="row")
+    return pl.concat([*frames, opened]).to_arrow()
 
 
 def _targets(lake: Lake, programme: Programme, part: int, parts: int) -> Iterator[tuple[object, ...]]:
@@ -57,70 +65,3 @@ def _targets(lake: Lake, programme: Programme, part: int, parts: int) -> Iterato
         lines[order].append(Line(number, sku or "", quantity, amount))
     orders = {row["order_id"]: row for row in lake.records(ORDERS, chosen)}
     yield from targets(orders, lines, programme)
-
-
-def targets(
-    orders: dict[str, dict[str, Any]], lines: dict[str, list[Line]], programme: Programme
-) -> Iterator[tuple[object, ...]]:
-    """The rows of the table for orders and the returns that name them.
-
-    Args:
-        orders: The columns of `ORDERS` by order id.
-        lines: Order lines by order id.
-        programme: The rules.
-    """
-    earned: dict[str, Earned] = {}
-    returns: dict[str, list[Return]] = defaultdict(list)
-    for order_id, order in orders.items():
-        if order["kind"] == "sale":
-            reason = _no_earning(order, programme)
-            earned[order_id] = earn([] if reason else lines.get(order_id, []), programme)
-            yield _row(programme, order, "earn", order["record_id"], earned[order_id].points, reason or "spend")
-        elif order["original_order_id"]:
-            returns[order["original_order_id"]].append(
-                Return(order_id, order["ordered_at"], tuple(lines.get(order_id, [])))
-            )
-        else:
-            reason = "order_absent" if order["original_key"] else "no_order_named"
-            yield _row(programme, order, "clawback", order["record_id"], 0, reason)
-        if order["points_redeemed"] and order["kind"] == "sale":
-            reason = "redeemed_at_till" if order["record_id"] else "nobody"
-            amount = -order["points_redeemed"] if order["record_id"] else 0
-            yield _row(programme, order, "redeem", order["record_id"], amount, reason)
-    for original, items in returns.items():
-        taken = clawbacks(lines.get(original, []), earned[original], items, programme)
-        for item in items:
-            yield _row(
-                programme,
-                orders[item.order_id],
-                "clawback",
-                orders[original]["record_id"],
-                -taken[item.order_id],
-                "return",
-            )
-
-
-def _no_earning(order: dict[str, object], programme: Programme) -> str | None:
-    if order["record_id"] is None:
-        return "nobody"
-    if not order["is_member"]:
-        return "anonymous"
-    if order["currency"] != programme.currency:
-        return "other_currency"
-    return None
-
-
-def _row(
-    programme: Programme, order: dict[str, object], kind: str, record: object, amount: int, reason: str
-) -> tuple[object, ...]:
-    key = f"{programme.programme}|{programme.unit}|{order['order_id']}|{kind}"
-    return (
-        key,
-        order["order_id"],
-        order["original_order_id"],
-        record,
-        kind,
-        amount,
-        order["ordered_at"],
-        reason,
-    )

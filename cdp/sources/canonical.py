@@ -30,6 +30,7 @@ EMPTY = {
     "captured_at timestamptz, received_at timestamptz, source varchar, method varchar, notice_version varchar, "
     "email varchar, phone varchar, basis varchar, jurisdiction varchar, expires_at timestamptz, confirmed_at timestamptz, "
     "separate_consent varchar, is_explicit boolean, evidence varchar",
+    "core__opening_balances": "source varchar, record_id varchar, points bigint, opened_at timestamptz",
 }
 
 TELLS = {"core__record_links": ("left_id", "right_id")}
@@ -47,6 +48,7 @@ def canonical_selects(sources: list[Source]) -> list[Select]:
         "core__order_rows": _order_rows,
         "core__touches": _touches,
         "core__consent_statements": _statements,
+        "core__opening_balances": _openings,
     }
     descriptions = {
         "core__party_mentions": "Grain: contact record × set of field values. What each source said of each party, and when.",
@@ -54,6 +56,7 @@ def canonical_selects(sources: list[Source]) -> list[Select]:
         "core__order_rows": "Grain: order line as sent. Orders of all sources before returns are tied to their sale.",
         "core__touches": "Grain: interaction. Visits, tickets, reviews and other touches that are not orders.",
         "core__consent_statements": "Grain: decision about one purpose as stated by a source.",
+        "core__opening_balances": "Grain: contact record. Points it had before; what a source says of it later changes nothing.",
     }
     found = []
     for table, maker in makers.items():
@@ -299,6 +302,19 @@ def _statement(source: Source, number: int, consent: Consent) -> str:
         f"cast(({consent.expires_at}) as timestamptz) as expires_at, cast(({consent.confirmed_at}) as timestamptz) as confirmed_at, "
         f"{_text(consent.separate_consent)} as separate_consent, {consent.explicit} as is_explicit, cast(to_json({_text(consent.evidence)}) as varchar) as evidence "
         f"from {rows} where {owner} is not null{where} group by all"
+    )
+
+
+def _openings(source: Source) -> Iterable[str]:
+    opening = source.openings
+    if opening is None:
+        return
+    owner, at = _owner(source, opening.party), f"coalesce({opening.at}, _landed_at)"
+    where = f" and ({opening.when})" if opening.when else ""
+    yield (
+        f"select '{source.source}' as source, record_id, points, opened_at from (select {owner} as record_id, "
+        f"cast(({opening.points}) as bigint) as points, {at} as opened_at, row_number() over (partition by {owner} order by {at}, _file, _line) as nth "
+        f"from {source.raw_table} where ({opening.points}) is not null{where}) as first where nth = 1 and record_id is not null"
     )
 
 

@@ -179,6 +179,15 @@ class Consent(Strict):
         return self
 
 
+class Opening(Strict):
+    """Points that somebody had before: each record's first row posts once, ever."""
+
+    party: tuple[str, ...]
+    points: Expression
+    at: Expression
+    when: Expression | None = None
+
+
 def _line_based(encoding: str) -> str:
     """Lines are split as bytes, so an encoding must keep the line feed for itself, as all but UTF-16 and UTF-32 do."""
     try:
@@ -222,6 +231,7 @@ class Source(Strict):
     orders: Orders | None = None
     interactions: tuple[Interaction, ...] = ()
     consents: tuple[Consent, ...] = ()
+    openings: Opening | None = None
 
     @property
     def raw_table(self) -> str:
@@ -242,6 +252,7 @@ class Source(Strict):
         used += [name for touch in self.interactions for name in touch.party]
         used += [name for consent in self.consents for name in consent.party]
         used += list(self.orders.owner) if self.orders else []
+        used += list(self.openings.party) if self.openings else []
         if missing := sorted(set(used) - set(self.parties)):
             raise ValueError(f"unknown party {', '.join(missing)}: expected one of {', '.join(self.parties) or 'none'}")
         return self

@@ -19,6 +19,16 @@ def profile(connection: psycopg.Connection, customer_id: str) -> Row | None:
     )
 
 
+def exists(connection: psycopg.Connection, customer_id: str) -> bool:
+    """Whether a customer is published."""
+    return bool(_all(connection, "select 1 from profiles where customer_id = %s", [customer_id]))
+
+
+def is_known(connection: psycopg.Connection, customer_id: str) -> bool:
+    """Whether a customer is somebody, not an anonymous visitor."""
+    return bool(_all(connection, "select 1 from profiles where customer_id = %s and kind = 'known'", [customer_id]))
+
+
 def known_after(connection: psycopg.Connection, after: str | None, limit: int, country: str | None) -> list[Row]:
     """Profiles of known customers by id, those after the one given; of one country where it is given."""
     return _all(
@@ -115,12 +125,23 @@ def loyalty(connection: psycopg.Connection, customer_id: str) -> tuple[list[Row]
     )
     entries = _all(
         connection,
-        "select e.entry_id::text, e.kind, e.amount, e.occurred_at, e.reason, e.order_id, e.programme_version "
+        "select e.entry_id::text, e.kind, e.amount, e.occurred_at, e.reason, e.order_id, e.programme_version, e.contra "
         "from assignment a join ledger_accounts l using (record_id) join ledger_entries e using (account_id) "
         "where a.customer_id = %s order by e.occurred_at desc, e.entry_id",
         [customer_id],
     )
     return accounts, entries
+
+
+def oldest_record(connection: psycopg.Connection, customer_id: str) -> str | None:
+    """The record that was seen first: whatever no other record asked for belongs to it."""
+    found = _all(
+        connection,
+        "select a.record_id from assignment a left join contact_records r using (record_id) where a.customer_id = %s "
+        "order by r.first_seen nulls last, a.record_id limit 1",
+        [customer_id],
+    )
+    return found[0]["record_id"] if found else None
 
 
 OF_RECORDS = ("contact_records", "identifiers", "orders", "interactions", "consent_decisions", "assignment_history")

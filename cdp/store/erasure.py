@@ -44,6 +44,7 @@ def erase(
         f"and (d.subject_type, d.subject) in ({points})"
     )
     _ledger(store, now)
+    store.execute("delete from idempotency_keys where answer ->> 'customer_id' = any(%s)", [customers])
     store.execute("update orders set record_id = null, row_hash = '' where record_id in (select record_id from erased)")
     for table in NAMED:
         store.execute(
@@ -79,11 +80,20 @@ def locked_records(store: psycopg.Connection, customers: list[str]) -> set[str]:
 
 def _ledger(store: psycopg.Connection, now: datetime) -> None:
     """Accounts get another name and are closed; their entries, lots and deficits stay, so sums hold."""
+    for column in ("posting_key", "reverses"):  # an opening balance is known by its record
+        store.execute(
+            f"update ledger_entries l set {column} = concat(a.programme, '|', a.unit, '|', e.name, '|opening') from ledger_accounts a "
+            f"join erased e using (record_id) where l.{column} = concat(a.programme, '|', a.unit, '|', a.record_id, '|opening')"
+        )
     store.execute(
         "update ledger_accounts a set account_id = a.programme || ':' || a.unit || ':' || e.name, record_id = e.name, closed_at = %s "
         "from erased e where a.record_id = e.record_id",
         [now],
     )
+    for table in ("ledger_holds", "ledger_approvals"):
+        store.execute(
+            f"update {table} t set record_id = e.name, reason = '' from erased e where t.record_id = e.record_id"
+        )
 
 
 def _history(store: psycopg.Connection) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 from collections import defaultdict
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +12,9 @@ from math import floor
 import pytest
 
 from cdp.lake.engine import open_lake
+from cdp.loyalty import orders
+from cdp.loyalty.posting import post
+from cdp.loyalty.programme import load_programme
 from cdp.scores import score
 from cdp.store.changes import sequence
 from cdp.store.connect import connect, owner_address
@@ -177,6 +181,7 @@ def test_points_recomputed_by_hand(lake, retail_case, assigned):
         )
         if target:
             against[target].append((at, f"{source}:{order}", sorted(set(lines))))
+    restored = 0
     for key, items in against.items():
         owner, points, total, by_line, lines = earned[key]
         back, left = defaultdict(int), points
@@ -197,12 +202,22 @@ def test_points_recomputed_by_hand(lake, retail_case, assigned):
             left -= taken
             if owner:
                 balance[assigned[owner]] -= taken
+        spent = next((points for order, _, points in redeemed if key == ("pos", order)), 0)
+        paid, came_back, given = sum(q * p for _, _, q, p in lines), Decimal(0), 0
+        for _, _, refund in sorted(items):
+            came_back += sum(-q * p for _, _, q, p in refund)
+            due = spent if came_back >= paid else floor(spent * came_back / paid)
+            restored += due - given
+            if owner:
+                balance[assigned[owner]] += due - given
+            given = due
     seen = set()
     for order, owner, points in redeemed:
         if order not in seen:
             seen.add(order)
             balance[assigned[owner]] -= points
     assert len(seen) > 50
+    assert restored > 0, "some orders paid with points came back"
     with connect(owner_address(retail_case.workspace)) as store:
         ledger = dict(
             store.execute(
@@ -401,3 +416,54 @@ def test_returns_are_tied_to_their_order(lake):
         )
         == []
     )
+
+
+def postings(lake, programme):
+    """What the orders post, as the pipeline would post it for a programme."""
+    rows = lake.records(
+        "select * from core__loyalty_targets where record_id is not null and amount <> 0 order by posting_key"
+    )
+    for row in rows:
+        row |= {
+            "revision": 0,
+            "difference": row["amount"],
+            "posting_key": row["posting_key"].replace("default|", f"{programme.programme}|", 1),
+        }
+    return [orders.posting(row, programme) for row in rows]
+
+
+STANDS = (
+    "select record_id, l.occurred_at, l.amount, l.remaining, l.expires_at from ledger_lots l join ledger_accounts using (account_id) where remaining > 0 order by 1, 2, 3, 4",
+    "select record_id, sum(d.amount)::bigint from ledger_deficits d join ledger_accounts using (account_id) group by 1 order by 1",
+    "select record_id, posting_key, sum(amount)::bigint from ledger_entries join ledger_accounts using (account_id) group by 1, 2 having sum(amount) <> 0 order by 1, 2",
+    "select record_id, balance from ledger_accounts where balance <> 0 order by 1",
+)
+
+
+def test_every_order_replayed_five_times_in_shuffled_order_adds_no_entry(lake, retail_case):
+    programme, shuffle = load_programme(retail_case.workspace), random.Random(5).shuffle
+    todo, now = postings(lake, programme), datetime.fromisoformat(f"{RETAIL_AS_OF}T00:00:00+00:00")
+    assert len(todo) > 4000
+    with connect(owner_address(retail_case.workspace)) as store:
+        before = store.execute("select count(*), max(posted_at) from ledger_entries").fetchall()
+        for _ in range(5):
+            shuffle(todo)
+            for start in range(0, len(todo), 1000):
+                with store.transaction():
+                    assert post(store, todo[start : start + 1000], programme, now) == 0
+        assert store.execute("select count(*), max(posted_at) from ledger_entries").fetchall() == before
+
+
+def test_any_order_of_first_arrival_ends_in_equal_balances_lots_and_legs(lake, retail_case):
+    """The ledger emptied, the same orders in shuffled batches, against what the pipeline posted; all of it undone at the end."""
+    programme = load_programme(retail_case.workspace)
+    todo, now = postings(lake, programme), datetime.fromisoformat(f"{RETAIL_AS_OF}T00:00:00+00:00")
+    random.Random(7).shuffle(todo)
+    with connect(owner_address(retail_case.workspace)) as store, store.transaction(force_rollback=True):
+        before = [store.execute(query).fetchall() for query in STANDS]
+        assert len(before[0]) > 1000
+        store.execute("truncate ledger_accounts cascade")
+        for start in range(0, len(todo), 700):
+            post(store, todo[start : start + 700], programme, now)
+        for query, stood in zip(STANDS, before, strict=True):
+            assert store.execute(query).fetchall() == stood

@@ -1,0 +1,342 @@
+"""What a channel or an agent does to points: spend, set aside, reverse, correct. Each in the caller's transaction.
+
+A preview is the same code in a transaction that is rolled back: what it shows is what posting does.
+"""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from cdp.errors import CdpError, NotFound
+from cdp.loyalty.lots import NAMESPACE, NEVER
+from cdp.loyalty.orders import sale
+from cdp.loyalty.posting import Group, Posting, locked, write
+from cdp.loyalty.programme import Programme
+from cdp.loyalty.rules import Line
+from cdp.store import changes, holds, ledger
+
+
+class Insufficient(CdpError):
+    """More than is available."""
+
+    status_code = 409
+    title = "Insufficient points"
+
+
+class Refused(CdpError):
+    """What is asked contradicts what stands."""
+
+    status_code = 409
+    title = "Conflict"
+
+
+@dataclass(frozen=True)
+class Act:
+    """On whose behalf, when, and why."""
+
+    programme: Programme
+    actor: str
+    now: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a customer's accounts come to at a moment.
+
+    Attributes:
+        balance: Σ open lots − Σ deficits; what has ended by now does not count.
+        held: Set aside.
+        available: What may be spent: the balance less what is set aside, never below nothing.
+        version: Grows with every change of the accounts; another one after a merge or split.
+    """
+
+    balance: int
+    held: int
+    available: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What an operation did, and how the customer stands after it."""
+
+    transaction_id: str
+    amount: int
+    standing: Standing
+    legs: dict[str, int]
+
+
+def standing(store: psycopg.Connection, group: Group, act: Act) -> Standing:
+    """How a group stands."""
+    return _look(store, group, act)[0]
+
+
+def _look(store: psycopg.Connection, group: Group, act: Act, transaction: str | None = None) -> tuple[Standing, bool]:
+    """How a group stands, and whether a transaction was posted before; one query for both."""
+    asked = {
+        "records": list(group.records), "programme": act.programme.programme, "unit": act.programme.unit, "now": act.now,
+        "transaction": transaction,
+    }  # fmt: skip
+    group.open, held, posted = ledger.open_state(store, [account.account_id for account in group.accounts], asked)
+    return _standing(group, held, act), posted
+
+
+def _standing(group: Group, held: int, act: Act) -> Standing:
+    assert group.open is not None
+    lots = sum(t.remaining for t in group.open.lots.values() if t.ends_at > act.now)
+    balance = lots - sum(group.open.deficits.values())
+    return Standing(balance, held, max(0, balance - held), version(group))
+
+
+def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Standing]:
+    """A customer's accounts and how they stand, without a lock."""
+    rows = store.execute(
+        "select record_id from assignment where customer_id = %s order by record_id", [customer]
+    ).fetchall()
+    records = [row[0] for row in rows]
+    accounts = ledger.of_records(store, records, act.programme.programme, act.programme.unit)
+    group = Group(accounts, records=tuple(records))
+    return group, standing(store, group, act)
+
+
+def ending(group: Group, now: datetime) -> list[tuple[datetime | None, int]]:
+    """When open points end: (when, how many), what does not end last. Less what is owed they sum to the balance."""
+    assert group.open is not None
+    found: dict[datetime | None, int] = {}
+    for lot in group.open.lots.values():
+        if lot.ends_at > now:
+            found[lot.expires_at] = found.get(lot.expires_at, 0) + lot.remaining
+    return sorted(found.items(), key=lambda item: item[0] or NEVER)
+
+
+def version(group: Group) -> str:
+    """The version of a group: its accounts and how often each changed."""
+    used = sorted((account.number, account.version) for account in group.accounts if account.version)
+    text = "|".join(f"{number}.{changes}" for number, changes in used)
+    return f"{sum(account.version for account in group.accounts)}-{uuid.uuid5(NAMESPACE, text).hex[:8]}"
+
+
+def redeem(
+    store: psycopg.Connection, record: str, amount: int, act: Act, transaction: str, order_id: str | None = None
+) -> Receipt:
+    """Spend points of the record's customer; never more than is available.
+
+    Raises:
+        Insufficient: If less is available; nothing is changed.
+    """
+    posting = Posting(
+        f"redeem|{transaction}", 0, record, "redeem", -amount, act.now, act.reason, order_id, across=True, actor=act.actor,
+        transaction=transaction,
+    )  # fmt: skip
+    return _post(store, posting, act, needs=amount)
+
+
+def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], act: Act) -> tuple[Receipt, str | None]:
+    """A sale earns at once, and spends the points it was paid with: by the pipeline's rule and keys, so the next run adds nothing.
+
+    Args:
+        store: In a transaction.
+        order: `order_id` (source and number), `record_id`, `ordered_at`, `currency`, `points_redeemed`, `is_member`.
+        lines: What was bought.
+        act: On whose behalf.
+
+    Returns:
+        What was posted now (nothing for a sale that was known), and why it earned nothing, if so.
+    """
+    row = {"kind": "sale", "original_order_id": None, "original_key": None, **order}
+    made, reason = sale(row, lines, act.programme)
+    group = locked(store, [order["record_id"]], act.programme, act.now, [order["record_id"]])[order["record_id"]]
+    known = ledger.known_keys(store, [posting.key for posting in made])
+    group.todo = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
+    wanted = sum(-posting.amount for posting in group.todo if posting.kind == "redeem")
+    if wanted:
+        _needs(standing(store, group, act), wanted)
+    written = write(store, [group], act.programme, act.now)
+    if written:
+        _tell(store, group, act)
+    total = sum(posting.amount for posting in group.todo)
+    name = made[0].transaction_id if made else ""
+    return Receipt(name, total, standing(store, group, act), {}), reason
+
+
+def adjust(store: psycopg.Connection, record: str, amount: int, act: Act, transaction: str) -> Receipt:
+    """Correct a balance: a credit to the record's account, or a debit of what is available."""
+    posting = Posting(
+        f"adjust|{transaction}", 0, record, "adjust", amount, act.now, act.reason, across=amount < 0, actor=act.actor, transaction=transaction
+    )  # fmt: skip
+    return _post(store, posting, act, needs=max(0, -amount))
+
+
+def hold(
+    store: psycopg.Connection,
+    record: str,
+    amount: int,
+    act: Act,
+    hold_id: str,
+    minutes: int,
+    order_id: str | None = None,
+) -> tuple[dict[str, Any], Standing]:
+    """Set points aside until a time; they cannot be spent elsewhere meanwhile.
+
+    Raises:
+        Insufficient: If less is available.
+    """
+    group = locked(store, [record], act.programme, act.now)[record]
+    if (known := holds.find(store, hold_id)) is not None:
+        return known, standing(store, group, act)
+    _needs(standing(store, group, act), amount)
+    named = {"programme": act.programme.programme, "unit": act.programme.unit}
+    times = {"created_at": act.now, "expires_at": act.now + timedelta(minutes=minutes)}
+    holds.add(store, {"hold_id": hold_id, "record_id": record, "amount": amount, "order_id": order_id, "reason": act.reason, "actor": act.actor, **named, **times})  # fmt: skip
+    ledger.touch(store, group.by_record[record].account_id)
+    _tell(store, group, act)
+    made = holds.find(store, hold_id)
+    assert made is not None
+    return made, standing(store, locked(store, [record], act.programme, act.now)[record], act)
+
+
+def capture(store: psycopg.Connection, hold_id: str, amount: int | None, act: Act) -> Receipt:
+    """Spend what was set aside, or less of it: the rest is available again. Points spent are those of when they were set aside.
+
+    Raises:
+        Refused: If the hold has ended, or less was set aside.
+    """
+    found, group = _hold(store, hold_id, act)
+    amount = found["amount"] if amount is None else amount
+    if found["resolution"] == "captured" and found["captured"] == amount:
+        return Receipt(_captured(hold_id), -amount, standing(store, group, act), {})
+    _still_open(found, act)
+    if amount > found["amount"]:
+        raise Refused(f"{found['amount']} were set aside, not {amount}", "capture less, or redeem the rest")
+    holds.resolve(store, hold_id, "captured", amount, act.now)
+    posting = Posting(
+        f"capture|{hold_id}", 0, found["record_id"], "redeem", -amount, found["created_at"], found["reason"], found["order_id"],
+        across=True, actor=act.actor, transaction=_captured(hold_id),
+    )  # fmt: skip
+    return _post(store, posting, act, needs=0)
+
+
+def void(store: psycopg.Connection, hold_id: str, act: Act) -> Standing:
+    """Give up a hold: what was set aside is available again."""
+    found, group = _hold(store, hold_id, act)
+    if found["resolution"] != "voided":
+        _still_open(found, act, voiding=True)
+        holds.resolve(store, hold_id, "voided", 0, act.now)
+        ledger.touch(store, group.by_record[found["record_id"]].account_id)
+        _tell(store, group, act)
+    return standing(store, locked(store, [found["record_id"]], act.programme, act.now)[found["record_id"]], act)
+
+
+def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
+    """Take a transaction back whole: what was spent returns to its lots, what was given is taken again, into deficit if need be.
+
+    Raises:
+        NotFound: If there is none of this id.
+        Refused: If it was reversed before, follows from others (an expiry), or is a reversal itself.
+    """
+    about = ledger.transaction(store, transaction)
+    if about is None:
+        raise NotFound("no transaction has this id")
+    if about["contra"] == "expired" or about["posting_key"].startswith("reverse|"):
+        raise Refused("an expiry or a reversal cannot be reversed", "adjust the balance instead")
+    name = str(uuid.uuid5(NAMESPACE, f"reverse#{transaction}"))
+    if ledger.known(store, [name]):
+        raise Refused("this transaction was reversed before")
+    left = about["amount"] + ledger.reversed_so_far(store, about["posting_key"])
+    if not left or (left > 0) != (about["amount"] > 0):
+        raise Refused("nothing of this transaction is left to reverse")
+    posting = Posting(
+        f"reverse|{transaction}", 0, about["record_id"], "adjust", -left, act.now, act.reason, about["order_id"], actor=act.actor,
+        reverses=about["posting_key"], transaction=name, contra=about["contra"],
+    )  # fmt: skip
+    return _post(store, posting, act, needs=0)
+
+
+def ask(store: psycopg.Connection, record: str, amount: int, act: Act, approval_id: str) -> dict[str, Any]:
+    """Let a correction wait for a second person."""
+    named = {"programme": act.programme.programme, "unit": act.programme.unit}
+    holds.ask(store, {"approval_id": approval_id, "record_id": record, "amount": amount, "reason": act.reason, "asked_by": act.actor, "asked_at": act.now, **named})  # fmt: skip
+    return _approval(store, approval_id)
+
+
+def decide(
+    store: psycopg.Connection, approval_id: str, approve: bool, act: Act
+) -> tuple[dict[str, Any], Receipt | None]:
+    """The second person's answer; the correction is posted with it.
+
+    Raises:
+        Refused: If it is the one who asked, or it was decided before.
+    """
+    found = _approval(store, approval_id)
+    if found["asked_by"] == act.actor:
+        raise Refused("whoever asked cannot approve", "let somebody else decide")
+    if found["decided_at"] is not None:
+        raise Refused("this correction was decided before")
+    holds.decide(store, approval_id, act.actor, approve, act.now)
+    why = Act(act.programme, f"{found['asked_by']}, approved by {act.actor}", act.now, found["reason"])
+    receipt = adjust(store, found["record_id"], found["amount"], why, approval_id) if approve else None
+    return _approval(store, approval_id), receipt
+
+
+def _approval(store: psycopg.Connection, approval_id: str) -> dict[str, Any]:
+    found = holds.approval(store, approval_id, lock=True)
+    if found is None:
+        raise NotFound("no correction waits under this id")
+    return found
+
+
+def _post(store: psycopg.Connection, posting: Posting, act: Act, needs: int) -> Receipt:
+    """Post one fact; the same fact again answers what it did then."""
+    wide = {posting.record_id} if posting.across else ()
+    group = locked(store, [posting.record_id], act.programme, act.now, wide)[posting.record_id]
+    before, posted = _look(store, group, act, posting.transaction_id)
+    if not posted:
+        if needs:
+            _needs(before, needs)
+        group.todo = [posting]
+        write(store, [group], act.programme, act.now, new=True)
+        _tell(store, group, act)
+        assert group.open is not None
+        legs = {a: n for (t, a), n in group.open.legs.items() if t == posting.transaction_id and n}
+        return Receipt(posting.transaction_id, posting.amount, _standing(group, before.held, act), legs)
+    done = ledger.transaction(store, posting.transaction_id)
+    if done is None or done["posting_key"] != posting.key or done["amount"] != posting.amount:
+        raise Refused("this id was used for something else", "make a new id for every operation")
+    return Receipt(posting.transaction_id, posting.amount, before, done["legs"])
+
+
+def _needs(found: Standing, amount: int) -> None:
+    if found.available < amount:
+        held = f", {found.held} of {found.balance} are set aside" if found.held else ""
+        raise Insufficient(f"{found.available} are available, {amount} are needed{held}", "ask for less, or wait")
+
+
+def _hold(store: psycopg.Connection, hold_id: str, act: Act) -> tuple[dict[str, Any], Group]:
+    """The hold, under the lock of its customer's accounts."""
+    found = holds.find(store, hold_id)
+    if found is None:
+        raise NotFound("no hold has this id")
+    group = locked(store, [found["record_id"]], act.programme, act.now)[found["record_id"]]
+    again = holds.find(store, hold_id, lock=True)
+    assert again is not None
+    return again, group
+
+
+def _still_open(found: dict[str, Any], act: Act, *, voiding: bool = False) -> None:
+    if found["resolution"] is not None:
+        raise Refused(f"this hold was {found['resolution']} before")
+    if found["expires_at"] <= act.now and not voiding:
+        raise Refused(f"this hold ended at {found['expires_at'].isoformat()}", "set the points aside again")
+
+
+def _captured(hold_id: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"capture#{hold_id}"))
+
+
+def _tell(store: psycopg.Connection, group: Group, act: Act) -> None:
+    if group.customer_id is not None:
+        changes.add(store, [("balance.changed", group.customer_id, {})], act.now)

@@ -1,0 +1,77 @@
+"""Every night's books: Σ open lots − Σ deficits = balance = Σ entries in every account, and every order earned or says why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+import psycopg
+
+from cdp.lake import build
+from cdp.lake.engine import Lake
+from cdp.loyalty.posting import locked, rederive
+from cdp.loyalty.programme import Programme
+from cdp.store import ledger
+
+TABLE = "ops__loyalty_reconciliation"
+BATCH = 500
+SCHEMA = {"measure": pl.String, "count": pl.Int64, "ok": pl.Boolean}
+SILENT_ORDERS = """
+    select count(*) from core__orders as o anti join core__loyalty_targets as t on t.order_id = o.order_id
+"""
+UNPOSTED = """
+    select count(*) from core__loyalty_targets as t
+    anti join core__ledger_entries as e on e.posting_key = t.posting_key
+    where t.amount <> 0 and t.record_id is not null
+"""
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What the books said.
+
+    Attributes:
+        mended: Accounts whose derived rows did not add up and were derived again.
+        wrong: Accounts that do not add up even then.
+    """
+
+    mended: int
+    wrong: int
+
+
+def expire(store: psycopg.Connection, programme: Programme, now: datetime) -> int:
+    """Write off what has ended; availability does not wait for it. Returns how many entries that were."""
+    return _again(store, ledger.due(store, programme.programme, programme.unit, now), programme, now)
+
+
+def mend(store: psycopg.Connection, programme: Programme, now: datetime, log: Callable[[str], None]) -> Reconciled:
+    """Derive again whatever does not add up: what is derived is never the truth, so this loses nothing."""
+    found = ledger.unbalanced(store, programme.programme, programme.unit)
+    if found:
+        log(f"{len(found)} accounts do not add up: their lots are derived again from their entries")
+        _again(store, found, programme, now)
+        with store.transaction():
+            ledger.recount(store, found, programme.programme, programme.unit)
+    return Reconciled(len(found), len(ledger.unbalanced(store, programme.programme, programme.unit)))
+
+
+def _again(store: psycopg.Connection, records: list[str], programme: Programme, now: datetime) -> int:
+    written = 0
+    for start in range(0, len(records), BATCH):
+        with store.transaction():
+            groups = locked(store, records[start : start + BATCH], programme, now)
+            written += rederive(store, list({id(group): group for group in groups.values()}.values()), programme, now)
+    return written
+
+
+def build_reconciliation(lake: Lake, found: Reconciled) -> tuple[build.Built, list[tuple[str, int, bool]]]:
+    """`ops__loyalty_reconciliation`: grain = measure of this run; also its rows (measure, count, whether that is well)."""
+    rows = [
+        ("accounts derived again", found.mended, True),
+        ("accounts that do not add up", found.wrong, found.wrong == 0),
+        ("orders without an earning or a reason", silent := int(lake.scalar(SILENT_ORDERS)), silent == 0),
+        ("postings owed and not posted", owed := int(lake.scalar(UNPOSTED)), owed == 0),
+    ]
+    mark = build.fingerprint(lake, (), rows)
+    built = build.build_table(lake, TABLE, mark, lambda: pl.DataFrame(rows, schema=SCHEMA, orient="row").to_arrow())
+    return built, rows

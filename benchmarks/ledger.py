@@ -29,7 +29,7 @@ from uuid import uuid4
 import psycopg
 
 from cdp.cli.pipeline import initialise
-from cdp.loyalty import operations
+from cdp.loyalty import holding, operations
 from cdp.loyalty.operations import Act, Insufficient, Refused
 from cdp.loyalty.posting import Posting, post
 from cdp.loyalty.programme import Programme, load_programme
@@ -238,18 +238,18 @@ class Life:
         return self._siblings(record)
 
     def _hold(self, record: str) -> list[str]:
-        made, _ = operations.hold(self.store, record, self.random.randint(1, 100), self._act(), str(uuid4()), 60)
+        made, _ = holding.hold(self.store, record, self.random.randint(1, 100), self._act(), str(uuid4()), 60)
         self.holds.append(made["hold_id"])
         return [record]
 
     def _capture(self, record: str) -> list[str]:
         if self.holds:
-            operations.capture(self.store, self.holds.pop(), self.random.choice((None, 1)), self._act())
+            holding.capture(self.store, self.holds.pop(), self.random.choice((None, 1)), self._act())
         return self._siblings(record)
 
     def _void(self, record: str) -> list[str]:
         if self.holds:
-            operations.void(self.store, self.holds.pop(), self._act())
+            holding.void(self.store, self.holds.pop(), self._act())
         return [record]
 
     def _move(self, record: str) -> list[str]:

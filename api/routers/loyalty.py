@@ -31,10 +31,10 @@ from api.loyalty_schemas import (
 from api.problems import Forbidden, responses
 from api.routers.customers import BadCursor, answers_the_person, read_cursor, visible_fields, write_cursor
 from cdp.errors import CdpError, NotFound
-from cdp.loyalty import operations
+from cdp.loyalty import approvals, holding, operations
 from cdp.loyalty.operations import Act, Refused, Standing
 from cdp.loyalty.rules import Line
-from cdp.store import assignment, consents, customers, holds, ledger
+from cdp.store import assignment, books, consents, customers, holds
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])
 READS = responses(401, 403, 404, 422, 503)
@@ -71,7 +71,7 @@ def get_balance(
         group, stands = operations.read(store, living, act)
         past = None
         if as_of is not None and as_of < act.now:
-            past = ledger.past_balance(store, [account.account_id for account in group.accounts], as_of)
+            past = books.past_balance(store, [account.account_id for account in group.accounts], as_of)
     about = {"customer_id": living, "programme": app.programme.programme, "unit": app.programme.unit}
     if past is not None:
         return PastBalance.model_validate({**about, "as_of": as_of, "balance": past})
@@ -99,7 +99,7 @@ def get_entries(
     with app.store() as store:
         living = _allowed(app, caller, store, customer_id)
         group, _ = operations.read(store, living, _act(app, caller, "read"))
-        rows = ledger.entries(store, [account.account_id for account in group.accounts], before, limit + 1)
+        rows = books.entries(store, [account.account_id for account in group.accounts], before, limit + 1)
     shown = [
         {
             **{k: v for k, v in row.items() if k != "amount"},
@@ -188,7 +188,7 @@ def hold(customer_id: UUID, asked: SetAside, app: App, caller: LoyaltyWriter, on
         living, record = _asking(app, caller, store, customer_id, asked.record_id)
         act = _act(app, caller, asked.reason)
         name = str(asked.hold_id or once.transaction_id(caller))
-        made, stands = operations.hold(
+        made, stands = holding.hold(
             store, record, asked.points, act, name, asked.minutes or app.programme.hold_minutes, asked.order_id
         )
         if (made["record_id"], made["amount"]) != (record, asked.points):
@@ -215,7 +215,7 @@ def capture(hold_id: UUID, asked: Capture, app: App, caller: LoyaltyWriter, once
 
     def work(store: psycopg.Connection) -> Receipt:
         living, found = _held(app, caller, store, hold_id)
-        done = operations.capture(store, str(hold_id), asked.points, _act(app, caller, found["reason"]))
+        done = holding.capture(store, str(hold_id), asked.points, _act(app, caller, found["reason"]))
         return _receipt(app, caller, store, living, "loyalty.capture", done)
 
     return once.do(caller, work, 200)  # type: ignore[no-any-return]
@@ -228,7 +228,7 @@ def void(hold_id: UUID, app: App, caller: LoyaltyWriter, once: Idempotent) -> Ho
     def work(store: psycopg.Connection) -> Hold:
         living, found = _held(app, caller, store, hold_id)
         act = _act(app, caller, found["reason"])
-        stands = operations.void(store, str(hold_id), act)
+        stands = holding.void(store, str(hold_id), act)
         _audit(app, caller, store, living, "loyalty.void", {"hold": str(hold_id)})
         return _hold(living, _held(app, caller, store, hold_id)[1], stands, act.now)
 
@@ -240,7 +240,7 @@ def reverse(transaction_id: UUID, asked: Reverse, app: App, caller: LoyaltyWrite
     """Take a transaction back whole. Nothing is changed: an entry of the opposite sign is added."""
 
     def work(store: psycopg.Connection) -> Receipt:
-        about = ledger.transaction(store, str(transaction_id))
+        about = books.transaction(store, str(transaction_id))
         living = _allowed_of(app, caller, store, about["record_id"] if about else None, "no transaction has this id")
         done = operations.reverse(store, str(transaction_id), _act(app, caller, asked.reason))
         return _receipt(app, caller, store, living, "loyalty.reverse", done, reversed=str(transaction_id))
@@ -262,7 +262,7 @@ def adjust(customer_id: UUID, asked: Correct, app: App, caller: LoyaltyWriter, o
         living, record = _asking(app, caller, store, customer_id, asked.record_id)
         act, name = _act(app, caller, asked.reason), once.transaction_id(caller)
         if waits:
-            made = operations.ask(store, record, asked.points, act, name)
+            made = approvals.ask(store, record, asked.points, act, name)
             _audit(app, caller, store, living, "loyalty.adjustment.asked", {"approval": name, "points": asked.points})
             return _waiting(made)
         return _receipt(
@@ -291,7 +291,7 @@ def decide(approval_id: UUID, asked: Decide, app: App, caller: LoyaltyWriter, on
         living = _allowed_of(
             app, caller, store, found["record_id"] if found else None, "no correction waits under this id"
         )
-        done, _ = operations.decide(store, str(approval_id), asked.approve, _act(app, caller, "approval"))
+        done, _ = approvals.decide(store, str(approval_id), asked.approve, _act(app, caller, "approval"))
         _audit(
             app,
             caller,

@@ -5,7 +5,7 @@ A preview is the same code in a transaction that is rolled back: what it shows i
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -16,7 +16,7 @@ from cdp.loyalty.orders import sale
 from cdp.loyalty.posting import Group, Posting, locked, write
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Line
-from cdp.store import changes, holds, ledger
+from cdp.store import books, changes, ledger
 
 
 class Insufficient(CdpError):
@@ -98,7 +98,7 @@ def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Sta
         "select record_id from assignment where customer_id = %s order by record_id", [customer]
     ).fetchall()
     records = [row[0] for row in rows]
-    accounts = ledger.of_records(store, records, act.programme.programme, act.programme.unit)
+    accounts = books.of_records(store, records, act.programme.programme, act.programme.unit)
     group = Group(accounts, records=tuple(records))
     return group, standing(store, group, act)
 
@@ -132,7 +132,7 @@ def redeem(
         f"redeem|{transaction}", 0, record, "redeem", -amount, act.now, act.reason, order_id, across=True, actor=act.actor,
         transaction=transaction,
     )  # fmt: skip
-    return _post(store, posting, act, needs=amount)
+    return post_one(store, posting, act, needed=amount)
 
 
 def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], act: Act) -> tuple[Receipt, str | None]:
@@ -150,14 +150,14 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
     row = {"kind": "sale", "original_order_id": None, "original_key": None, **order}
     made, reason = sale(row, lines, act.programme)
     group = locked(store, [order["record_id"]], act.programme, act.now, [order["record_id"]])[order["record_id"]]
-    known = ledger.known_keys(store, [posting.key for posting in made])
+    known = books.known_keys(store, [posting.key for posting in made])
     group.todo = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
     wanted = sum(-posting.amount for posting in group.todo if posting.kind == "redeem")
     if wanted:
-        _needs(standing(store, group, act), wanted)
+        needs(standing(store, group, act), wanted)
     written = write(store, [group], act.programme, act.now)
     if written:
-        _tell(store, group, act)
+        tell(store, group, act)
     total = sum(posting.amount for posting in group.todo)
     name = made[0].transaction_id if made else ""
     return Receipt(name, total, standing(store, group, act), {}), reason
@@ -168,67 +168,7 @@ def adjust(store: psycopg.Connection, record: str, amount: int, act: Act, transa
     posting = Posting(
         f"adjust|{transaction}", 0, record, "adjust", amount, act.now, act.reason, across=amount < 0, actor=act.actor, transaction=transaction
     )  # fmt: skip
-    return _post(store, posting, act, needs=max(0, -amount))
-
-
-def hold(
-    store: psycopg.Connection,
-    record: str,
-    amount: int,
-    act: Act,
-    hold_id: str,
-    minutes: int,
-    order_id: str | None = None,
-) -> tuple[dict[str, Any], Standing]:
-    """Set points aside until a time; they cannot be spent elsewhere meanwhile.
-
-    Raises:
-        Insufficient: If less is available.
-    """
-    group = locked(store, [record], act.programme, act.now)[record]
-    if (known := holds.find(store, hold_id)) is not None:
-        return known, standing(store, group, act)
-    _needs(standing(store, group, act), amount)
-    named = {"programme": act.programme.programme, "unit": act.programme.unit}
-    times = {"created_at": act.now, "expires_at": act.now + timedelta(minutes=minutes)}
-    holds.add(store, {"hold_id": hold_id, "record_id": record, "amount": amount, "order_id": order_id, "reason": act.reason, "actor": act.actor, **named, **times})  # fmt: skip
-    ledger.touch(store, group.by_record[record].account_id)
-    _tell(store, group, act)
-    made = holds.find(store, hold_id)
-    assert made is not None
-    return made, standing(store, locked(store, [record], act.programme, act.now)[record], act)
-
-
-def capture(store: psycopg.Connection, hold_id: str, amount: int | None, act: Act) -> Receipt:
-    """Spend what was set aside, or less of it: the rest is available again. Points spent are those of when they were set aside.
-
-    Raises:
-        Refused: If the hold has ended, or less was set aside.
-    """
-    found, group = _hold(store, hold_id, act)
-    amount = found["amount"] if amount is None else amount
-    if found["resolution"] == "captured" and found["captured"] == amount:
-        return Receipt(_captured(hold_id), -amount, standing(store, group, act), {})
-    _still_open(found, act)
-    if amount > found["amount"]:
-        raise Refused(f"{found['amount']} were set aside, not {amount}", "capture less, or redeem the rest")
-    holds.resolve(store, hold_id, "captured", amount, act.now)
-    posting = Posting(
-        f"capture|{hold_id}", 0, found["record_id"], "redeem", -amount, found["created_at"], found["reason"], found["order_id"],
-        across=True, actor=act.actor, transaction=_captured(hold_id),
-    )  # fmt: skip
-    return _post(store, posting, act, needs=0)
-
-
-def void(store: psycopg.Connection, hold_id: str, act: Act) -> Standing:
-    """Give up a hold: what was set aside is available again."""
-    found, group = _hold(store, hold_id, act)
-    if found["resolution"] != "voided":
-        _still_open(found, act, voiding=True)
-        holds.resolve(store, hold_id, "voided", 0, act.now)
-        ledger.touch(store, group.by_record[found["record_id"]].account_id)
-        _tell(store, group, act)
-    return standing(store, locked(store, [found["record_id"]], act.programme, act.now)[found["record_id"]], act)
+    return post_one(store, posting, act, needed=max(0, -amount))
 
 
 def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
@@ -238,7 +178,7 @@ def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
         NotFound: If there is none of this id.
         Refused: If it was reversed before, follows from others (an expiry), or is a reversal itself.
     """
-    about = ledger.transaction(store, transaction)
+    about = books.transaction(store, transaction)
     if about is None:
         raise NotFound("no transaction has this id")
     if about["contra"] == "expired" or about["posting_key"].startswith("reverse|"):
@@ -246,97 +186,48 @@ def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
     name = str(uuid.uuid5(NAMESPACE, f"reverse#{transaction}"))
     if ledger.known(store, [name]):
         raise Refused("this transaction was reversed before")
-    left = about["amount"] + ledger.reversed_so_far(store, about["posting_key"])
+    left = about["amount"] + books.reversed_so_far(store, about["posting_key"])
     if not left or (left > 0) != (about["amount"] > 0):
         raise Refused("nothing of this transaction is left to reverse")
     posting = Posting(
         f"reverse|{transaction}", 0, about["record_id"], "adjust", -left, act.now, act.reason, about["order_id"], actor=act.actor,
         reverses=about["posting_key"], transaction=name, contra=about["contra"],
     )  # fmt: skip
-    return _post(store, posting, act, needs=0)
+    return post_one(store, posting, act, needed=0)
 
 
-def ask(store: psycopg.Connection, record: str, amount: int, act: Act, approval_id: str) -> dict[str, Any]:
-    """Let a correction wait for a second person."""
-    named = {"programme": act.programme.programme, "unit": act.programme.unit}
-    holds.ask(store, {"approval_id": approval_id, "record_id": record, "amount": amount, "reason": act.reason, "asked_by": act.actor, "asked_at": act.now, **named})  # fmt: skip
-    return _approval(store, approval_id)
-
-
-def decide(
-    store: psycopg.Connection, approval_id: str, approve: bool, act: Act
-) -> tuple[dict[str, Any], Receipt | None]:
-    """The second person's answer; the correction is posted with it.
-
-    Raises:
-        Refused: If it is the one who asked, or it was decided before.
-    """
-    found = _approval(store, approval_id)
-    if found["asked_by"] == act.actor:
-        raise Refused("whoever asked cannot approve", "let somebody else decide")
-    if found["decided_at"] is not None:
-        raise Refused("this correction was decided before")
-    holds.decide(store, approval_id, act.actor, approve, act.now)
-    why = Act(act.programme, f"{found['asked_by']}, approved by {act.actor}", act.now, found["reason"])
-    receipt = adjust(store, found["record_id"], found["amount"], why, approval_id) if approve else None
-    return _approval(store, approval_id), receipt
-
-
-def _approval(store: psycopg.Connection, approval_id: str) -> dict[str, Any]:
-    found = holds.approval(store, approval_id, lock=True)
-    if found is None:
-        raise NotFound("no correction waits under this id")
-    return found
-
-
-def _post(store: psycopg.Connection, posting: Posting, act: Act, needs: int) -> Receipt:
+def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int) -> Receipt:
     """Post one fact; the same fact again answers what it did then."""
     wide = {posting.record_id} if posting.across else ()
     group = locked(store, [posting.record_id], act.programme, act.now, wide)[posting.record_id]
     before, posted = _look(store, group, act, posting.transaction_id)
     if not posted:
-        if needs:
-            _needs(before, needs)
+        if needed:
+            needs(before, needed)
         group.todo = [posting]
         write(store, [group], act.programme, act.now, new=True)
-        _tell(store, group, act)
+        tell(store, group, act)
         assert group.open is not None
         legs = {a: n for (t, a), n in group.open.legs.items() if t == posting.transaction_id and n}
         return Receipt(posting.transaction_id, posting.amount, _standing(group, before.held, act), legs)
-    done = ledger.transaction(store, posting.transaction_id)
+    done = books.transaction(store, posting.transaction_id)
     if done is None or done["posting_key"] != posting.key or done["amount"] != posting.amount:
         raise Refused("this id was used for something else", "make a new id for every operation")
     return Receipt(posting.transaction_id, posting.amount, before, done["legs"])
 
 
-def _needs(found: Standing, amount: int) -> None:
+def needs(found: Standing, amount: int) -> None:
+    """Refuse what is more than available, and say how much that is.
+
+    Raises:
+        Insufficient: If it is more.
+    """
     if found.available < amount:
         held = f", {found.held} of {found.balance} are set aside" if found.held else ""
         raise Insufficient(f"{found.available} are available, {amount} are needed{held}", "ask for less, or wait")
 
 
-def _hold(store: psycopg.Connection, hold_id: str, act: Act) -> tuple[dict[str, Any], Group]:
-    """The hold, under the lock of its customer's accounts."""
-    found = holds.find(store, hold_id)
-    if found is None:
-        raise NotFound("no hold has this id")
-    group = locked(store, [found["record_id"]], act.programme, act.now)[found["record_id"]]
-    again = holds.find(store, hold_id, lock=True)
-    assert again is not None
-    return again, group
-
-
-def _still_open(found: dict[str, Any], act: Act, *, voiding: bool = False) -> None:
-    if found["resolution"] is not None:
-        raise Refused(f"this hold was {found['resolution']} before")
-    if found["expires_at"] <= act.now and not voiding:
-        raise Refused(f"this hold ended at {found['expires_at'].isoformat()}", "set the points aside again")
-
-
-def _captured(hold_id: str) -> str:
-    return str(uuid.uuid5(NAMESPACE, f"capture#{hold_id}"))
-
-
-def _tell(store: psycopg.Connection, group: Group, act: Act) -> None:
+def tell(store: psycopg.Connection, group: Group, act: Act) -> None:
+    """The feed learns that a balance changed, in the transaction that changed it."""
     if group.customer_id is not None:
         changes.add(store, [("balance.changed", group.customer_id, {})], act.now)

@@ -13,7 +13,7 @@ import psycopg
 
 from cdp.loyalty.lots import NAMESPACE, Fact, Lot, State, derive
 from cdp.loyalty.programme import Programme
-from cdp.store import ledger
+from cdp.store import books, ledger
 from cdp.store.ledger import Account, Leg
 
 
@@ -175,13 +175,13 @@ def rederive(store: psycopg.Connection, groups: list[Group], programme: Programm
     """Derive the groups from all their facts and post what their legs should be and are not; returns how many legs."""
     every = [account.account_id for group in groups for account in group.accounts]
     by_account: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in ledger.legs(store, every) if every else []:
+    for row in books.legs(store, every) if every else []:
         by_account[row["account_id"]].append(row)
     written: list[Leg] = []
     whole, times = State(), dict[str, datetime]()
     for group in groups:
         rows = [row for account in group.accounts for row in by_account[account.account_id]]
-        facts = ledger.facts(rows, group.by_number) + [group.fact(posting) for posting in group.todo]
+        facts = books.facts(rows, group.by_number) + [group.fact(posting) for posting in group.todo]
         state = derive(facts, now)
         times |= {fact.fact_id: fact.at for fact in facts}
         written += _differences(group, rows, state, programme)

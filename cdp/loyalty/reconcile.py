@@ -11,7 +11,7 @@ from cdp.lake import build
 from cdp.lake.engine import Lake
 from cdp.loyalty.posting import locked, rederive
 from cdp.loyalty.programme import Programme
-from cdp.store import ledger
+from cdp.store import books
 
 TABLE = "ops__loyalty_reconciliation"
 BATCH = 500
@@ -41,18 +41,18 @@ class Reconciled:
 
 def expire(store: psycopg.Connection, programme: Programme, now: datetime) -> int:
     """Write off what has ended; availability does not wait for it. Returns how many entries that were."""
-    return _again(store, ledger.due(store, programme.programme, programme.unit, now), programme, now)
+    return _again(store, books.due(store, programme.programme, programme.unit, now), programme, now)
 
 
 def mend(store: psycopg.Connection, programme: Programme, now: datetime, log: Callable[[str], None]) -> Reconciled:
     """Derive again whatever does not add up: what is derived is never the truth, so this loses nothing."""
-    found = ledger.unbalanced(store, programme.programme, programme.unit)
+    found = books.unbalanced(store, programme.programme, programme.unit)
     if found:
         log(f"{len(found)} accounts do not add up: their lots are derived again from their entries")
         _again(store, found, programme, now)
         with store.transaction():
-            ledger.recount(store, found, programme.programme, programme.unit)
-    return Reconciled(len(found), len(ledger.unbalanced(store, programme.programme, programme.unit)))
+            books.recount(store, found, programme.programme, programme.unit)
+    return Reconciled(len(found), len(books.unbalanced(store, programme.programme, programme.unit)))
 
 
 def _again(store: psycopg.Connection, records: list[str], programme: Programme, now: datetime) -> int:

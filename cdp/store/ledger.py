@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from cdp.loyalty.lots import Fact, Lot, State
+from cdp.loyalty.lots import Lot, State
 
 CONTRA = {
     "earn": "issued", "opening": "adjusted", "clawback": "issued", "redeem": "redeemed", "restore": "redeemed", "expire": "expired",
@@ -140,75 +140,6 @@ def _alone(store: psycopg.Connection, records: list[str], programme: str, unit: 
     return [Locked(None, [record], [of[record]] if record in of else []) for record in records]
 
 
-def of_records(store: psycopg.Connection, records: list[str], programme: str, unit: str) -> list[Account]:
-    """The accounts of these records, to read."""
-    rows = store.execute(
-        f"select {ACCOUNT} from ledger_accounts l where record_id = any(%s) and programme = %s and unit = %s order by account_id",
-        [records, programme, unit],
-    )
-    return [Account(*row) for row in rows]
-
-
-def past_balance(store: psycopg.Connection, accounts: list[str], at: datetime) -> int:
-    """What the books say of a moment: legs up to then, less what had ended by then and is not written off yet."""
-    query = """
-        select (select coalesce(sum(amount), 0) from ledger_entries where account_id = any(%(accounts)s) and occurred_at <= %(at)s)
-            - (select coalesce(sum(remaining), 0) from ledger_lots where account_id = any(%(accounts)s)
-                and greatest(expires_at, opened_at) <= %(at)s and expires_at is not null)
-    """
-    return int(store.execute(query, {"accounts": accounts, "at": at}).fetchall()[0][0])
-
-
-def entries(
-    store: psycopg.Connection, accounts: list[str], before: tuple[datetime, str] | None, limit: int
-) -> list[dict[str, Any]]:
-    """Legs of these accounts, newest first, those before a cursor's (time, id)."""
-    at, last = before if before else (None, None)
-    names = ("entry_id", "transaction_id", "record_id", "kind", "amount", "occurred_at", "posted_at", "reason", "actor", "order_id", "programme_version")  # fmt: skip
-    rows = store.execute(
-        "select entry_id::text, transaction_id::text, record_id, kind, amount, occurred_at, posted_at, reason, actor, order_id, programme_version "
-        "from ledger_entries join ledger_accounts using (account_id) where account_id = any(%(accounts)s) "
-        "and (%(at)s::timestamptz is null or (occurred_at, entry_id) < (%(at)s::timestamptz, %(last)s::uuid)) "
-        "order by occurred_at desc, entry_id desc limit %(limit)s",
-        {"accounts": accounts, "at": at, "last": last, "limit": limit},
-    )
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def due(store: psycopg.Connection, programme: str, unit: str, now: datetime) -> list[str]:
-    """Records whose accounts hold units that have ended."""
-    rows = store.execute(
-        "select distinct a.record_id from ledger_lots l join ledger_accounts a using (account_id) where l.remaining > 0 "
-        "and l.expires_at is not null and greatest(l.expires_at, l.opened_at) <= %s and programme = %s and unit = %s order by 1",
-        [now, programme, unit],
-    )
-    return [str(row[0]) for row in rows]
-
-
-def unbalanced(store: psycopg.Connection, programme: str, unit: str) -> list[str]:
-    """Records whose account breaks Σ open lots − Σ deficits = balance = Σ entries."""
-    query = """
-        with entries as (select account_id, sum(amount) as total from ledger_entries group by account_id),
-        lots as (select account_id, sum(remaining) as total from ledger_lots group by account_id),
-        deficits as (select account_id, sum(amount) as total from ledger_deficits group by account_id)
-        select a.record_id from ledger_accounts a left join entries e using (account_id) left join lots l using (account_id)
-        left join deficits d using (account_id)
-        where a.programme = %s and a.unit = %s and (a.balance <> coalesce(e.total, 0)
-            or a.balance <> coalesce(l.total, 0) - coalesce(d.total, 0))
-        order by 1
-    """
-    return [str(row[0]) for row in store.execute(query, [programme, unit])]
-
-
-def recount(store: psycopg.Connection, records: list[str], programme: str, unit: str) -> None:
-    """Make the snapshots of these records' accounts again from their entries."""
-    store.execute(
-        "update ledger_accounts a set balance = (select coalesce(sum(amount), 0) from ledger_entries e where e.account_id = a.account_id), "
-        "version = version + 1 where record_id = any(%s) and programme = %s and unit = %s",
-        [records, programme, unit],
-    )
-
-
 def known(store: psycopg.Connection, transactions: list[str]) -> set[str]:
     """Which of these transactions have been posted."""
     rows = store.execute(
@@ -218,59 +149,9 @@ def known(store: psycopg.Connection, transactions: list[str]) -> set[str]:
     return {str(row[0]) for row in rows}
 
 
-def known_keys(store: psycopg.Connection, keys: list[str]) -> set[str]:
-    """Which of these posting keys have been posted."""
-    rows = store.execute("select distinct posting_key from ledger_entries where posting_key = any(%s)", [keys])
-    return {str(row[0]) for row in rows}
-
-
-def transaction(store: psycopg.Connection, transaction_id: str) -> dict[str, Any] | None:
-    """A transaction: its own record, posting key, amount, contra, order, and the legs that stand."""
-    rows = store.execute(
-        "select a.record_id, e.account_id, e.amount, e.posting_key, e.contra, e.order_id, e.scope, a.account_no, e.occurred_at from ledger_entries e "
-        "join ledger_accounts a using (account_id) where e.transaction_id = %s order by e.posted_at, e.entry_id",
-        [transaction_id],
-    ).fetchall()
-    if not rows:
-        return None
-    moved: dict[str, int] = defaultdict(int)
-    for row in rows:
-        moved[row[1]] += row[2]
-    own = next((row[0] for row in rows if row[6] and row[6][0] == row[7]), None) or _owner(store, rows[0])
-    return {
-        "record_id": own, "amount": sum(moved.values()), "posting_key": rows[0][3], "contra": rows[0][4], "order_id": rows[0][5],
-        "occurred_at": rows[0][8], "legs": {account: amount for account, amount in moved.items() if amount},
-    }  # fmt: skip
-
-
-def _owner(store: psycopg.Connection, row: tuple[Any, ...]) -> str:
-    """The record whose fact it was: no leg may be left in its own account."""
-    number = row[6][0] if row[6] else row[7]
-    return str(store.execute("select record_id from ledger_accounts where account_no = %s", [number]).fetchall()[0][0])
-
-
-def reversed_so_far(store: psycopg.Connection, key: str) -> int:
-    """What later transactions gave or took back of a posting key, signed."""
-    query = "select coalesce(sum(amount), 0)::bigint from ledger_entries where reverses = %s"
-    return int(store.execute(query, [key]).fetchall()[0][0])
-
-
 def touch(store: psycopg.Connection, account_id: str) -> None:
     """What may be spent has changed, though no entry was posted."""
     store.execute("update ledger_accounts set version = version + 1 where account_id = %s", [account_id])
-
-
-def legs(store: psycopg.Connection, accounts: list[str]) -> list[dict[str, Any]]:
-    """Every leg of these accounts, transaction by transaction."""
-    names = (
-        "transaction_id", "account_id", "kind", "amount", "occurred_at", "posting_key", "revision", "reason", "actor", "programme_version",
-        "order_id", "original_order_id", "scope", "reverses", "expires_at", "contra",
-    )  # fmt: skip
-    query = (
-        f"select transaction_id::text, {', '.join(names[1:])} from ledger_entries "
-        "where account_id = any(%s) order by transaction_id, kind = 'reversal', posted_at, entry_id"
-    )
-    return [dict(zip(names, row, strict=True)) for row in store.execute(query, [accounts])]
 
 
 STATE = f"""
@@ -406,31 +287,3 @@ def change(
             [(amount, debit, account) for (debit, account), amount in owed.items()],
         )
         _many(cursor, "delete from ledger_deficits where transaction_id = %s and account_id = %s", paid)
-
-
-def facts(rows: list[dict[str, Any]], accounts: dict[int, str]) -> list[Fact]:
-    """The facts behind legs: expiries follow from them; a fact whose scope reaches further keeps its legs.
-
-    Args:
-        rows: All legs of the accounts.
-        accounts: Number → id of the accounts that are looked at together.
-    """
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        if row["contra"] != "expired":
-            found[row["transaction_id"]].append(row)
-    return [_fact(name, items, accounts) for name, items in found.items()]
-
-
-def _fact(name: str, rows: list[dict[str, Any]], accounts: dict[int, str]) -> Fact:
-    first, moved = rows[0], defaultdict[str, int](int)
-    for row in rows:
-        moved[row["account_id"]] += row["amount"]
-    scope = first["scope"]
-    whole = scope is not None and all(number in accounts for number in scope)
-    own = accounts[scope[0]] if whole else first["account_id"]
-    order = None if first["kind"] == "redeem" else first["original_order_id"] or first["order_id"]
-    return Fact(
-        name, first["posting_key"], own, sum(moved.values()), first["occurred_at"], order,
-        tuple(accounts[number] for number in scope) if whole else (), first["expires_at"], first["reverses"], None if whole else moved,
-    )  # fmt: skip

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from cdp.errors import NotFound
-from cdp.loyalty import operations
+from cdp.loyalty import holding, operations
 from cdp.loyalty.operations import Act, Insufficient, Refused
 from cdp.loyalty.posting import Posting, locked, post
 from cdp.loyalty.programme import load_programme
@@ -71,16 +71,16 @@ class Desk:
     def hold(self, amount, who=0, minutes=30, hold_id=None):
         hold_id = hold_id or str(uuid4())
         with self.store.transaction():
-            operations.hold(self.store, self.records[who], amount, self.act(), hold_id, minutes)
+            holding.hold(self.store, self.records[who], amount, self.act(), hold_id, minutes)
         return hold_id
 
     def capture(self, hold_id, amount=None):
         with self.store.transaction():
-            return operations.capture(self.store, hold_id, amount, self.act())
+            return holding.capture(self.store, hold_id, amount, self.act())
 
     def void(self, hold_id):
         with self.store.transaction():
-            return operations.void(self.store, hold_id, self.act())
+            return holding.void(self.store, hold_id, self.act())
 
     def reverse(self, transaction):
         with self.store.transaction():

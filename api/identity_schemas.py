@@ -74,6 +74,34 @@ class Split(Asked):
     reason: str = Field(min_length=1, max_length=500)
 
 
+class Side(Model):
+    """One customer as it would be after a split."""
+
+    customer_id: str | None = Field(examples=[ID], description="None: it gets its id when it is done")
+    balance: int = Field(examples=[120])
+    available: int = Field(examples=[120])
+    held: int = Field(examples=[0])
+
+
+class SpentTogether(Model):
+    """A transaction that drew from both while they were one; it stays where it was drawn."""
+
+    transaction_id: str
+    kind: str = Field(examples=["redeem"])
+    occurred_at: datetime
+    stays: int = Field(examples=[-30])
+    leaves: int = Field(examples=[-50])
+
+
+class SplitShown(Model):
+    """What a split would do to points. No point is lost: the balances of both sum to that before."""
+
+    balance_before: int = Field(examples=[140])
+    stays: Side
+    leaves: Side
+    spent_together: list[SpentTogether]
+
+
 class Undo(Asked):
     """Why a change set is taken back."""
 

@@ -21,6 +21,7 @@ from api.identity_schemas import (
     Resolution,
     ReviewPairs,
     Split,
+    SplitShown,
     Undo,
     WhatIf,
 )  # fmt: skip
@@ -29,6 +30,8 @@ from api.refs import record_of, ref
 from api.routers.customers import living_customer, visible_fields
 from cdp import stewardship
 from cdp.errors import NotFound
+from cdp.loyalty import operations as loyalty
+from cdp.loyalty.parting import parted
 from cdp.standard.identify import candidates
 from cdp.stewardship import Act, Outcome, Refused
 from cdp.store import assignment, consents, customers, evidence, review
@@ -97,6 +100,36 @@ def split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -> Change
         done = stewardship.split(store, living, records, _act(app, caller, asked.reason), lambda: ids.uuid7(now))
         _told(app, store, caller, "customer.split", done)
     return _changed(done)
+
+
+@router.post("/customers/{customer_id}/split/preview", responses=WRITES)
+def preview_split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -> SplitShown:
+    """What a split would do to points, by the split's own code, undone."""
+    now = app.clock()
+    act = loyalty.Act(app.programme, caller.name, now, asked.reason)
+    with app.store() as store, store.transaction(force_rollback=True):
+        living, _ = living_customer(store, customer_id)
+        own = _records(store, living)
+        before = loyalty.read(store, living, act)[1]
+        records = [record_of(app.pepper, named, own) for named in asked.records]
+        stewardship.split(store, living, records, _act(app, caller, asked.reason), lambda: ids.uuid7(now))
+        left = store.execute("select customer_id::text from assignment where record_id = %s", [records[0]]).fetchall()[
+            0
+        ][0]
+        found = parted(store, before, [living, left], act)
+    sides = [{"customer_id": c, "balance": s.balance, "available": s.available, "held": s.held} for c, s in found.sides]
+    shared = [
+        {"transaction_id": t.transaction_id, "kind": t.kind, "occurred_at": t.occurred_at, "stays": t.points[0], "leaves": t.points[1]}
+        for t in found.shared
+    ]  # fmt: skip
+    return SplitShown.model_validate(
+        {
+            "balance_before": before.balance,
+            "stays": sides[0],
+            "leaves": sides[1] | {"customer_id": None},
+            "spent_together": shared,
+        }
+    )
 
 
 @router.post("/changesets/{changeset_id}/undo", responses=WRITES)

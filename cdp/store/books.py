@@ -45,6 +45,19 @@ def entries(
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+def on_both(store: psycopg.Connection, left: list[str], right: list[str]) -> list[tuple[str, str, datetime, int, int]]:
+    """Transactions with legs in accounts of both sides: (id, kind, when, moved left, moved right), the newest first."""
+    query = """
+        select transaction_id::text, min(kind) filter (where kind <> 'reversal'), min(occurred_at),
+            (sum(amount) filter (where account_id = any(%(left)s)))::bigint, (sum(amount) filter (where account_id = any(%(right)s)))::bigint
+        from ledger_entries where account_id = any(%(left)s) or account_id = any(%(right)s) group by transaction_id
+        having coalesce(sum(amount) filter (where account_id = any(%(left)s)), 0) <> 0
+            and coalesce(sum(amount) filter (where account_id = any(%(right)s)), 0) <> 0
+        order by 3 desc, 1
+    """
+    return list(store.execute(query, {"left": left, "right": right}).fetchall())
+
+
 def due(store: psycopg.Connection, programme: str, unit: str, now: datetime) -> list[str]:
     """Records whose accounts hold units that have ended."""
     rows = store.execute(

@@ -18,6 +18,7 @@ ENDPOINTS = [
     ("POST", "/v1/customers/resolve", "profiles:read", {"full_name": "Ann Clark"}),
     ("POST", "/v1/customers/merge", "review:write", {"customer_ids": [NOBODY, NOBODY[:-1] + "8"], **WHY}),
     ("POST", f"/v1/customers/{NOBODY}/split", "review:write", {"records": ["x"], **WHY}),
+    ("POST", f"/v1/customers/{NOBODY}/split/preview", "review:write", {"records": ["x"], **WHY}),
     ("POST", f"/v1/changesets/{NOBODY}/undo", "review:write", WHY),
     ("GET", f"/v1/customers/{NOBODY}/explanation", "profiles:read", None),
     ("POST", f"/v1/customers/{NOBODY}/explanation/what-if", "profiles:read", {"type": "email", "value": "a@b.cn"}),
@@ -189,6 +190,32 @@ def test_the_profile_of_a_split_is_what_the_pipeline_would_publish_and_undo_take
     assert "apart" in merged["detail"]
     api.post(f"/v1/changesets/{done['changeset_id']}/undo", WHY)
     assert api.state() == {**before, "living": before["living"]}
+
+
+def test_what_a_split_does_to_points_is_shown_before_it_is_done(api):
+    """Of a customer that spent over several accounts: the preview is what the split then does, and changes nothing itself."""
+    customer = api.store.execute(
+        "select a.customer_id::text from ledger_entries e join ledger_accounts l using (account_id) join assignment a using (record_id) "
+        "where e.kind = 'redeem' group by a.customer_id, e.transaction_id having count(distinct e.account_id) > 1 order by 1 limit 1"
+    ).fetchall()[0][0]
+    spender = api.store.execute(
+        "select record_id from ledger_entries join ledger_accounts using (account_id) join assignment using (record_id) "
+        "where customer_id = %s and kind = 'redeem' order by amount limit 1", [customer],
+    ).fetchall()[0][0]  # fmt: skip
+    from api.refs import ref
+
+    part = {"records": [ref(api.case.workspace.secrets["pepper"], spender)], **WHY}
+    before = api.state()
+    shown = api.post(f"/v1/customers/{customer}/split/preview", part)
+    assert api.state() == before
+    assert shown["stays"]["balance"] + shown["leaves"]["balance"] == shown["balance_before"]
+    assert any(row["stays"] < 0 and row["leaves"] < 0 for row in shown["spent_together"])
+    done = api.post(f"/v1/customers/{customer}/split", part)
+    (new,) = set(done["customers"]) - {customer}
+    after = dict(api.state()["balances"])
+    assert (after.get(customer, 0), after.get(new, 0)) == (shown["stays"]["balance"], shown["leaves"]["balance"])
+    api.post(f"/v1/changesets/{done['changeset_id']}/undo", WHY)
+    assert api.state() == before
 
 
 def test_a_split_names_own_records_and_not_all_of_them(api):

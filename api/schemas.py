@@ -177,6 +177,8 @@ class Tier(Model):
     qualifying_points: int = Field(examples=[640])
     next_tier: str | None = Field(examples=["gold"])
     points_to_next: int | None = Field(examples=[1360])
+    holds_until: datetime | None = Field(examples=[None], description="When it is lost if nothing more is earned")
+    points_to_keep: int | None = Field(examples=[None], description="What must be earned before then to keep it")
 
 
 class Account(Model):

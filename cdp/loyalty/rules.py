@@ -114,12 +114,19 @@ def given_back(points: int, sale: Iterable[Line], returns: Iterable[Return]) -> 
 
 @dataclass(frozen=True)
 class TierStanding:
-    """The tier a customer holds and what the next one takes."""
+    """The tier a customer holds, what the next one takes, and what keeps it.
+
+    Attributes:
+        holds_until: When it is lost if nothing more is earned; None for the lowest.
+        points_to_keep: What must be earned before then to keep it.
+    """
 
     tier: str
     qualifying_points: int
     next_tier: str | None
     points_to_next: int | None
+    holds_until: datetime | None
+    points_to_keep: int | None
 
 
 def tier(qualifying: Iterable[tuple[datetime, int]], programme: Programme, now: datetime) -> TierStanding:
@@ -130,8 +137,23 @@ def tier(qualifying: Iterable[tuple[datetime, int]], programme: Programme, now: 
         programme: The ladder.
         now: End of the window; later entries do not count yet.
     """
-    since = now - timedelta(days=programme.tier_window_days)
-    points = max(0, sum(amount for at, amount in qualifying if since < at <= now))
+    window = timedelta(days=programme.tier_window_days)
+    counted = sorted((at, amount) for at, amount in qualifying if now - window < at <= now)
+    points = max(0, sum(amount for _, amount in counted))
     held = [step for step in programme.tiers if step.points <= points][-1]
     above: Tier | None = next((step for step in programme.tiers if step.points > points), None)
-    return TierStanding(held.name, points, above.name if above else None, above.points - points if above else None)
+    until, missing = _lost(counted, held, window)
+    return TierStanding(
+        held.name, points, above.name if above else None, above.points - points if above else None, until, missing
+    )
+
+
+def _lost(counted: list[tuple[datetime, int]], held: Tier, window: timedelta) -> tuple[datetime | None, int | None]:
+    """When so much has left the window that the tier is lost, and how much is missing then."""
+    left = sum(amount for _, amount in counted)
+    moments = sorted({at for at, _ in counted})
+    for moment in moments if held.points else []:
+        left -= sum(amount for at, amount in counted if at == moment)
+        if left < held.points:
+            return moment + window, held.points - max(0, left)
+    return None, None

@@ -241,3 +241,28 @@ def test_points_outside_the_window_do_not_hold_a_tier():
 def test_a_ladder_that_does_not_rise_from_zero_is_refused(tiers):
     with pytest.raises(ValueError, match="tiers start at 0"):
         Programme.model_validate(PROGRAMME.model_dump() | {"tiers": tiers})
+
+
+def test_a_tier_says_how_long_it_holds_and_what_keeps_it():
+    earned = [(T0, 80), (T0 + timedelta(days=10), 40), (T0 + timedelta(days=20), -5)]
+    standing = tier(earned, PROGRAMME, T0 + timedelta(days=30))
+    assert (standing.tier, standing.qualifying_points) == ("silver", 115)
+    assert (standing.holds_until, standing.points_to_keep) == (T0 + timedelta(days=365), 65)
+    assert tier([*earned, (T0 + timedelta(days=25), 65)], PROGRAMME, T0 + timedelta(days=365)).tier == "silver"
+    assert tier([*earned, (T0 + timedelta(days=25), 64)], PROGRAMME, T0 + timedelta(days=365)).tier == "bronze"
+    assert tier([(T0, 99)], PROGRAMME, T0).holds_until is None, "the lowest is never lost"
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(-50, 200)), max_size=12), st.integers(0, 500))
+def test_the_day_a_tier_is_lost_is_the_first_day_it_is_not_held(history, today):
+    dated = [(T0 + timedelta(days=day), amount) for day, amount in history]
+    now = T0 + timedelta(days=today)
+    standing = tier([d for d in dated if d[0] <= now], PROGRAMME, now)
+    names = [step.name for step in PROGRAMME.tiers]
+
+    def later(days):
+        return names.index(tier([d for d in dated if d[0] <= now], PROGRAMME, now + timedelta(days=days)).tier)
+
+    held = names.index(standing.tier)
+    lost = next((n for n in range(366) if later(n) < held), None)
+    assert (standing.holds_until and (standing.holds_until - now).days) == lost

@@ -77,12 +77,15 @@ def standing(store: psycopg.Connection, group: Group, act: Act) -> Standing:
 
 def _look(store: psycopg.Connection, group: Group, act: Act, transaction: str | None = None) -> tuple[Standing, bool]:
     """How a group stands, and whether a transaction was posted before; one query for both."""
-    asked = {
-        "records": list(group.records), "programme": act.programme.programme, "unit": act.programme.unit, "now": act.now,
-        "transaction": transaction,
-    }  # fmt: skip
-    group.open, held, posted = ledger.open_state(store, [account.account_id for account in group.accounts], asked)
-    return _standing(group, held, act), posted
+    holder = {
+        "records": list(group.records),
+        "programme": act.programme.programme,
+        "unit": act.programme.unit,
+        "now": act.now,
+    }
+    accounts = [account.account_id for account in group.accounts]
+    group.open, posted, held = ledger.open_state(store, accounts, [transaction] if transaction else None, holder)
+    return _standing(group, held, act), bool(posted)
 
 
 def _standing(group: Group, held: int, act: Act) -> Standing:

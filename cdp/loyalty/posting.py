@@ -156,8 +156,8 @@ def write(
     store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime, *, new: bool = False
 ) -> int:
     """Post what is to be posted to locked groups; returns how many legs that were. `new`: none of it was posted before."""
-    asked = [posting.transaction_id for group in groups for posting in group.todo]
-    done = set() if new else ledger.known(store, asked)
+    asked = [] if new else [posting.transaction_id for group in groups for posting in group.todo]
+    done = load(store, groups, asked)
     for group in groups:
         fresh = {p.transaction_id: p for p in group.todo if p.transaction_id not in done and p.amount}
         group.todo = sorted(fresh.values(), key=lambda p: group.fact(p).position)
@@ -165,7 +165,6 @@ def write(
     if not groups:
         return 0
     quick = [group for group in groups if not group.is_late()]
-    load(store, quick)
     due = [g for g in quick if g.open and any(t.expires_at and t.expires_at <= now for t in g.open.lots.values())]
     rows = _append(store, [g for g in quick if g not in due], programme, now)
     return rows + rederive(store, [g for g in groups if g not in quick or g in due], programme, now)
@@ -207,22 +206,24 @@ def _stand(groups: list[Group], written: list[Leg]) -> None:
         ]
 
 
-def load(store: psycopg.Connection, groups: list[Group]) -> None:
-    """Open lots and deficits of groups that have none at hand yet."""
+def load(store: psycopg.Connection, groups: list[Group], asked: list[str]) -> set[str]:
+    """Open lots and deficits of groups that have none at hand yet; returns which of these transactions were posted."""
     missing = [group for group in groups if group.open is None]
     home = {account.account_id: group for group in missing for account in group.accounts}
-    used = [a for a, group in home.items() if any(x.last_at for x in group.accounts)]
-    found = ledger.open_state(store, used)[0] if used else State()
+    used = [account.account_id for group in missing for account in group.accounts if account.last_at]
+    found, posted, _ = ledger.open_state(store, used, asked) if used or asked else (State(), set(), 0)
     for group in missing:
         group.open = State()
     for lot in found.lots.values():
-        state = home[lot.account].open
-        assert state is not None
-        state.lots[lot.lot_id] = lot
+        _state(home[lot.account]).lots[lot.lot_id] = lot
     for key, owed in found.deficits.items():
-        state = home[key[1]].open
-        assert state is not None
-        state.deficits[key] = owed
+        _state(home[key[1]]).deficits[key] = owed
+    return posted
+
+
+def _state(group: Group) -> State:
+    group.open = group.open or State()
+    return group.open
 
 
 def _append(store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime) -> int:
@@ -234,7 +235,7 @@ def _append(store: psycopg.Connection, groups: list[Group], programme: Programme
     fresh, smaller = dict[tuple[str, str], int](), dict[tuple[str, str], int]()
     paid, times = list[tuple[str, str]](), dict[str, datetime]()
     for group in groups:
-        state = group.open or State()
+        state = _state(group)
         remaining, owed = {t.lot_id: t.remaining for t in state.lots.values()}, dict(state.deficits)
         for posting in group.todo:
             state.apply(group.fact(posting))

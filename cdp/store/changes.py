@@ -10,11 +10,12 @@ SEQUENCER_LOCK = 7_201_003
 
 def add(connection: psycopg.Connection, changes: list[tuple[str, str | None, dict[str, Any]]], at: Any) -> None:
     """Write (type, customer id, details) rows inside the transaction that makes the change."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "insert into changes (type, customer_id, details, at) values (%s, %s, %s, %s)",
-            [(kind, customer, Jsonb(details), at) for kind, customer, details in changes],
-        )
+    query = "insert into changes (type, customer_id, details, at) values (%s, %s, %s, %s)"
+    rows = [(kind, customer, Jsonb(details), at) for kind, customer, details in changes]
+    if len(rows) == 1:
+        connection.execute(query, rows[0])
+    elif rows:
+        connection.cursor().executemany(query, rows)
 
 
 def sequence(connection: psycopg.Connection) -> int:

@@ -106,16 +106,17 @@ def lock(store: psycopg.Connection, records: list[str], programme: str, unit: st
     """
     held = "select distinct customer_id from assignment where record_id = any(%s)"
     while True:
-        rows = store.execute(
-            f"select customer_id::text from customers where customer_id in ({held}) order by customer_id for no key update",
-            [records],
-        ).fetchall()
-        ours = {str(row[0]) for row in rows}
-        found = store.execute(
-            f"select a.record_id, a.customer_id::text, {ACCOUNT} from assignment a left join ledger_accounts l on l.record_id = a.record_id "
-            f"and l.programme = %s and l.unit = %s where a.customer_id in ({held}) order by a.record_id",
-            [programme, unit, records],
-        ).fetchall()
+        with store.pipeline():  # one round trip; the second statement sees what was committed while the first waited
+            waited = store.execute(
+                f"select customer_id::text from customers where customer_id in ({held}) order by customer_id for no key update",
+                [records],
+            )
+            read = store.execute(
+                f"select a.record_id, a.customer_id::text, {ACCOUNT} from assignment a left join ledger_accounts l on l.record_id = a.record_id "
+                f"and l.programme = %s and l.unit = %s where a.customer_id in ({held}) order by a.record_id",
+                [programme, unit, records],
+            )
+            ours, found = {str(row[0]) for row in waited.fetchall()}, read.fetchall()
         if all(row[1] in ours for row in found):  # else a record moved while we waited
             break
     customers: dict[str, Locked] = {}
@@ -164,27 +165,34 @@ ASKED = """
     union all
     select 'held', null, null, null, coalesce(sum(amount), 0)::bigint, null, null, null, null, null, null from ledger_holds
     where record_id = any(%(records)s) and programme = %(programme)s and unit = %(unit)s and resolved_at is null and expires_at > %(now)s
+"""
+POSTED = """
     union all
-    select 'posted', null, %(transaction)s::text, null, null, null, null, null, null, null, null
-    where exists (select 1 from ledger_entries where transaction_id = %(transaction)s::text::uuid)
+    select distinct 'posted', null, transaction_id::text, null, null::bigint, null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null, null
+    from ledger_entries where transaction_id = any(%(transactions)s::uuid[])
 """
 
 
 def open_state(
-    store: psycopg.Connection, accounts: list[str], asked: dict[str, Any] | None = None
-) -> tuple[State, int, bool]:
-    """Open lots and deficits of these accounts: all that a fact later than the others needs.
+    store: psycopg.Connection,
+    accounts: list[str],
+    transactions: list[str] | None = None,
+    holder: dict[str, Any] | None = None,
+) -> tuple[State, set[str], int]:
+    """Open lots and deficits of these accounts: all that a fact later than the others needs; in one query.
 
     Args:
         store: Where.
         accounts: Which.
-        asked: Records, programme, unit, now and a transaction: what is set aside, and whether it was posted, is read too.
+        transactions: Which of these were posted is read too.
+        holder: Records, programme, unit, now: what is set aside for them is read too.
 
     Returns:
-        The state, units set aside, whether the transaction was posted.
+        The state, the transactions that were posted, units set aside.
     """
-    state, held, posted, owed = State(), 0, False, list[tuple[datetime, str, str, int]]()
-    for what, *row in store.execute(STATE + ASKED if asked else STATE, {"accounts": accounts, **(asked or {})}):
+    state, posted, held, owed = State(), set[str](), 0, list[tuple[datetime, str, str, int]]()
+    query = STATE + (POSTED if transactions else "") + (ASKED if holder else "")
+    for what, *row in store.execute(query, {"accounts": accounts, "transactions": transactions, **(holder or {})}):
         if what == "lot":
             state.lots[row[0]] = Lot(*row)
         elif what == "deficit":
@@ -192,9 +200,9 @@ def open_state(
         elif what == "held":
             held = row[3]
         else:
-            posted = True
+            posted.add(row[1])
     state.deficits = {(transaction, account): amount for _, transaction, account, amount in sorted(owed)}
-    return state, held, posted
+    return state, posted, held
 
 
 def insert(store: psycopg.Connection, rows: list[Leg], now: datetime) -> None:

@@ -16,7 +16,7 @@ from cdp.store.connect import connect, owner_address
 from identity.ids import uuid7
 from tests.conftest import NOW, api_key
 
-ANY = str(uuid4())
+ANY = "0197f3a2-7c1e-4b3a-9d55-2f6f0c1a4e77"
 READS = [f"/v1/customers/{ANY}/loyalty/balance", f"/v1/customers/{ANY}/loyalty/entries", f"/v1/loyalty/holds/{ANY}"]
 SALE = {"source": "pos", "order_key": "T1", "ordered_at": "2026-02-27T10:00:00Z", "currency": "GBP",
         "lines": [{"line_no": 1, "sku": "MUG", "quantity": 2, "amount": "20.50"}, {"line_no": 2, "sku": "POST", "quantity": 1, "amount": "5"}]}  # fmt: skip

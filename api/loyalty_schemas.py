@@ -12,7 +12,10 @@ from cdp.strict import NAME
 
 TRANSACTION = "0197f3a2-7c1e-4b3a-9d55-2f6f0c1a4e77"
 Points = Annotated[int, Field(ge=1, le=1_000_000_000, examples=[100])]
-Why = Annotated[str, Field(min_length=1, max_length=200, examples=["checkout 7"], description="No personal data")]
+CLEAN = r"^[^\x00-\x1f\x7f]*$"
+Why = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=CLEAN, examples=["checkout 7"], description="No personal data")
+]
 
 
 class Spend(Model):
@@ -20,9 +23,12 @@ class Spend(Model):
 
     points: Points
     record_id: str | None = Field(
-        None, max_length=300, description="The contact record that asks; the customer's oldest where left out"
+        None,
+        pattern=CLEAN,
+        max_length=300,
+        description="The contact record that asks; the customer's oldest where left out",
     )
-    order_id: str | None = Field(None, max_length=200, examples=["pos:T1001"])
+    order_id: str | None = Field(None, pattern=CLEAN, max_length=200, examples=["pos:T1001"])
     transaction_id: UUID | None = Field(
         None, description="Made by the client; follows from the Idempotency-Key where left out"
     )
@@ -34,8 +40,8 @@ class SetAside(Model):
 
     points: Points
     minutes: int | None = Field(None, ge=1, le=7 * 24 * 60, description="How long; the programme's own where left out")
-    record_id: str | None = Field(None, max_length=300)
-    order_id: str | None = Field(None, max_length=200)
+    record_id: str | None = Field(None, pattern=CLEAN, max_length=300)
+    order_id: str | None = Field(None, pattern=CLEAN, max_length=200)
     hold_id: UUID | None = Field(None, description="Made by the client")
     reason: Why = "checkout"
 
@@ -52,7 +58,7 @@ class Correct(Model):
     """Correct a balance."""
 
     points: int = Field(ge=-1_000_000_000, le=1_000_000_000, examples=[50], description="Signed, not 0")
-    record_id: str | None = Field(None, max_length=300)
+    record_id: str | None = Field(None, pattern=CLEAN, max_length=300)
     reason: Why
 
 
@@ -60,7 +66,7 @@ class SaleLine(Model):
     """One line of a sale."""
 
     line_no: int = Field(ge=1, le=100_000)
-    sku: str = Field(min_length=1, max_length=100, examples=["MUG"])
+    sku: str = Field(min_length=1, max_length=100, pattern=CLEAN, examples=["MUG"])
     quantity: int = Field(ge=1, le=1_000_000)
     amount: Decimal = Field(
         ge=0,
@@ -76,14 +82,17 @@ class Sale(Model):
 
     source: str = Field(pattern=NAME, examples=["pos"])
     order_key: str = Field(
-        min_length=1, max_length=200, examples=["T1001"], description="The order's number in that source"
+        pattern=CLEAN, min_length=1, max_length=200, examples=["T1001"], description="The order's number in that source"
     )
     ordered_at: AwareDatetime
     currency: str = Field(pattern="^[A-Z]{3}$", examples=["GBP"])
     lines: list[SaleLine] = Field(min_length=1, max_length=1000)
     points_redeemed: int = Field(0, ge=0, le=1_000_000_000, description="Paid with points")
     record_id: str | None = Field(
-        None, max_length=300, description="The contact record that bought; the customer's oldest where left out"
+        None,
+        pattern=CLEAN,
+        max_length=300,
+        description="The contact record that bought; the customer's oldest where left out",
     )
 
 
@@ -140,6 +149,7 @@ class Waiting(Model):
     """A correction that waits for a second person."""
 
     approval_id: str = Field(examples=[TRANSACTION])
+    customer_id: str | None = Field(examples=[ID])
     points: int = Field(examples=[5000])
     reason: str
     asked_by: str = Field(examples=["key:console"])

@@ -106,8 +106,8 @@ def state(workspace: Workspace) -> dict[str, Any]:
             "interactions": "select interaction_id, row_hash from interactions",
             "consents": "select decision_id, status, subject from consent_decisions",
             "entries": "select entry_id::text, account_id, amount, kind, occurred_at::text from ledger_entries",
-            "lots": "select entry_id::text, remaining from ledger_lots",
-            "deficits": "select debit_id::text, amount from ledger_deficits",
+            "lots": "select lot_id::text, remaining from ledger_lots",
+            "deficits": "select transaction_id::text, account_id, amount from ledger_deficits",
         }
         found: dict[str, Any] = {name: sorted(store.execute(query).fetchall()) for name, query in queries.items()}
         profiles = store.execute("select customer_id::text, kind, profile::text from profiles").fetchall()

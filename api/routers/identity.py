@@ -25,7 +25,7 @@ from api.identity_schemas import (
     Undo,
     WhatIf,
 )  # fmt: skip
-from api.problems import responses
+from api.problems import Forbidden, responses
 from api.refs import record_of, ref
 from api.routers.customers import living_customer, visible_fields
 from cdp import stewardship
@@ -105,10 +105,14 @@ def split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -> Change
 @router.post("/customers/{customer_id}/split/preview", responses=WRITES)
 def preview_split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -> SplitShown:
     """What a split would do to points, by the split's own code, undone."""
+    if not caller.key.allows("loyalty:read"):
+        raise Forbidden("this key lacks the scope loyalty:read")
     now = app.clock()
     act = loyalty.Act(app.programme, caller.name, now, asked.reason)
     with app.store() as store, store.transaction(force_rollback=True):
         living, _ = living_customer(store, customer_id)
+        if reason := visible_fields(app, caller, consents.material(store, living)).withheld.get("loyalty"):
+            raise Forbidden(f"points are withheld for the purpose {caller.purpose}: {reason}")
         own = _records(store, living)
         before = loyalty.read(store, living, act)[1]
         records = [record_of(app.pepper, named, own) for named in asked.records]

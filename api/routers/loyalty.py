@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 from fastapi import APIRouter, Header, Query, Response
@@ -33,12 +33,16 @@ from api.routers.customers import BadCursor, answers_the_person, read_cursor, vi
 from cdp.errors import CdpError, NotFound
 from cdp.loyalty import approvals, holding, operations
 from cdp.loyalty.operations import Act, Refused, Standing
+from cdp.loyalty.posting import locked
 from cdp.loyalty.rules import Line
 from cdp.store import assignment, books, consents, customers, holds
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])
 READS = responses(401, 403, 404, 422, 503)
 WRITES = responses(400, 401, 403, 404, 409, 422, 503)
+
+
+MOST_WAITING = 200
 
 
 class Nothing(CdpError):
@@ -134,7 +138,7 @@ def preview(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter) ->
     """What spending would do, by the same code, undone."""
     with app.store() as store, store.transaction(force_rollback=True):
         living, record = _asking(app, caller, store, customer_id, asked.record_id)
-        name = str(asked.transaction_id or UUID(int=0))
+        name = str(asked.transaction_id or uuid4())
         done = operations.redeem(store, record, asked.points, _act(app, caller, asked.reason), name, asked.order_id)
     return _shown(living, done)
 
@@ -204,7 +208,7 @@ def get_hold(hold_id: UUID, app: App, caller: LoyaltyReader) -> Hold:
     """A hold and what became of it."""
     act = _act(app, caller, "read")
     with app.store() as store:
-        living, found = _held(app, caller, store, hold_id)
+        living, found = _held(app, caller, store, hold_id, reading=True)
         _, stands = operations.read(store, living, act)
     return _hold(living, found, stands, act.now)
 
@@ -264,7 +268,7 @@ def adjust(customer_id: UUID, asked: Correct, app: App, caller: LoyaltyWriter, o
         if waits:
             made = approvals.ask(store, record, asked.points, act, name)
             _audit(app, caller, store, living, "loyalty.adjustment.asked", {"approval": name, "points": asked.points})
-            return _waiting(made)
+            return _waiting(made, living)
         return _receipt(
             app, caller, store, living, "loyalty.adjust", operations.adjust(store, record, asked.points, act, name)
         )
@@ -277,9 +281,11 @@ def adjust(customer_id: UUID, asked: Correct, app: App, caller: LoyaltyWriter, o
 @router.get("/loyalty/approvals", responses=responses(401, 403, 422, 503))
 def get_approvals(app: App, caller: LoyaltyWriter) -> WaitingList:
     """Corrections that wait for a second person."""
+    if not answers_the_person(app, caller):
+        raise Forbidden(f"corrections are not shown for the purpose {caller.purpose}")
     with app.store() as store:
-        rows = holds.waiting(store)
-    return WaitingList.model_validate({"approvals": [_waiting(row) for row in rows]})
+        rows = holds.waiting(store, MOST_WAITING)
+    return WaitingList.model_validate({"approvals": [_waiting(row, row["customer_id"]) for row in rows]})
 
 
 @router.post("/loyalty/approvals/{approval_id}", responses=WRITES)
@@ -300,7 +306,7 @@ def decide(approval_id: UUID, asked: Decide, app: App, caller: LoyaltyWriter, on
             "loyalty.adjustment.decided",
             {"approval": str(approval_id), "approved": asked.approve},
         )
-        return Waiting.model_validate(_waiting(done))
+        return Waiting.model_validate(_waiting(done, living))
 
     return once.do(caller, work, 200)  # type: ignore[no-any-return]
 
@@ -344,14 +350,23 @@ def _asking(
         "select 1 from assignment where record_id = %s and customer_id = %s", [record, living]
     ).fetchall():
         raise NotFound("this customer has no such record")
-    return living, record
+    return _ours(app, store, living, record), record
 
 
-def _held(app: Context, caller: Caller, store: psycopg.Connection, hold_id: UUID) -> tuple[str, dict[str, Any]]:
+def _ours(app: Context, store: psycopg.Connection, living: str, record: str) -> str:
+    """Lock the customer before the clock is read: what is decided by time is decided in the order of the locks."""
+    if locked(store, [record], app.programme, app.clock())[record].customer_id != living:
+        raise Refused("this record moved to another customer meanwhile", "read the customer again")
+    return living
+
+
+def _held(
+    app: Context, caller: Caller, store: psycopg.Connection, hold_id: UUID, *, reading: bool = False
+) -> tuple[str, dict[str, Any]]:
     found = holds.find(store, str(hold_id))
     living = _allowed_of(app, caller, store, found["record_id"] if found else None, "no hold has this id")
     assert found is not None
-    return living, found
+    return living if reading else _ours(app, store, living, found["record_id"]), found
 
 
 def _audit(
@@ -391,7 +406,7 @@ def _hold(living: str, row: dict[str, Any], stands: Standing, now: datetime) -> 
     )  # fmt: skip
 
 
-def _waiting(row: dict[str, Any]) -> dict[str, Any]:
+def _waiting(row: dict[str, Any], customer: str | None) -> dict[str, Any]:
     status = "waiting" if row["decided_at"] is None else "approved" if row["approved"] else "refused"
     shown = ("approval_id", "reason", "asked_by", "asked_at")
-    return {**{name: row[name] for name in shown}, "points": row["amount"], "status": status}
+    return {**{name: row[name] for name in shown}, "customer_id": customer, "points": row["amount"], "status": status}

@@ -7,6 +7,7 @@ from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
 from cdp.loyalty import history, reconcile, settle, targets
+from cdp.store import idempotency
 
 GROUP = "loyalty"
 
@@ -49,6 +50,7 @@ def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) 
 )
 def ops__loyalty_reconciliation(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: measure. What does not add up is derived again from its entries, counted, and named if it still does not."""
+    idempotency.forget(platform.store, platform.now)
     found = reconcile.mend(platform.store, platform.programme, platform.now, context.log.warning)
     built, rows = reconcile.build_reconciliation(platform.lake, found)
     check = dg.AssetCheckResult(

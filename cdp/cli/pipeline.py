@@ -22,7 +22,22 @@ def initialise(settings: Settings) -> Workspace:
     with database(workspace):
         migrate(workspace)
         create_lake(workspace)
+        _mend_ledger(workspace)
     return workspace
+
+
+def _mend_ledger(workspace: Workspace) -> None:
+    """What an older version derived differently is derived anew before anybody is served."""
+    from cdp.clock import system_now
+    from cdp.loyalty.programme import load_programme
+    from cdp.store import books
+
+    programme = load_programme(workspace)
+    with connect(owner_address(workspace)) as store:
+        if books.unbalanced(store, programme.programme, programme.unit):
+            from cdp.loyalty.reconcile import mend
+
+            mend(store, programme, system_now(), say)
 
 
 @app.command()

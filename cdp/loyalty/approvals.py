@@ -6,6 +6,7 @@ import psycopg
 
 from cdp.errors import NotFound
 from cdp.loyalty.operations import Act, Receipt, Refused, adjust
+from cdp.loyalty.posting import locked
 from cdp.store import holds
 
 
@@ -24,6 +25,9 @@ def decide(
     Raises:
         Refused: If it is the one who asked, or it was decided before.
     """
+    locked(
+        store, [_approval(store, approval_id, lock=False)["record_id"]], act.programme, act.now
+    )  # the customer first, as everybody does
     found = _approval(store, approval_id)
     if found["asked_by"] == act.actor:
         raise Refused("whoever asked cannot approve", "let somebody else decide")
@@ -35,8 +39,8 @@ def decide(
     return _approval(store, approval_id), receipt
 
 
-def _approval(store: psycopg.Connection, approval_id: str) -> dict[str, Any]:
-    found = holds.approval(store, approval_id, lock=True)
+def _approval(store: psycopg.Connection, approval_id: str, *, lock: bool = True) -> dict[str, Any]:
+    found = holds.approval(store, approval_id, lock=lock)
     if found is None:
         raise NotFound("no correction waits under this id")
     return found

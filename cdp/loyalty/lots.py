@@ -6,7 +6,7 @@ order of business time decide which lots a debit draws from; a fact that arrives
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -42,9 +42,9 @@ class Fact:
     legs: Mapping[str, int] | None = None
 
     @property
-    def position(self) -> tuple[datetime, bool, str]:
-        """The order of facts: by business time, at one moment credits first."""
-        return self.at, self.amount < 0, self.fact_id
+    def position(self) -> tuple[datetime, int, str]:
+        """The order of facts: by business time; at one moment credits, then debits, then what gives them back."""
+        return self.at, 1 if self.amount < 0 else 2 if self.reverses else 0, self.fact_id
 
 
 @dataclass
@@ -93,6 +93,7 @@ class State:
         allocations: What each debit drew from each lot: (transaction, lot) → units.
         deficits: What a debit took beyond the lots: (transaction, account) → units, oldest first.
         legs: What each transaction moves in each account.
+        until: Nothing ends after this moment: a fact of the future ends no lot of today.
     """
 
     lots: dict[str, Lot] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class State:
     deficits: dict[tuple[str, str], int] = field(default_factory=dict)
     legs: dict[tuple[str, str], int] = field(default_factory=dict)
     expired: dict[str, Lot] = field(default_factory=dict)
+    until: datetime = NEVER
     _facts: dict[str, list[str]] = field(default_factory=dict)
     _restored: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -110,7 +112,7 @@ class State:
 
     def apply(self, fact: Fact) -> None:
         """One more fact, not earlier than those before it."""
-        self.expire(fact.at)
+        self.expire(min(fact.at, self.until))
         self._facts.setdefault(fact.key, []).append(fact.fact_id)
         if fact.legs is not None:
             for account, amount in sorted(fact.legs.items()):
@@ -186,7 +188,10 @@ class State:
         for (debit, account), owed in list(self.deficits.items()):
             if debit in debits and left and (not within or account in within):
                 back = min(left, owed)
-                self._open(fact, account, back, fact.at, None, None)
+                self.deficits[debit, account] = owed - back
+                if back == owed:
+                    del self.deficits[debit, account]
+                self._leg(fact.fact_id, account, back)
                 left -= back
         for (debit, lot_id), drawn in reversed(list(self.allocations.items())):
             lot = self.lots[lot_id]
@@ -212,9 +217,19 @@ class State:
 
 
 def derive(facts: Iterable[Fact], until: datetime) -> State:
-    """The state of a customer's accounts after these facts, in whatever order they are given; expiries up to `until`."""
-    state = State()
-    for fact in sorted(facts, key=lambda fact: fact.position):
+    """The state of a customer's accounts after these facts, in whatever order they are given; expiries up to `until`.
+
+    What gives a debit back cannot come before it: its time is then the debit's.
+    """
+    state, every, latest = State(until=until), list(facts), dict[str, datetime]()
+    for fact in every:
+        if fact.amount < 0:
+            latest[fact.key] = max(fact.at, latest.get(fact.key, fact.at))
+    moved = [
+        replace(fact, at=max(fact.at, latest[fact.reverses])) if fact.amount > 0 and fact.reverses in latest else fact
+        for fact in every
+    ]
+    for fact in sorted(moved, key=lambda fact: fact.position):
         state.apply(fact)
     state.expire(until)
     return state

@@ -5,7 +5,7 @@ A preview is the same code in a transaction that is rolled back: what it shows i
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -17,6 +17,8 @@ from cdp.loyalty.posting import Group, Posting, locked, write
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Line
 from cdp.store import books, changes, ledger
+
+SKEW = timedelta(minutes=10)  # how far apart clocks of hosts and tills may be
 
 
 class Insufficient(CdpError):
@@ -131,8 +133,11 @@ def redeem(
     Raises:
         Insufficient: If less is available; nothing is changed.
     """
+    # under the order's own key the pipeline knows it: its file is not charged again, its return gives back what was spent here
+    prefix = f"{act.programme.programme}|{act.programme.unit}|"
+    key = f"{prefix}{order_id}|redeem" if order_id else f"redeem|{transaction}"
     posting = Posting(
-        f"redeem|{transaction}", 0, record, "redeem", -amount, act.now, act.reason, order_id, across=True, actor=act.actor,
+        key, 0, record, "redeem", -amount, act.now, act.reason, order_id, across=True, actor=act.actor,
         transaction=transaction,
     )  # fmt: skip
     return post_one(store, posting, act, needed=amount)
@@ -152,6 +157,9 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
     """
     row = {"kind": "sale", "original_order_id": None, "original_key": None, **order}
     made, reason = sale(row, lines, act.programme)
+    store.execute(
+        "select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"order|{order['order_id']}"]
+    )  # whoever buys it
     group = locked(store, [order["record_id"]], act.programme, act.now, [order["record_id"]])[order["record_id"]]
     known = books.known_keys(store, [posting.key for posting in made])
     group.todo = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
@@ -184,16 +192,24 @@ def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
     about = books.transaction(store, transaction)
     if about is None:
         raise NotFound("no transaction has this id")
-    if about["contra"] == "expired" or about["posting_key"].startswith("reverse|"):
+    if about["contra"] == "expired" or about["is_reversal"]:
         raise Refused("an expiry or a reversal cannot be reversed", "adjust the balance instead")
+    prefix = f"{act.programme.programme}|{act.programme.unit}|"
+    of_order = about["posting_key"].startswith(prefix)
+    if of_order and (about["kind"] != "redeem" or about["actor"] == "pipeline"):
+        raise Refused("this follows from an order", "send the corrected order or its return: the points follow")
+    group = locked(store, [about["record_id"]], act.programme, act.now)[about["record_id"]]
+    if set(about["legs"]) - {account.account_id for account in group.accounts}:
+        raise Refused("this was drawn from customers who are apart now", "adjust the balance of each instead")
     name = str(uuid.uuid5(NAMESPACE, f"reverse#{transaction}"))
     if ledger.known(store, [name]):
         raise Refused("this transaction was reversed before")
-    left = about["amount"] + books.reversed_so_far(store, about["posting_key"])
+    left = about["amount"] + (0 if of_order else books.reversed_so_far(store, about["posting_key"]))
     if not left or (left > 0) != (about["amount"] > 0):
         raise Refused("nothing of this transaction is left to reverse")
+    key = about["posting_key"] if of_order else f"reverse|{transaction}"
     posting = Posting(
-        f"reverse|{transaction}", 0, about["record_id"], "adjust", -left, act.now, act.reason, about["order_id"], actor=act.actor,
+        key, 0, about["record_id"], "redeem" if of_order else "adjust", -left, act.now, act.reason, about["order_id"], actor=act.actor,
         reverses=about["posting_key"], transaction=name, contra=about["contra"],
     )  # fmt: skip
     return post_one(store, posting, act, needed=0)
@@ -207,6 +223,10 @@ def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int)
     if not posted:
         if needed:
             needs(before, needed)
+            # what is available is spent: not before what made it available, if another clock is a little ahead
+            last = max((account.last_at for account in group.accounts if account.last_at), default=posting.occurred_at)
+            if posting.occurred_at <= last < posting.occurred_at + SKEW:
+                posting = replace(posting, occurred_at=last + timedelta(microseconds=1))
         group.todo = [posting]
         write(store, [group], act.programme, act.now, new=True)
         tell(store, group, act)
@@ -214,7 +234,8 @@ def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int)
         legs = {a: n for (t, a), n in group.open.legs.items() if t == posting.transaction_id and n}
         return Receipt(posting.transaction_id, posting.amount, _standing(group, before.held, act), legs)
     done = books.transaction(store, posting.transaction_id)
-    if done is None or done["posting_key"] != posting.key or done["amount"] != posting.amount:
+    same = done is not None and (done["posting_key"], done["amount"]) == (posting.key, posting.amount)
+    if done is None or not same or done["record_id"] not in group.records:
         raise Refused("this id was used for something else", "make a new id for every operation")
     return Receipt(posting.transaction_id, posting.amount, before, done["legs"])
 

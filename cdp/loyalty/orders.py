@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from cdp.loyalty.posting import Posting
+from cdp.loyalty.posting import Posting, transaction_id
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Earned, Line, Return, clawbacks, earn, given_back
 
@@ -96,6 +96,8 @@ def posting(row: dict[str, Any], programme: Programme) -> Posting:
     elif row["kind"] == "restore" and amount > 0:
         back = f"{programme.programme}|{programme.unit}|{row['original_order_id']}|redeem"
     kept = row["occurred_at"] + timedelta(days=programme.restored_min_days) if row["kind"] == "restore" else None
+    # a later revision may post to several records at once: when an order moves from one to another
+    later = f"{row['posting_key']}#{row['revision']}#{row['record_id']}"
     return Posting(
         key=row["posting_key"],
         revision=row["revision"],
@@ -109,5 +111,6 @@ def posting(row: dict[str, Any], programme: Programme) -> Posting:
         across=redeemed and amount < 0,
         reverses=back,
         expires_at=kept if back else None,
+        transaction=None if first else transaction_id(later),
         contra={"redeem": "redeemed", "restore": "redeemed", "opening": "adjusted"}.get(row["kind"], "issued"),
     )

@@ -17,6 +17,11 @@ from cdp.store import books, ledger
 from cdp.store.ledger import Account, Leg
 
 
+def transaction_id(text: str) -> str:
+    """An id that follows from a text: the same fact has the same one for ever."""
+    return str(uuid.UUID(bytes=hashlib.md5(text.encode(), usedforsecurity=False).digest()))
+
+
 @dataclass(frozen=True)
 class Posting:
     """A fact to post. The same key and revision, or the same id, post once, ever.
@@ -49,8 +54,7 @@ class Posting:
     @cached_property
     def transaction_id(self) -> str:
         """The id of its transaction."""
-        text = f"{self.key}#{self.revision}".encode()
-        return self.transaction or str(uuid.UUID(bytes=hashlib.md5(text, usedforsecurity=False).digest()))
+        return self.transaction or transaction_id(f"{self.key}#{self.revision}")
 
 
 @dataclass
@@ -181,7 +185,8 @@ def rederive(store: psycopg.Connection, groups: list[Group], programme: Programm
     for group in groups:
         rows = [row for account in group.accounts for row in by_account[account.account_id]]
         facts = books.facts(rows, group.by_number) + [group.fact(posting) for posting in group.todo]
-        state = derive(facts, now)
+        ended = [row["occurred_at"] for row in rows if row["contra"] == "expired"]  # what was written off stays so
+        state = derive(facts, max([now, *ended]))
         times |= {fact.fact_id: fact.at for fact in facts}
         written += _differences(group, rows, state, programme)
         group.open = state
@@ -236,6 +241,7 @@ def _append(store: psycopg.Connection, groups: list[Group], programme: Programme
     paid, times = list[tuple[str, str]](), dict[str, datetime]()
     for group in groups:
         state = _state(group)
+        state.until = now
         remaining, owed = {t.lot_id: t.remaining for t in state.lots.values()}, dict(state.deficits)
         for posting in group.todo:
             state.apply(group.fact(posting))

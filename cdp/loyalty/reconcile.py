@@ -20,9 +20,12 @@ SILENT_ORDERS = """
     select count(*) from core__orders as o anti join core__loyalty_targets as t on t.order_id = o.order_id
 """
 UNPOSTED = """
-    select count(*) from core__loyalty_targets as t
-    anti join core__ledger_entries as e on e.posting_key = t.posting_key
-    where t.amount <> 0 and t.record_id is not null
+    with wanted as (
+        select posting_key, sum(amount) as amount from core__loyalty_targets where record_id is not null group by posting_key
+    ), posted as (
+        select posting_key, sum(amount) as amount from core__ledger_entries group by posting_key
+    )
+    select count(*) from wanted as w left join posted as p using (posting_key) where w.amount <> coalesce(p.amount, 0)
 """
 
 
@@ -49,18 +52,20 @@ def mend(store: psycopg.Connection, programme: Programme, now: datetime, log: Ca
     found = books.unbalanced(store, programme.programme, programme.unit)
     if found:
         log(f"{len(found)} accounts do not add up: their lots are derived again from their entries")
-        _again(store, found, programme, now)
-        with store.transaction():
-            books.recount(store, found, programme.programme, programme.unit)
+        _again(store, found, programme, now, recount=True)
     return Reconciled(len(found), len(books.unbalanced(store, programme.programme, programme.unit)))
 
 
-def _again(store: psycopg.Connection, records: list[str], programme: Programme, now: datetime) -> int:
+def _again(
+    store: psycopg.Connection, records: list[str], programme: Programme, now: datetime, *, recount: bool = False
+) -> int:
     written = 0
     for start in range(0, len(records), BATCH):
         with store.transaction():
             groups = locked(store, records[start : start + BATCH], programme, now)
             written += rederive(store, list({id(group): group for group in groups.values()}.values()), programme, now)
+            if recount:  # under the same locks: nobody posts in between
+                books.recount(store, list(groups), programme.programme, programme.unit)
     return written
 
 

@@ -100,11 +100,11 @@ def given_back(points: int, sale: Iterable[Line], returns: Iterable[Return]) -> 
 
     In proportion to the value returned so far, rounded down; once all that was paid for has come back, the rest.
     """
-    paid = sum((line.amount for line in sale if line.amount > 0), Decimal(0))
+    paid = sum((line.amount for line in sale), Decimal(0))
     came_back, given = Decimal(0), 0
     result: dict[str, int] = {}
     for item in sorted(returns, key=lambda r: (r.occurred_at, r.order_id)):
-        came_back += sum((abs(line.amount) for line in item.lines), Decimal(0))
+        came_back += abs(sum((line.amount for line in item.lines), Decimal(0)))  # less the discount that goes with it
         whole = came_back >= paid
         due = points if whole else int((points * came_back / paid).to_integral_value(ROUND_FLOOR))
         result[item.order_id] = due - given

@@ -18,13 +18,19 @@ from cdp.store import changes
 BATCH = 1000
 SCHEMA: dict[str, Any] = {
     "posting_key": pl.String, "record_id": pl.String, "amount": pl.Int64, "revision": pl.Int64, "kind": pl.String,
-    "order_id": pl.String, "original_order_id": pl.String, "occurred_at": pl.Datetime("us", "UTC"),
+    "order_id": pl.String, "original_order_id": pl.String, "occurred_at": pl.Datetime("us", "UTC"), "is_pipelines": pl.Boolean,
 }  # fmt: skip
 POSTED = """
-    select posting_key, record_id, sum(amount)::bigint, max(revision), coalesce(min(kind) filter (where revision = 0 and kind <> 'reversal'), 'adjust'), min(order_id),
-        min(original_order_id), min(occurred_at)
-    from ledger_entries join ledger_accounts using (account_id)
-    where starts_with(posting_key, programme || '|' || unit || '|') and programme = %s and unit = %s and closed_at is null
+    with mine as (
+        select e.*, a.record_id, a.closed_at, bool_or(a.closed_at is null) over (partition by e.posting_key) as is_alive
+        from ledger_entries e join ledger_accounts a using (account_id)
+        where starts_with(e.posting_key, a.programme || '|' || a.unit || '|') and a.programme = %s and a.unit = %s
+    )
+    select posting_key, record_id, sum(amount)::bigint, max(revision), coalesce(min(kind) filter (where revision = 0 and kind <> 'reversal'), 'adjust'),
+        min(order_id), min(original_order_id), min(occurred_at), bool_or(actor = 'pipeline')
+    from mine
+    -- what touches several accounts is compared as a whole, the closed ones of erased people among them
+    where is_alive and (closed_at is null or posting_key like '%%|redeem' or posting_key like '%%|restore')
     group by posting_key, record_id
 """
 DIFFERENCES = """
@@ -52,6 +58,7 @@ DIFFERENCES = """
             'order_changed', -p.amount as difference
         from posted p join core__orders o on o.order_id = p.order_id
         anti join core__loyalty_targets w on w.posting_key = p.posting_key
+        where p.is_pipelines  -- what a channel redeemed for an order stands, whether or not its file says so
     )
     select o.*, coalesce(r.revision + 1, 0) as revision, coalesce(c.customer_id, o.record_id) as customer_id
     from owed o left join revisions r using (posting_key)

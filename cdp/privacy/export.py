@@ -35,7 +35,12 @@ def export(store: psycopg.Connection, policy: Policy, customer_id: str, now: dat
         "interactions": customers.all_of(store, "interactions", customer_id),
         "consent_decisions": customers.all_of(store, "consent_decisions", customer_id),
         "consents": [vars(flag) for flag in customer_flags(known, policy, now)],
-        "loyalty": {"accounts": accounts, "entries": entries},
+        "loyalty": {
+            "accounts": accounts,
+            "entries": entries,
+            "holds": customers.all_of(store, "ledger_holds", customer_id),
+            "corrections": customers.all_of(store, "ledger_approvals", customer_id),
+        },
         "identity_history": customers.all_of(store, "assignment_history", customer_id),
         "privacy_requests": requests.of_customer(store, customer_id),
         "sources": sorted({row["source"] for row in customers.records(store, customer_id)}),

@@ -23,7 +23,7 @@ def past_balance(store: psycopg.Connection, accounts: list[str], at: datetime) -
     """What the books say of a moment: legs up to then, less what had ended by then and is not written off yet."""
     query = """
         select (select coalesce(sum(amount), 0) from ledger_entries where account_id = any(%(accounts)s) and occurred_at <= %(at)s)
-            - (select coalesce(sum(remaining), 0) from ledger_lots where account_id = any(%(accounts)s)
+            - (select coalesce(sum(remaining), 0) from ledger_lots where account_id = any(%(accounts)s) and remaining > 0
                 and greatest(expires_at, opened_at) <= %(at)s and expires_at is not null)
     """
     return int(store.execute(query, {"accounts": accounts, "at": at}).fetchall()[0][0])
@@ -101,7 +101,7 @@ def known_keys(store: psycopg.Connection, keys: list[str]) -> set[str]:
 def transaction(store: psycopg.Connection, transaction_id: str) -> dict[str, Any] | None:
     """A transaction: its own record, posting key, amount, contra, order, and the legs that stand."""
     rows = store.execute(
-        "select a.record_id, e.account_id, e.amount, e.posting_key, e.contra, e.order_id, e.scope, a.account_no, e.occurred_at from ledger_entries e "
+        "select a.record_id, e.account_id, e.amount, e.posting_key, e.contra, e.order_id, e.scope, a.account_no, e.occurred_at, e.kind, e.actor, e.reverses from ledger_entries e "
         "join ledger_accounts a using (account_id) where e.transaction_id = %s order by e.posted_at, e.entry_id",
         [transaction_id],
     ).fetchall()
@@ -113,7 +113,7 @@ def transaction(store: psycopg.Connection, transaction_id: str) -> dict[str, Any
     own = next((row[0] for row in rows if row[6] and row[6][0] == row[7]), None) or _owner(store, rows[0])
     return {
         "record_id": own, "amount": sum(moved.values()), "posting_key": rows[0][3], "contra": rows[0][4], "order_id": rows[0][5],
-        "occurred_at": rows[0][8], "legs": {account: amount for account, amount in moved.items() if amount},
+        "occurred_at": rows[0][8], "kind": rows[0][9], "actor": rows[0][10], "is_reversal": rows[0][11] is not None, "legs": {account: amount for account, amount in moved.items() if amount},
     }  # fmt: skip
 
 

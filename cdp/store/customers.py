@@ -144,7 +144,9 @@ def oldest_record(connection: psycopg.Connection, customer_id: str) -> str | Non
     return found[0]["record_id"] if found else None
 
 
-OF_RECORDS = ("contact_records", "identifiers", "orders", "interactions", "consent_decisions", "assignment_history")
+OF_RECORDS = (
+    "contact_records", "identifiers", "orders", "interactions", "consent_decisions", "assignment_history", "ledger_holds", "ledger_approvals",
+)  # fmt: skip
 
 
 def all_of(connection: psycopg.Connection, table: str, customer_id: str) -> list[Row]:

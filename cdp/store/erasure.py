@@ -44,7 +44,12 @@ def erase(
         f"and (d.subject_type, d.subject) in ({points})"
     )
     _ledger(store, now)
-    store.execute("delete from idempotency_keys where answer ->> 'customer_id' = any(%s)", [customers])
+    store.execute(
+        "with recursive chain as (select customer_id from customers where customer_id = any(%s::uuid[]) "
+        "union select c.customer_id from chain join customers c on c.merged_into = chain.customer_id) "
+        "delete from idempotency_keys where answer ->> 'customer_id' in (select customer_id::text from chain)",
+        [customers],
+    )
     store.execute("update orders set record_id = null, row_hash = '' where record_id in (select record_id from erased)")
     for table in NAMED:
         store.execute(
@@ -88,6 +93,15 @@ def _ledger(store: psycopg.Connection, now: datetime) -> None:
     store.execute(
         "update ledger_accounts a set account_id = a.programme || ':' || a.unit || ':' || e.name, record_id = e.name, closed_at = %s "
         "from erased e where a.record_id = e.record_id",
+        [now],
+    )
+    store.execute(
+        "update ledger_entries l set reason = '' from ledger_accounts a join erased e on e.name = a.record_id "
+        "where l.account_id = a.account_id and l.actor not in ('pipeline', 'clock')"
+    )
+    store.execute(
+        "update ledger_approvals t set decided_at = %s, decided_by = 'erasure', approved = false from erased e "
+        "where t.record_id = e.record_id and decided_at is null",
         [now],
     )
     for table in ("ledger_holds", "ledger_approvals"):

@@ -60,11 +60,13 @@ def approval(store: psycopg.Connection, approval_id: str, *, lock: bool = False)
     return _one(store, f"select {APPROVAL} from ledger_approvals {where}", [approval_id])
 
 
-def waiting(store: psycopg.Connection) -> list[Row]:
-    """Adjustments that wait, the oldest first."""
+def waiting(store: psycopg.Connection, limit: int) -> list[Row]:
+    """Adjustments that wait, the oldest first, with the customer each is about."""
     with store.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            f"select {APPROVAL} from ledger_approvals where decided_at is null order by asked_at, approval_id"
+            f"select {APPROVAL}, customer_id::text from ledger_approvals join assignment using (record_id) where decided_at is null "
+            "order by asked_at, approval_id limit %s",
+            [limit],
         ).fetchall()
 
 

@@ -68,7 +68,7 @@ def open_account(store: psycopg.Connection, account: tuple[str, str, str, str], 
     """Make an account (id, record, programme, unit) that is not there yet."""
     rows = store.execute(
         "insert into ledger_accounts as l (account_id, record_id, programme, unit, opened_at) values (%s, %s, %s, %s, %s) "
-        f"on conflict (account_id) do update set account_id = excluded.account_id returning {ACCOUNT}",
+        f"on conflict (account_id) do update set version = l.version returning {ACCOUNT}",
         [*account, now],
     ).fetchall()
     return Account(*rows[0])

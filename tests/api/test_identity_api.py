@@ -18,7 +18,6 @@ ENDPOINTS = [
     ("POST", "/v1/customers/resolve", "profiles:read", {"full_name": "Ann Clark"}),
     ("POST", "/v1/customers/merge", "review:write", {"customer_ids": [NOBODY, NOBODY[:-1] + "8"], **WHY}),
     ("POST", f"/v1/customers/{NOBODY}/split", "review:write", {"records": ["x"], **WHY}),
-    ("POST", f"/v1/customers/{NOBODY}/split/preview", "review:write", {"records": ["x"], **WHY}),
     ("POST", f"/v1/changesets/{NOBODY}/undo", "review:write", WHY),
     ("GET", f"/v1/customers/{NOBODY}/explanation", "profiles:read", None),
     ("POST", f"/v1/customers/{NOBODY}/explanation/what-if", "profiles:read", {"type": "email", "value": "a@b.cn"}),

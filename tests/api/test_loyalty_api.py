@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from benchmarks import api_kills
+from cdp.loyalty import orders
 from cdp.loyalty.posting import Posting, post
 from cdp.loyalty.programme import load_programme
 from cdp.store import assignment
@@ -333,3 +334,31 @@ def test_no_acknowledged_operation_is_lost_or_done_twice_when_the_api_is_killed(
     assert done["acknowledged"] > 5
     assert (done["lost"], done["twice"], done["never answered"], done["refused"]) == (0, 0, 0, [])
     assert done["balance is right"]
+
+
+def test_a_sale_whose_file_names_another_record_of_the_customer_earns_once(till, customer, store, workspace, clock):
+    """The API put it on the oldest record, the file says the other: the points move, they do not double."""
+    done = till.post(f"/v1/customers/{customer}/loyalty/earn", {**SALE, "order_key": uuid4().hex})
+    programme, order = load_programme(workspace), done["order_id"]
+    here = store.execute(
+        "select record_id from ledger_accounts join ledger_entries using (account_id) where order_id = %s", [order]
+    ).fetchall()[0][0]
+    there = next(
+        r
+        for (r,) in store.execute("select record_id from assignment where customer_id = %s", [customer]).fetchall()
+        if r != here
+    )
+    row = {"posting_key": f"{programme.programme}|{programme.unit}|{order}|earn", "revision": 1, "kind": "earn", "occurred_at": NOW - timedelta(days=2),
+           "order_id": order, "original_order_id": None}  # fmt: skip
+    moves = [
+        {**row, "record_id": there, "difference": 20, "reason": "spend"},
+        {**row, "record_id": here, "difference": -20, "reason": "order_moved"},
+    ]
+    with store.transaction():
+        post(store, [orders.posting(move, programme) for move in moves], programme, clock())
+    assert till.balance(customer)["balance"] == 120
+
+
+@pytest.mark.parametrize("body", [{"reason": "a\u0000b"}, {"order_id": "a\u0000"}, {"record_id": "\u0000"}])
+def test_control_characters_are_refused(till, customer, body):
+    till.post(f"/v1/customers/{customer}/loyalty/redeem", {"points": 1, **body}, status=422)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp.loyalty.lots import Fact, derive
+from cdp.loyalty.orders import posting
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.rules import Line, Return, allocate, clawbacks, earn, tier
+from cdp.loyalty.rules import Line, Return, allocate, clawbacks, earn, given_back, tier
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 PROGRAMME = Programme.model_validate(
@@ -266,3 +267,52 @@ def test_the_day_a_tier_is_lost_is_the_first_day_it_is_not_held(history, today):
     held = names.index(standing.tier)
     lost = next((n for n in range(366) if later(n) < held), None)
     assert (standing.holds_until and (standing.holds_until - now).days) == lost
+
+
+def test_what_comes_back_the_same_moment_or_dated_too_early_still_returns_to_its_lots():
+    for day in (2, 1):
+        state = derive([lot("x", 100, 0, ends=30, account="b"), spent("s", -80, 2, scope=("a", "b")), spent("r", 80, day, scope=("a", "b"), reverses="s")], T0 + timedelta(days=3))  # fmt: skip
+        assert {(lot.account, lot.remaining, lot.expires_at) for lot in state.lots.values() if lot.remaining} == {
+            ("b", 20, T0 + timedelta(days=30)), ("b", 80, T0 + timedelta(days=30)),
+        }  # fmt: skip
+
+
+def test_a_fact_of_the_future_ends_no_lot_of_today():
+    state = derive([lot("x", 100, 0, ends=30), lot("far", 5, 400)], T0 + timedelta(days=1))
+    assert not state.expired
+
+
+def test_a_deficit_that_was_paid_back_is_not_given_back_again_from_a_lot():
+    history = [
+        lot("x", 20, 0, ends=40),
+        spent("s", -50, 1),
+        spent("r1", 30, 2, reverses="s"),
+        spent("r2", 20, 3, reverses="s"),
+    ]
+    state = derive(history, T0 + timedelta(days=4))
+    assert state.deficits == {}
+    assert [(lot.remaining, lot.expires_at) for lot in state.lots.values() if lot.remaining] == [
+        (20, T0 + timedelta(days=40))
+    ]
+
+
+def test_points_given_back_follow_what_was_paid_less_discounts():
+    sale_lines = [line(1, "MUG", 1, "60"), line(2, "BAG", 1, "40"), line(3, "D", 1, "-20")]
+    back = given_back(100, sale_lines, [returned(line(1, "MUG", -1, "-60"), line(2, "D", -1, "12"))])
+    assert back == {"R1": 60}
+    assert given_back(100, sale_lines, [returned(line(1, "MUG", -1, "-80"))]) == {"R1": 100}
+
+
+def test_both_halves_of_an_order_that_moves_to_another_record_are_posted():
+    row = {
+        "posting_key": "p|points|pos:1|earn",
+        "revision": 1,
+        "kind": "earn",
+        "occurred_at": T0,
+        "reason": "spend",
+        "order_id": "pos:1",
+        "original_order_id": None,
+    }
+    there = posting({**row, "record_id": "r2", "difference": 20}, PROGRAMME)
+    here = posting({**row, "record_id": "r1", "difference": -20, "reason": "order_moved"}, PROGRAMME)
+    assert there.transaction_id != here.transaction_id

@@ -205,7 +205,7 @@ def test_points_recomputed_by_hand(lake, retail_case, assigned):
         spent = next((points for order, _, points in redeemed if key == ("pos", order)), 0)
         paid, came_back, given = sum(q * p for _, _, q, p in lines), Decimal(0), 0
         for _, _, refund in sorted(items):
-            came_back += sum(-q * p for _, _, q, p in refund)
+            came_back += abs(sum(q * p for _, _, q, p in refund))
             due = spent if came_back >= paid else floor(spent * came_back / paid)
             restored += due - given
             if owner:

@@ -19,8 +19,8 @@ alter table store.ledger_entries
 
 select set_config('cdp.erasing', 'yes', true);
 update store.ledger_entries e set
-    transaction_id = md5(posting_key || '#' || revision)::uuid,
-    contra = case e.kind when 'redeem' then 'redeemed' when 'adjust' then 'adjusted' else 'issued' end,
+    transaction_id = md5(posting_key || '#' || revision || case when revision > 0 then '#' || a.record_id else '' end)::uuid,
+    contra = case when right(posting_key, 7) = '|redeem' then 'redeemed' else 'issued' end,
     scope = case when e.kind <> 'redeem' then array[a.account_no] end
 from store.ledger_accounts a where a.account_id = e.account_id;
 select set_config('cdp.erasing', '', true);
@@ -33,7 +33,7 @@ update store.ledger_accounts a set
     last_at = (select max(occurred_at) from store.ledger_entries e where e.account_id = a.account_id),
     last_debit_at = (select max(occurred_at) from store.ledger_entries e where e.account_id = a.account_id and amount < 0);
 
--- What is derived is keyed by transaction; the next posting to an account writes it anew.
+-- What is derived is keyed by transaction; `cdp init` and every run derive anew what does not add up.
 drop table store.ledger_allocations;
 drop table store.ledger_deficits;
 drop table store.ledger_lots;
@@ -49,7 +49,7 @@ create table store.ledger_lots (
     order_id text,
     origin uuid                                        -- the lot whose units it gives back
 );
-create index on store.ledger_lots (account_id) where remaining > 0;
+create index on store.ledger_lots (account_id);
 create index on store.ledger_lots (expires_at) where remaining > 0 and expires_at is not null;
 
 create table store.ledger_allocations (

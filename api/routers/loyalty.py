@@ -1,6 +1,6 @@
 """Loyalty of one customer: balance and entries; points spent, set aside, reversed, corrected."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -11,31 +11,27 @@ from pydantic import AwareDatetime
 from api import present
 from api.context import App, Caller, Context, LoyaltyReader, LoyaltyWriter
 from api.idempotency import Idempotent
+from api.loyalty import acting, allowed, allowed_of, asking, audit, receipt, shown, standing_of
 from api.loyalty_schemas import (
     Balance,
-    Capture,
     Correct,
     Decide,
     Earned,
     Entries,
-    Hold,
     PastBalance,
     Receipt,
     Reverse,
     Sale,
-    SetAside,
     Spend,
     Waiting,
     WaitingList,
 )  # fmt: skip
 from api.problems import Forbidden, responses
-from api.routers.customers import BadCursor, answers_the_person, read_cursor, visible_fields, write_cursor
-from cdp.errors import CdpError, NotFound
-from cdp.loyalty import approvals, holding, operations
-from cdp.loyalty.operations import Act, Refused, Standing
-from cdp.loyalty.posting import locked
+from api.routers.customers import BadCursor, answers_the_person, read_cursor, write_cursor
+from cdp.errors import CdpError
+from cdp.loyalty import approvals, operations
 from cdp.loyalty.rules import Line
-from cdp.store import assignment, books, consents, customers, holds
+from cdp.store import books, customers, holds
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])
 READS = responses(401, 403, 404, 422, 503)
@@ -68,10 +64,10 @@ def get_balance(
     if_none_match: Annotated[str | None, Header(max_length=100)] = None,
 ) -> Any:
     """The one balance of all channels, with its version: send it back as `If-None-Match` and an unchanged one answers 304."""
-    act = _act(app, caller, "read")
+    act = acting(app, caller, "read")
     with app.store() as store, store.transaction():
         store.execute("set transaction isolation level repeatable read, read only")
-        living = _allowed(app, caller, store, customer_id)
+        living = allowed(app, caller, store, customer_id)
         group, stands = operations.read(store, living, act)
         past = None
         if as_of is not None and as_of < act.now:
@@ -86,7 +82,9 @@ def get_balance(
         return Response(status_code=304, headers={"ETag": tag})
     expiring = [{"expires_at": at, "points": points} for at, points in operations.ending(group, act.now)]
     owed = sum(group.open.deficits.values())
-    return Balance.model_validate({**about, **_stands(stands), "as_of": act.now, "owed": owed, "expiring": expiring})
+    return Balance.model_validate(
+        {**about, **standing_of(stands), "as_of": act.now, "owed": owed, "expiring": expiring}
+    )
 
 
 @router.get("/customers/{customer_id}/loyalty/entries", responses=READS)
@@ -101,8 +99,8 @@ def get_entries(
     except ValueError as error:
         raise BadCursor("this cursor was not made by this endpoint") from error
     with app.store() as store:
-        living = _allowed(app, caller, store, customer_id)
-        group, _ = operations.read(store, living, _act(app, caller, "read"))
+        living = allowed(app, caller, store, customer_id)
+        group, _ = operations.read(store, living, acting(app, caller, "read"))
         rows = books.entries(store, [account.account_id for account in group.accounts], before, limit + 1)
     shown = [
         {
@@ -125,10 +123,10 @@ def redeem(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter, onc
     """Spend points: never more than is available, on whatever channel they were earned."""
 
     def work(store: psycopg.Connection) -> Receipt:
-        living, record = _asking(app, caller, store, customer_id, asked.record_id)
+        living, record = asking(app, caller, store, customer_id, asked.record_id)
         name = str(asked.transaction_id or once.transaction_id(caller))
-        done = operations.redeem(store, record, asked.points, _act(app, caller, asked.reason), name, asked.order_id)
-        return _receipt(app, caller, store, living, "loyalty.redeem", done)
+        done = operations.redeem(store, record, asked.points, acting(app, caller, asked.reason), name, asked.order_id)
+        return receipt(app, caller, store, living, "loyalty.redeem", done)
 
     return once.do(caller, work)  # type: ignore[no-any-return]
 
@@ -137,10 +135,10 @@ def redeem(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter, onc
 def preview(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter) -> Receipt:
     """What spending would do, by the same code, undone."""
     with app.store() as store, store.transaction(force_rollback=True):
-        living, record = _asking(app, caller, store, customer_id, asked.record_id)
+        living, record = asking(app, caller, store, customer_id, asked.record_id)
         name = str(asked.transaction_id or uuid4())
-        done = operations.redeem(store, record, asked.points, _act(app, caller, asked.reason), name, asked.order_id)
-    return _shown(living, done)
+        done = operations.redeem(store, record, asked.points, acting(app, caller, asked.reason), name, asked.order_id)
+    return shown(living, done)
 
 
 @router.post("/customers/{customer_id}/loyalty/earn", status_code=201, responses=WRITES)
@@ -149,7 +147,7 @@ def earn(customer_id: UUID, asked: Sale, app: App, caller: LoyaltyWriter, once: 
 
     def work(store: psycopg.Connection) -> Earned:
         done = _earn(app, caller, store, customer_id, asked)
-        _audit(app, caller, store, done.customer_id, "loyalty.earn", {"order": done.order_id, "points": done.points})
+        audit(app, caller, store, done.customer_id, "loyalty.earn", {"order": done.order_id, "points": done.points})
         return done
 
     return once.do(caller, work)  # type: ignore[no-any-return]
@@ -163,8 +161,8 @@ def preview_earn(customer_id: UUID, asked: Sale, app: App, caller: LoyaltyWriter
 
 
 def _earn(app: Context, caller: Caller, store: psycopg.Connection, customer_id: UUID, asked: Sale) -> Earned:
-    living, record = _asking(app, caller, store, customer_id, asked.record_id)
-    act = _act(app, caller, "sale")
+    living, record = asking(app, caller, store, customer_id, asked.record_id)
+    act = acting(app, caller, "sale")
     if asked.ordered_at > act.now + timedelta(minutes=5):
         raise Nothing("a sale in the future earns nothing", "mend the till's clock")
     order = {
@@ -179,64 +177,9 @@ def _earn(app: Context, caller: Caller, store: psycopg.Connection, customer_id: 
             "order_id": order["order_id"],
             "points": done.amount,
             "reason": reason,
-            **_stands(done.standing),
+            **standing_of(done.standing),
         }
     )
-
-
-@router.post("/customers/{customer_id}/loyalty/holds", status_code=201, responses=WRITES)
-def hold(customer_id: UUID, asked: SetAside, app: App, caller: LoyaltyWriter, once: Idempotent) -> Hold:
-    """Set points aside for a checkout: nobody else can spend them until the hold is captured, voided or ends by itself."""
-
-    def work(store: psycopg.Connection) -> Hold:
-        living, record = _asking(app, caller, store, customer_id, asked.record_id)
-        act = _act(app, caller, asked.reason)
-        name = str(asked.hold_id or once.transaction_id(caller))
-        made, stands = holding.hold(
-            store, record, asked.points, act, name, asked.minutes or app.programme.hold_minutes, asked.order_id
-        )
-        if (made["record_id"], made["amount"]) != (record, asked.points):
-            raise Refused("this id was used for something else", "make a new id for every hold")
-        _audit(app, caller, store, living, "loyalty.hold", {"hold": name, "points": asked.points})
-        return _hold(living, made, stands, act.now)
-
-    return once.do(caller, work)  # type: ignore[no-any-return]
-
-
-@router.get("/loyalty/holds/{hold_id}", responses=READS)
-def get_hold(hold_id: UUID, app: App, caller: LoyaltyReader) -> Hold:
-    """A hold and what became of it."""
-    act = _act(app, caller, "read")
-    with app.store() as store:
-        living, found = _held(app, caller, store, hold_id, reading=True)
-        _, stands = operations.read(store, living, act)
-    return _hold(living, found, stands, act.now)
-
-
-@router.post("/loyalty/holds/{hold_id}/capture", responses=WRITES)
-def capture(hold_id: UUID, asked: Capture, app: App, caller: LoyaltyWriter, once: Idempotent) -> Receipt:
-    """Spend what was set aside, or less: the rest is available again."""
-
-    def work(store: psycopg.Connection) -> Receipt:
-        living, found = _held(app, caller, store, hold_id)
-        done = holding.capture(store, str(hold_id), asked.points, _act(app, caller, found["reason"]))
-        return _receipt(app, caller, store, living, "loyalty.capture", done)
-
-    return once.do(caller, work, 200)  # type: ignore[no-any-return]
-
-
-@router.post("/loyalty/holds/{hold_id}/void", responses=WRITES)
-def void(hold_id: UUID, app: App, caller: LoyaltyWriter, once: Idempotent) -> Hold:
-    """Give up a hold."""
-
-    def work(store: psycopg.Connection) -> Hold:
-        living, found = _held(app, caller, store, hold_id)
-        act = _act(app, caller, found["reason"])
-        stands = holding.void(store, str(hold_id), act)
-        _audit(app, caller, store, living, "loyalty.void", {"hold": str(hold_id)})
-        return _hold(living, _held(app, caller, store, hold_id)[1], stands, act.now)
-
-    return once.do(caller, work, 200)  # type: ignore[no-any-return]
 
 
 @router.post("/loyalty/transactions/{transaction_id}/reverse", status_code=201, responses=WRITES)
@@ -245,9 +188,9 @@ def reverse(transaction_id: UUID, asked: Reverse, app: App, caller: LoyaltyWrite
 
     def work(store: psycopg.Connection) -> Receipt:
         about = books.transaction(store, str(transaction_id))
-        living = _allowed_of(app, caller, store, about["record_id"] if about else None, "no transaction has this id")
-        done = operations.reverse(store, str(transaction_id), _act(app, caller, asked.reason))
-        return _receipt(app, caller, store, living, "loyalty.reverse", done, reversed=str(transaction_id))
+        living = allowed_of(app, caller, store, about["record_id"] if about else None, "no transaction has this id")
+        done = operations.reverse(store, str(transaction_id), acting(app, caller, asked.reason))
+        return receipt(app, caller, store, living, "loyalty.reverse", done, reversed=str(transaction_id))
 
     return once.do(caller, work)  # type: ignore[no-any-return]
 
@@ -263,13 +206,13 @@ def adjust(customer_id: UUID, asked: Correct, app: App, caller: LoyaltyWriter, o
     waits = abs(asked.points) > app.programme.adjust_limit
 
     def work(store: psycopg.Connection) -> Any:
-        living, record = _asking(app, caller, store, customer_id, asked.record_id)
-        act, name = _act(app, caller, asked.reason), once.transaction_id(caller)
+        living, record = asking(app, caller, store, customer_id, asked.record_id)
+        act, name = acting(app, caller, asked.reason), once.transaction_id(caller)
         if waits:
             made = approvals.ask(store, record, asked.points, act, name)
-            _audit(app, caller, store, living, "loyalty.adjustment.asked", {"approval": name, "points": asked.points})
+            audit(app, caller, store, living, "loyalty.adjustment.asked", {"approval": name, "points": asked.points})
             return _waiting(made, living)
-        return _receipt(
+        return receipt(
             app, caller, store, living, "loyalty.adjust", operations.adjust(store, record, asked.points, act, name)
         )
 
@@ -294,11 +237,11 @@ def decide(approval_id: UUID, asked: Decide, app: App, caller: LoyaltyWriter, on
 
     def work(store: psycopg.Connection) -> Waiting:
         found = holds.approval(store, str(approval_id))
-        living = _allowed_of(
+        living = allowed_of(
             app, caller, store, found["record_id"] if found else None, "no correction waits under this id"
         )
-        done, _ = approvals.decide(store, str(approval_id), asked.approve, _act(app, caller, "approval"))
-        _audit(
+        done, _ = approvals.decide(store, str(approval_id), asked.approve, acting(app, caller, "approval"))
+        audit(
             app,
             caller,
             store,
@@ -309,101 +252,6 @@ def decide(approval_id: UUID, asked: Decide, app: App, caller: LoyaltyWriter, on
         return Waiting.model_validate(_waiting(done, living))
 
     return once.do(caller, work, 200)  # type: ignore[no-any-return]
-
-
-def _act(app: Context, caller: Caller, reason: str) -> Act:
-    return Act(app.programme, caller.name, app.clock(), reason)
-
-
-def _allowed(app: Context, caller: Caller, store: psycopg.Connection, customer_id: UUID) -> str:
-    """The living customer, if the caller's purpose may see its points."""
-    living = assignment.resolve(store, str(customer_id))
-    if living is None or not customers.exists(store, living):
-        raise NotFound("no customer has this id")
-    # what needs no consent asks for none: a till does not wait for what it may do anyway
-    known = None if answers_the_person(app, caller) else consents.material(store, living)
-    withheld = visible_fields(app, caller, known).withheld.get("loyalty")
-    if withheld:
-        raise Forbidden(f"points are withheld for the purpose {caller.purpose}: {withheld}")
-    return living
-
-
-def _allowed_of(app: Context, caller: Caller, store: psycopg.Connection, record: str | None, unknown: str) -> str:
-    row = (
-        store.execute("select customer_id from assignment where record_id = %s", [record]).fetchall() if record else []
-    )
-    if not row:
-        raise NotFound(unknown)
-    return _allowed(app, caller, store, row[0][0])
-
-
-def _asking(
-    app: Context, caller: Caller, store: psycopg.Connection, customer_id: UUID, record: str | None
-) -> tuple[str, str]:
-    """The living customer and the record that asks, its oldest where none is named."""
-    living = _allowed(app, caller, store, customer_id)
-    if record is None:
-        oldest = customers.oldest_record(store, living)
-        assert oldest is not None
-        return living, oldest
-    if not store.execute(
-        "select 1 from assignment where record_id = %s and customer_id = %s", [record, living]
-    ).fetchall():
-        raise NotFound("this customer has no such record")
-    return _ours(app, store, living, record), record
-
-
-def _ours(app: Context, store: psycopg.Connection, living: str, record: str) -> str:
-    """Lock the customer before the clock is read: what is decided by time is decided in the order of the locks."""
-    if locked(store, [record], app.programme, app.clock())[record].customer_id != living:
-        raise Refused("this record moved to another customer meanwhile", "read the customer again")
-    return living
-
-
-def _held(
-    app: Context, caller: Caller, store: psycopg.Connection, hold_id: UUID, *, reading: bool = False
-) -> tuple[str, dict[str, Any]]:
-    found = holds.find(store, str(hold_id))
-    living = _allowed_of(app, caller, store, found["record_id"] if found else None, "no hold has this id")
-    assert found is not None
-    return living if reading else _ours(app, store, living, found["record_id"]), found
-
-
-def _audit(
-    app: Context, caller: Caller, store: psycopg.Connection, living: str, action: str, details: dict[str, Any]
-) -> None:
-    app.trail.write(store, caller.event(action, living, details=details))
-
-
-def _receipt(
-    app: Context, caller: Caller, store: psycopg.Connection, living: str, action: str, done: operations.Receipt, **more: Any
-) -> Receipt:  # fmt: skip
-    details = {"transaction": done.transaction_id, "points": done.amount, **more}
-    _audit(app, caller, store, living, action, details)
-    return _shown(living, done)
-
-
-def _shown(living: str, done: operations.Receipt) -> Receipt:
-    return Receipt.model_validate(
-        {"customer_id": living, "transaction_id": done.transaction_id, "points": done.amount, **_stands(done.standing)}
-    )
-
-
-def _stands(found: Standing) -> dict[str, Any]:
-    return {
-        "balance": found.balance,
-        "held": found.held,
-        "available": found.available,
-        "balance_version": found.version,
-    }
-
-
-def _hold(living: str, row: dict[str, Any], stands: Standing, now: datetime) -> Hold:
-    status = row["resolution"] or ("ended" if row["expires_at"] <= now else "open")
-    return Hold.model_validate(
-        {"customer_id": living, "hold_id": row["hold_id"], "points": row["amount"], "status": status, "captured": row["captured"],
-         "expires_at": row["expires_at"], **_stands(stands)}
-    )  # fmt: skip
 
 
 def _waiting(row: dict[str, Any], customer: str | None) -> dict[str, Any]:

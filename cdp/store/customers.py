@@ -133,6 +133,12 @@ def loyalty(connection: psycopg.Connection, customer_id: str) -> tuple[list[Row]
     return accounts, entries
 
 
+def holds(connection: psycopg.Connection, customer_id: str, record_id: str) -> bool:
+    """Whether a record is the customer's."""
+    query = "select 1 from assignment where record_id = %s and customer_id = %s"
+    return bool(_all(connection, query, [record_id, customer_id]))
+
+
 def oldest_record(connection: psycopg.Connection, customer_id: str) -> str | None:
     """The record that was seen first: whatever no other record asked for belongs to it."""
     found = _all(

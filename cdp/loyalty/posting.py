@@ -16,6 +16,13 @@ from cdp.loyalty.programme import Programme
 from cdp.store import books, ledger
 from cdp.store.ledger import Account, Leg
 
+FRESH = (
+    "redeem|",
+    "adjust|",
+    "capture|",
+    "reverse|",
+)  # keys that the operation itself makes: nothing can name them before
+
 
 def transaction_id(text: str) -> str:
     """An id that follows from a text: the same fact has the same one for ever."""
@@ -106,12 +113,11 @@ class Group:
             return (own,)
         return (own, *sorted(number for number in self.by_number if number != own))
 
-    def is_late(self) -> bool:
-        """Whether a fact does not come after all others, or has to look back."""
+    def is_late(self, awaited: Collection[str] = ()) -> bool:
+        """Whether a fact does not come after all others, has to look back, or was given back before it came (`awaited`)."""
         first = min(posting.occurred_at for posting in self.todo)
-        return any(posting.reverses for posting in self.todo) or any(
-            a.last_at and a.last_at >= first for a in self.accounts
-        )
+        looks_back = any(posting.reverses or posting.key in awaited for posting in self.todo)
+        return looks_back or any(a.last_at and a.last_at >= first for a in self.accounts)
 
 
 def account_id(record_id: str, programme: Programme) -> str:
@@ -168,7 +174,9 @@ def write(
     groups = [group for group in groups if group.todo]
     if not groups:
         return 0
-    quick = [group for group in groups if not group.is_late()]
+    debits = {p.key for g in groups for p in g.todo if p.amount < 0 and not p.key.startswith(FRESH)}
+    awaited = books.awaited(store, sorted(debits)) if debits else set[str]()
+    quick = [group for group in groups if not group.is_late(awaited)]
     due = [g for g in quick if g.open and any(t.expires_at and t.expires_at <= now for t in g.open.lots.values())]
     rows = _append(store, [g for g in quick if g not in due], programme, now)
     return rows + rederive(store, [g for g in groups if g not in quick or g in due], programme, now)

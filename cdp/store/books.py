@@ -123,6 +123,12 @@ def _owner(store: psycopg.Connection, row: tuple[Any, ...]) -> str:
     return str(store.execute("select record_id from ledger_accounts where account_no = %s", [number]).fetchall()[0][0])
 
 
+def awaited(store: psycopg.Connection, keys: list[str]) -> set[str]:
+    """Which of these posting keys were given or taken back before they came."""
+    rows = store.execute("select distinct reverses from ledger_entries where reverses = any(%s)", [keys])
+    return {str(row[0]) for row in rows}
+
+
 def reversed_so_far(store: psycopg.Connection, key: str) -> int:
     """What later transactions gave or took back of a posting key, signed."""
     query = "select coalesce(sum(amount), 0)::bigint from ledger_entries where reverses = %s"

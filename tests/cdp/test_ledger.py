@@ -108,6 +108,27 @@ def test_any_order_of_arrival_ends_in_the_same_legs_lots_and_deficits(store, pro
     assert store.execute(UNBALANCED).fetchall() == [(0,)]
 
 
+def test_a_return_that_comes_before_its_redemption_gives_back_to_the_lots_once_it_is_there(store, programme):
+    """The order's file is late: what was a plain credit becomes what it always was."""
+    prefix = f"early{next(NUMBERS)}:"
+    records = [f"{prefix}{n}" for n in range(2)]
+    customer(store, records)
+    lot = Posting(f"{prefix}lot", 0, records[1], "earn", 100, NOW, "test", expires_at=NOW + timedelta(days=90))
+    back = Posting(
+        f"{prefix}back", 0, records[0], "restore", 30, NOW + timedelta(days=2), "return", reverses=f"{prefix}spent"
+    )
+    spent = Posting(f"{prefix}spent", 0, records[0], "redeem", -30, NOW + timedelta(days=3), "till", across=True)
+    for posting in (lot, back, spent):
+        with store.transaction():
+            post(store, [posting], programme, NOW + timedelta(days=4))
+    rows = store.execute("select record_id, remaining, expires_at from ledger_lots join ledger_accounts using (account_id) where record_id = any(%s) and remaining > 0", [records])  # fmt: skip
+    assert sorted(rows.fetchall()) == [
+        (records[1], 30, NOW + timedelta(days=90)),
+        (records[1], 70, NOW + timedelta(days=90)),
+    ]
+    assert store.execute(UNBALANCED).fetchall() == [(0,)]
+
+
 def test_what_has_ended_is_written_off_once_a_night(store, programme):
     record = f"ends{next(NUMBERS)}:0"
     customer(store, [record])

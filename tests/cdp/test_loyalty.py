@@ -140,8 +140,8 @@ def test_lots_less_deficits_are_the_balance_are_the_entries(history, random):
 def test_one_fact_more_changes_nothing_that_was_before_it(history):
     """What the quick way of posting rests on: a fact later than all others may be applied to the open lots alone."""
     ordered = sorted(history, key=lambda f: f.position)
-    if not ordered or ordered[-1].reverses:
-        return
+    if not ordered or ordered[-1].reverses or any(f.reverses == ordered[-1].key for f in ordered):
+        return  # these look back: they are always derived from all facts
     before, after = derive(ordered[:-1], ordered[-1].at), derive(ordered, ordered[-1].at)
     assert {k: n for k, n in after.legs.items() if k[0] != ordered[-1].fact_id} == before.legs
 

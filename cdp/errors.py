@@ -40,6 +40,13 @@ class StoreUnavailable(CdpError):
     title = "Store unavailable"
 
 
+class Conflict(CdpError):
+    """What is asked contradicts what stands."""
+
+    status_code = 409
+    title = "Conflict"
+
+
 class Busy(CdpError):
     """Another run, erasure or maintenance job holds the queue."""
 

@@ -12,19 +12,12 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from cdp.errors import CdpError, NotFound
+from cdp.errors import CdpError, Conflict, NotFound
 from cdp.publish import preview
 from cdp.store import assignment, decisions
 from cdp.store.decisions import ordered
 
 MOST_PAIRS = 20_000
-
-
-class Conflict(CdpError):
-    """What is asked contradicts what stands."""
-
-    status_code = 409
-    title = "Conflict"
 
 
 class Refused(CdpError):

@@ -55,8 +55,7 @@ def capture(store: psycopg.Connection, hold_id: str, amount: int | None, act: Ac
     if amount > found["amount"]:
         raise Refused(f"{found['amount']} were set aside, not {amount}", "capture less, or redeem the rest")
     holds.resolve(store, hold_id, "captured", amount, act.now)
-    prefix = f"{act.programme.programme}|{act.programme.unit}|"
-    key = f"{prefix}{found['order_id']}|redeem" if found["order_id"] else f"capture|{hold_id}"
+    key = act.programme.key(found["order_id"], "redeem") if found["order_id"] else f"capture|{hold_id}"
     posting = Posting(
         key, 0, found["record_id"], "redeem", -amount, found["created_at"], found["reason"], found["order_id"],
         across=True, actor=act.actor, transaction=_captured(hold_id),

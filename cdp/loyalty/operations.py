@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from cdp.errors import CdpError, NotFound
+from cdp.errors import CdpError, Conflict, NotFound
 from cdp.loyalty.lots import NAMESPACE, NEVER
 from cdp.loyalty.orders import sale
 from cdp.loyalty.posting import Group, Posting, locked, write
@@ -28,11 +28,8 @@ class Insufficient(CdpError):
     title = "Insufficient points"
 
 
-class Refused(CdpError):
+class Refused(Conflict):
     """What is asked contradicts what stands."""
-
-    status_code = 409
-    title = "Conflict"
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,7 @@ def redeem(
         Insufficient: If less is available; nothing is changed.
     """
     # under the order's own key the pipeline knows it: its file is not charged again, its return gives back what was spent here
-    prefix = f"{act.programme.programme}|{act.programme.unit}|"
-    key = f"{prefix}{order_id}|redeem" if order_id else f"redeem|{transaction}"
+    key = act.programme.key(order_id, "redeem") if order_id else f"redeem|{transaction}"
     posting = Posting(
         key, 0, record, "redeem", -amount, act.now, act.reason, order_id, across=True, actor=act.actor,
         transaction=transaction,
@@ -194,8 +190,7 @@ def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
         raise NotFound("no transaction has this id")
     if about["contra"] == "expired" or about["is_reversal"]:
         raise Refused("an expiry or a reversal cannot be reversed", "adjust the balance instead")
-    prefix = f"{act.programme.programme}|{act.programme.unit}|"
-    of_order = about["posting_key"].startswith(prefix)
+    of_order = about["posting_key"].startswith(act.programme.prefix)
     if of_order and (about["kind"] != "redeem" or about["actor"] == "pipeline"):
         raise Refused("this follows from an order", "send the corrected order or its return: the points follow")
     group = locked(store, [about["record_id"]], act.programme, act.now)[about["record_id"]]

@@ -63,7 +63,7 @@ def _no_earning(order: dict[str, object], programme: Programme) -> str | None:
 def _row(
     programme: Programme, order: dict[str, object], kind: str, record: object, amount: int, reason: str
 ) -> tuple[object, ...]:
-    key = f"{programme.programme}|{programme.unit}|{order['order_id']}|{kind}"
+    key = programme.key(str(order["order_id"]), kind)
     return (
         key,
         order["order_id"],
@@ -94,7 +94,7 @@ def posting(row: dict[str, Any], programme: Programme) -> Posting:
     if redeemed and amount > 0:
         back = row["posting_key"]
     elif row["kind"] == "restore" and amount > 0:
-        back = f"{programme.programme}|{programme.unit}|{row['original_order_id']}|redeem"
+        back = programme.key(row["original_order_id"], "redeem")
     kept = row["occurred_at"] + timedelta(days=programme.restored_min_days) if row["kind"] == "restore" else None
     # a later revision may post to several records at once: when an order moves from one to another
     later = f"{row['posting_key']}#{row['revision']}#{row['record_id']}"

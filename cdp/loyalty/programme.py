@@ -46,6 +46,15 @@ class Programme(Strict):
     hold_minutes: int = Field(default=30, ge=1)
     adjust_limit: int = Field(default=1000, ge=0)
 
+    @property
+    def prefix(self) -> str:
+        """How the posting keys of all that follows from sources begin; other keys begin with the operation's name."""
+        return f"{self.programme}|{self.unit}|"
+
+    def key(self, order_id: str, kind: str) -> str:
+        """The posting key of what an order posts: the same in pipeline, API and preview."""
+        return f"{self.prefix}{order_id}|{kind}"
+
     @model_validator(mode="after")
     def _ladder(self) -> Self:
         points = [tier.points for tier in self.tiers]

@@ -53,7 +53,7 @@ def _table(lake: Lake, programme: Programme) -> pa.Table:
     frames = [
         pl.DataFrame(list(_targets(lake, programme, part, parts)), schema=SCHEMA, orient="row") for part in range(parts)
     ]
-    named = {"prefix": f"{programme.programme}|{programme.unit}|"}
+    named = {"prefix": programme.prefix}
     opened = pl.DataFrame(lake.rows(OPENINGS, named), schema=SCHEMA, orient="row")
     return pl.concat([*frames, opened]).to_arrow()
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import polars as pl
 import psycopg
 
-from cdp.errors import CdpError, UnreadableFile
+from cdp.errors import Conflict, UnreadableFile
 from cdp.lake import register
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
@@ -37,11 +37,8 @@ Log = Callable[[str], None]
 PURGE_MODELS = "purge_models"
 
 
-class Moved(CdpError):
+class Moved(Conflict):
     """The assignment changed under an erasure."""
-
-    status_code = 409
-    title = "Conflict"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ CONTRA = {
 LOT = "lot_id::text, transaction_id::text, account_id, amount, remaining, occurred_at, opened_at, expires_at, order_id, origin::text"
 
 
-ACCOUNT = "l.account_id, l.account_no, l.record_id, l.balance, l.version, l.last_at, l.last_debit_at"
+ACCOUNT = "l.account_id, l.account_no, l.record_id, l.balance, l.version, l.last_at"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class Account:
     balance: int
     version: int
     last_at: datetime | None
-    last_debit_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -226,17 +225,13 @@ def insert(store: psycopg.Connection, rows: list[Leg], now: datetime) -> None:
         )  # fmt: skip
         moved: dict[str, int] = defaultdict(int)
         last: dict[str, datetime] = {}
-        debit: dict[str, datetime] = {}
         for leg in rows:
             moved[leg.account_id] += leg.amount
             last[leg.account_id] = max(leg.occurred_at, last.get(leg.account_id, leg.occurred_at))
-            if leg.amount < 0:
-                debit[leg.account_id] = max(leg.occurred_at, debit.get(leg.account_id, leg.occurred_at))
         _many(
             cursor,
-            "update ledger_accounts set balance = balance + %s, version = version + 1, last_at = greatest(last_at, %s), "
-            "last_debit_at = greatest(last_debit_at, %s) where account_id = %s",
-            [(amount, last[account], debit.get(account), account) for account, amount in sorted(moved.items())],
+            "update ledger_accounts set balance = balance + %s, version = version + 1, last_at = greatest(last_at, %s) where account_id = %s",
+            [(amount, last[account], account) for account, amount in sorted(moved.items())],
         )
 
 

@@ -26,7 +26,7 @@ WRITTEN = {
     "unsubscribe_links": "insert",
     "privacy_requests": "insert, update",
     "privacy_steps": "insert, update",
-    "ledger_accounts": "insert, update (balance, version, last_at, last_debit_at)",
+    "ledger_accounts": "insert, update (balance, version, last_at)",
     "ledger_entries": "insert",
     "ledger_lots": "insert, update, delete",
     "ledger_allocations": "insert, delete",

@@ -4,8 +4,7 @@ alter table store.ledger_accounts
     add column account_no bigint generated always as identity unique,
     add column balance bigint not null default 0,      -- snapshot of its entries; recomputable
     add column version bigint not null default 0,      -- grows with every change
-    add column last_at timestamptz,                    -- business time of its latest fact
-    add column last_debit_at timestamptz;
+    add column last_at timestamptz;                    -- business time of its latest fact
 
 alter table store.ledger_entries drop constraint ledger_entries_kind_check;
 alter table store.ledger_entries
@@ -30,8 +29,7 @@ create index on store.ledger_entries (reverses) where reverses is not null;
 
 update store.ledger_accounts a set
     balance = coalesce((select sum(amount) from store.ledger_entries e where e.account_id = a.account_id), 0),
-    last_at = (select max(occurred_at) from store.ledger_entries e where e.account_id = a.account_id),
-    last_debit_at = (select max(occurred_at) from store.ledger_entries e where e.account_id = a.account_id and amount < 0);
+    last_at = (select max(occurred_at) from store.ledger_entries e where e.account_id = a.account_id);
 
 -- What is derived is keyed by transaction; `cdp init` and every run derive anew what does not add up.
 drop table store.ledger_allocations;

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from cdp.consent.policy import Policy
-from cdp.consent.resolve import Effective, Material, effective
+from cdp.consent.resolve import Answers, Effective, Material
 
 
 def customer_flags(known: Material, policy: Policy, now: datetime) -> Iterator[Effective]:
@@ -15,7 +15,8 @@ def customer_flags(known: Material, policy: Policy, now: datetime) -> Iterator[E
         policy: Purposes and rules.
         now: The moment to answer for.
     """
+    answers = Answers(known.decisions, known.links, policy, now)
     for name, purpose in policy.purposes.items():
         targets: list[str | None] = [None] if purpose.point is None else [*sorted(known.points.get(purpose.point, []))]
         for target in targets:
-            yield effective(known.decisions, known.links, policy, now, name, target)
+            yield answers.of(name, target)

@@ -5,9 +5,11 @@ answer is recomputed from the decisions and the links of the moment. Its twin fo
 `cdp/sql/consent/core__customer_consents.sql`; a test holds the two equal.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from cdp.consent.policy import ABSOLUTE, Policy, Purpose
 
@@ -135,60 +137,74 @@ def effective(
         purpose: A purpose of the policy; an unknown one is never allowed.
         contact_point: The e-mail or phone to be used; required by purposes that have one.
     """
-    records = {link.record_id: link for link in links}
-    law = policy.of_links(records.values())
-    if purpose not in policy.purposes:
-        return Effective(purpose, contact_point, False, "unknown", "none", "unknown_purpose", None, False, (), law)
-    said = list(decisions)
-    answer = _answer(said, records, policy, law, now, purpose, contact_point)
-    if purpose == policy.restriction or not policy.restriction or answer.basis in ABSOLUTE:
-        return answer
-    gate = _answer(said, records, policy, law, now, policy.restriction, None)
-    if gate.status not in DENIALS:
-        return answer
-    return Effective(
-        purpose, contact_point, False, answer.status, "none", "restricted", gate.decided_by, answer.conflict,
-        answer.conflicting, law,
-    )  # fmt: skip
+    return Answers(decisions, links, policy, now).of(purpose, contact_point)
 
 
-def _answer(
-    decisions: list[Decision],
-    records: dict[str, Link],
-    policy: Policy,
-    law: str,
-    now: datetime,
-    purpose: str,
-    point: str | None,
-) -> Effective:
-    rules = policy.purposes[purpose]
-    voices = [
-        _voice(d, policy, law, now)
-        for d in dict.fromkeys(decisions)
-        if d.purpose == purpose and d.status != "unknown" and d.at <= now
-    ]
-    if rules.point is not None:
-        voices = [voice for voice in voices if _reaches(voice.decision, point, records)]
-    latest: dict[str, _Voice] = {}
-    for voice in sorted((v for v in voices if v.said != "pending"), key=lambda v: v.rank):
-        latest[voice.decision.record_id] = voice
-    # a weak link carries denials, never grants: what its record last granted only takes back what it denied before
-    standing = [v for v in latest.values() if _counts(v.decision, records, policy.weak_link_weight)]
-    denials = [voice for voice in standing if voice.said in DENIALS]
-    ranked = sorted((denials or standing) if rules.point is None else standing, key=lambda v: v.rank)
-    if not ranked:
-        heard = [v for v in voices if v.said == "pending" and _counts(v.decision, records, policy.weak_link_weight)]
-        return _unsaid(purpose, point, rules, policy, law, heard)
-    winner = ranked[-1]
-    granted = winner.said == GRANTED
-    against = sorted(v.decision.decision_id for v in standing if (v.said == GRANTED) != granted)
-    reason, basis = f"{winner.said}_by_{winner.decision.subject_type}", winner.decision.basis if granted else "none"
-    if absolute := rules.basis if rules.basis in ABSOLUTE else None:
-        reason = basis = absolute
-    return Effective(
-        purpose, point, granted or absolute is not None, winner.said, basis, reason, winner.decision.decision_id,
-        bool(against), tuple(against), law,
-    )  # fmt: skip
+class Answers:
+    """Effective consent of one customer at one moment, for any purpose: what all answers share is found once.
+
+    Args:
+        decisions: As for `effective`.
+        links: As for `effective`.
+        policy: As for `effective`.
+        now: As for `effective`.
+    """
+
+    def __init__(self, decisions: Iterable[Decision], links: Iterable[Link], policy: Policy, now: datetime) -> None:
+        self._policy, self._now = policy, now
+        self._records = {link.record_id: link for link in links}
+        self._law = policy.of_links(self._records.values())
+        self._said: dict[str, list[Decision]] = defaultdict(list)
+        for decision in dict.fromkeys(decisions):
+            if decision.status != "unknown" and decision.at <= now:
+                self._said[decision.purpose].append(decision)
+
+    def of(self, purpose: str, point: str | None = None) -> Effective:
+        """The answer for a purpose, and for a contact point where the purpose has one."""
+        policy = self._policy
+        if purpose not in policy.purposes:
+            return Effective(purpose, point, False, "unknown", "none", "unknown_purpose", None, False, (), self._law)
+        answer = self._answer(purpose, point)
+        if purpose == policy.restriction or not policy.restriction or answer.basis in ABSOLUTE:
+            return answer
+        if self._gate.status not in DENIALS:
+            return answer
+        return Effective(
+            purpose, point, False, answer.status, "none", "restricted", self._gate.decided_by, answer.conflict,
+            answer.conflicting, self._law,
+        )  # fmt: skip
+
+    @cached_property
+    def _gate(self) -> Effective:
+        """The answer for the purpose that closes all others."""
+        return self._answer(self._policy.restriction, None)
+
+    def _answer(self, purpose: str, point: str | None) -> Effective:
+        policy, law, records = self._policy, self._law, self._records
+        rules, weak = policy.purposes[purpose], policy.weak_link_weight
+        voices = [_voice(d, policy, law, self._now) for d in self._said.get(purpose, ())]
+        if rules.point is not None:
+            voices = [voice for voice in voices if _reaches(voice.decision, point, records)]
+        latest: dict[str, _Voice] = {}
+        for voice in sorted((v for v in voices if v.said != "pending"), key=lambda v: v.rank):
+            latest[voice.decision.record_id] = voice
+        # a weak link carries denials, never grants: what its record last granted only takes back what it denied before
+        standing = [v for v in latest.values() if _counts(v.decision, records, weak)]
+        denials = [voice for voice in standing if voice.said in DENIALS]
+        ranked = sorted((denials or standing) if rules.point is None else standing, key=lambda v: v.rank)
+        if not ranked:
+            heard = [v for v in voices if v.said == "pending" and _counts(v.decision, records, weak)]
+            return _unsaid(purpose, point, rules, policy, law, heard)
+        winner = ranked[-1]
+        granted = winner.said == GRANTED
+        against = sorted(v.decision.decision_id for v in standing if (v.said == GRANTED) != granted)
+        reason, basis = f"{winner.said}_by_{winner.decision.subject_type}", winner.decision.basis if granted else "none"
+        if absolute := rules.basis if rules.basis in ABSOLUTE else None:
+            reason = basis = absolute
+        return Effective(
+            purpose, point, granted or absolute is not None, winner.said, basis, reason, winner.decision.decision_id,
+            bool(against), tuple(against), law,
+        )  # fmt: skip
 
 
 def _unsaid(

@@ -21,10 +21,12 @@ DECISIONS = """
     from consent_decisions
 """
 HELD = """
-    select r.record_id, r.link_weight, r.fields ->> 'country' as country, i.type, i.value from contact_records r
-    left join identifiers i on i.record_id = r.record_id and i.type in ('email', 'phone')
-    where r.record_id = any(%s)
+    select a.record_id, a.customer_id::text as customer_id, r.link_weight, r.fields ->> 'country' as country, i.type, i.value
+    from {} a join contact_records r using (record_id)
+    left join identifiers i on i.record_id = a.record_id and i.type in ('email', 'phone')
 """
+NOW = HELD.format("assignment") + "where a.customer_id = any(%s::uuid[])"
+THEN = HELD.format("(select unnest(%s::text[]) as record_id, %s::uuid as customer_id)")
 POINTS = ("email", "phone")
 
 
@@ -48,23 +50,19 @@ def material(connection: psycopg.Connection, customer_id: str, known_at: datetim
     """
     if known_at is None:
         return materials(connection, [customer_id])[customer_id]
-    return _materials(
-        connection, dict.fromkeys(members_at(connection, customer_id, known_at), customer_id), [customer_id], known_at
-    )[customer_id]
+    held = _all(connection, THEN, [members_at(connection, customer_id, known_at), customer_id])
+    return _materials(connection, held, [customer_id], known_at)[customer_id]
 
 
 def materials(connection: psycopg.Connection, customer_ids: list[str]) -> dict[str, Material]:
-    """The same for several customers in three queries."""
-    rows = connection.execute(
-        "select record_id, customer_id::text from assignment where customer_id = any(%s::uuid[])", [customer_ids]
-    )
-    return _materials(connection, dict(rows.fetchall()), customer_ids, None)
+    """The same for several customers in two queries."""
+    return _materials(connection, _all(connection, NOW, [customer_ids]), customer_ids, None)
 
 
 def _materials(
-    connection: psycopg.Connection, owner: dict[str, str], customer_ids: list[str], known_at: datetime | None
+    connection: psycopg.Connection, held: list[dict[str, Any]], customer_ids: list[str], known_at: datetime | None
 ) -> dict[str, Material]:
-    held = _all(connection, HELD, [list(owner)])
+    owner = {row["record_id"]: row["customer_id"] for row in held}
     links: dict[str, tuple[float, str | None, set[str]]] = {}
     holders: dict[str, set[str]] = {}
     points: dict[str, dict[str, set[str]]] = {customer: {kind: set() for kind in POINTS} for customer in customer_ids}

@@ -59,7 +59,7 @@ def asking(
 
 def ours(app: Context, store: psycopg.Connection, living: str, record: str) -> str:
     """Lock the customer before the clock is read: what is decided by time is decided in the order of the locks."""
-    if locked(store, [record], app.programme, app.clock())[record].customer_id != living:
+    if locked(store, [record], app.programme, app.clock())[record].customer_of.get(record) != living:
         raise Refused("this record moved to another customer meanwhile", "read the customer again")
     return living
 

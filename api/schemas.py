@@ -194,10 +194,18 @@ class Movement(Model):
 
     entry_id: str
     kind: str = Field(examples=["earn"])
+    unit: str = Field(examples=["points"])
     amount: int = Field(examples=[22])
     occurred_at: datetime
     reason: str = Field(examples=["spend"])
     order_id: str | None = Field(examples=["web:W536372"])
+
+
+class UnitBalance(Model):
+    """What a customer has of one of the programme's units."""
+
+    unit: str = Field(examples=["points"])
+    balance: int = Field(examples=[512])
 
 
 class Loyalty(Model):
@@ -208,7 +216,8 @@ class Loyalty(Model):
     programme_version: str = Field(examples=["1"])
     unit: str = Field(examples=["points"])
     balance: int = Field(examples=[512])
-    tier: Tier
+    balances: list[UnitBalance] = Field(description="Of every unit of the programme")
+    tier: Tier | None = Field(description="None where the programme has no ladder")
     accounts: list[Account]
     movements: list[Movement] = Field(description="The newest 20")
 

@@ -133,12 +133,13 @@ def _write_secrets(workspace: Workspace) -> None:
 def _copy_defaults(workspace: Workspace) -> None:
     """Ship the default sources, programme and identity rules; a file that is there is the user's and stays."""
     defaults = resources.files("cdp") / "defaults"
-    for folder in ("sources", "programmes"):
-        for item in (defaults / folder).iterdir():
-            if item.name.endswith(".yaml"):
-                _copy_once(item.read_text(encoding="utf-8"), workspace.path(folder, item.name))
-                if folder == "sources":
-                    workspace.path("landing", item.name.removesuffix(".yaml")).mkdir(mode=0o700, exist_ok=True)
+    for item in (defaults / "sources").iterdir():
+        if item.name.endswith(".yaml"):
+            _copy_once(item.read_text(encoding="utf-8"), workspace.path("sources", item.name))
+            workspace.path("landing", item.name.removesuffix(".yaml")).mkdir(mode=0o700, exist_ok=True)
+    if not any(workspace.path("programmes").glob("*.y*ml")):  # the others are there to choose from: 'cdp programme'
+        chosen = (defaults / "programmes" / "default.yaml").read_text(encoding="utf-8")
+        workspace.path("programmes", "default.yaml").write_text(chosen, encoding="utf-8")
     for name in ("identity.yaml", "consent.yaml", "retention.yaml"):
         _copy_once((defaults / name).read_text(encoding="utf-8"), workspace.path(name))
 

@@ -17,7 +17,8 @@ from cdp.consent.fields import Visible, visible
 from cdp.consent.policy import ABSOLUTE
 from cdp.consent.resolve import Material
 from cdp.errors import CdpError, NotFound
-from cdp.loyalty.rules import tier
+from cdp.loyalty.ladder import standing
+from cdp.loyalty.recall import way
 from cdp.standard.identify import candidates
 from cdp.store import assignment, consents, customers, releases
 
@@ -130,16 +131,20 @@ def get_loyalty(customer_id: UUID, app: App, caller: LoyaltyReader) -> Loyalty |
         if withheld := _withheld(app, caller, store, living, "loyalty"):
             return Withheld(customer_id=living, withheld=withheld)
         accounts, entries = customers.loyalty(store, living)
-    qualifying = [(row["occurred_at"], row["amount"]) for row in entries if row["contra"] == "issued"]
-    shown = ("entry_id", "kind", "amount", "occurred_at", "reason", "order_id")
+        walked = way(store, [account["record_id"] for account in accounts], programme, app.clock())
+    shown = ("entry_id", "kind", "unit", "amount", "occurred_at", "reason", "order_id")
     return Loyalty.model_validate(
         {
             "customer_id": living,
             "programme": programme.programme,
             "programme_version": programme.version,
             "unit": programme.unit,
-            "balance": sum(account["balance"] for account in accounts),
-            "tier": vars(tier(qualifying, programme, app.clock())),
+            "balance": sum(account["balance"] for account in accounts if account["unit"] == programme.unit),
+            "balances": [
+                {"unit": unit.code, "balance": sum(a["balance"] for a in accounts if a["unit"] == unit.code)}
+                for unit in programme.units
+            ],
+            "tier": vars(standing(walked)) if walked is not None else None,
             "accounts": [_account(account) for account in accounts],
             "movements": [{name: row[name] for name in shown} for row in entries[:MOVEMENTS]],
         }

@@ -7,15 +7,16 @@ from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
 from cdp.loyalty import history, reconcile, settle, targets
-from cdp.store import idempotency
+from cdp.store import books, idempotency
 
 GROUP = "loyalty"
 
 
 @dg.asset(group_name=GROUP, deps=list(targets.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)
 def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
-    """Grain: order × what it posts. Points each order should have posted, or the stated reason for none."""
-    return report(platform.lake, targets.build_targets(platform.lake, platform.programme))
+    """Grain: order or event × unit × what it posts. What each should have posted, or the stated reason for none."""
+    bound = books.bound(platform.store, platform.programme.programme) if platform.programme.remembers else {}
+    return report(platform.lake, targets.build_targets(platform.lake, platform.programme, bound))
 
 
 @dg.asset(

@@ -34,7 +34,7 @@ def _mend_ledger(workspace: Workspace) -> None:
 
     programme = load_programme(workspace)
     with connect(owner_address(workspace)) as store:
-        if books.unbalanced(store, programme.programme, programme.unit):
+        if any(books.unbalanced(store, programme.programme, unit.code) for unit in programme.units):
             from cdp.loyalty.reconcile import mend
 
             mend(store, programme, system_now(), say)

@@ -10,8 +10,9 @@ from cdp.cli.output import table
 from cdp.consent.flags import customer_flags
 from cdp.consent.policy import load_policy
 from cdp.lake.engine import Lake, open_lake
+from cdp.loyalty.ladder import standing
 from cdp.loyalty.programme import load_programme
-from cdp.loyalty.rules import tier
+from cdp.loyalty.recall import way
 from cdp.scores import score
 from cdp.store import consents, customers
 from cdp.store.connect import connect, owner_address
@@ -93,20 +94,22 @@ def _one(workspace: Workspace, store: Any, customer: str, now: datetime) -> str:
     profile, programme = stored["profile"], load_programme(workspace)
     known = consents.material(store, customer)
     flags = [f for f in customer_flags(known, load_policy(workspace), now) if f.status != "unknown"]
-    accounts, entries = customers.loyalty(store, customer)
-    standing = tier([(e["occurred_at"], e["amount"]) for e in entries if e["kind"] != "redeem"], programme, now)
+    accounts, _ = customers.loyalty(store, customer)
+    walked = way(store, [row["record_id"] for row in accounts], programme, now)
+    held = standing(walked) if walked is not None else None
     events = customers.timeline(store, customer, None, 8)
     spent = "; ".join(
         f"{o['orders']} orders, {o['returns']} returns, {o['spent'][:-2]} {currency}"
         for currency, o in profile["orders"].items()
     )
-    balance = sum(account["balance"] for account in accounts)
+    balance = sum(account["balance"] for account in accounts if account["unit"] == programme.unit)
     lines = [
         f"{profile['name']['full_name']} ({customer})",
         f"  e-mail {profile['email']['value']}, phone {profile['phone']['value']}, postcode {profile['postal_code']['value']}",
         f"  seen on {', '.join(profile['channels'])} as {profile['records']} records; {spent}",
-        f"  {balance:,} points, tier {standing.tier}"
-        + (f", {standing.points_to_next:,} to {standing.next_tier}" if standing.next_tier else ""),
+        f"  {balance:,} {programme.unit}"
+        + (f", tier {held.tier}" if held else "")
+        + (f", {held.points_to_next:,} to {held.next_tier}" if held and held.next_tier else ""),
         "  may we?",
         *(
             f"    {'yes' if f.allowed else 'no ':<3} {f.purpose:<16} {f.contact_point or '':<34} {f.status}{', conflicting answers' if f.conflict else ''}"

@@ -5,9 +5,10 @@ order of business time decide which lots a debit draws from; a fact that arrives
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562's URL namespace
@@ -28,6 +29,7 @@ class Fact:
         expires_at: When the lot of a credit ends; for a restoration the least it must still live.
         reverses: The posting key of the debit that a credit gives back, or of the credit that a debit takes back.
         legs: Fixed legs: a debit over accounts that are no longer one customer's is not spread again.
+        says: What it was: its kind, and the rules that gave it.
     """
 
     fact_id: str
@@ -40,6 +42,7 @@ class Fact:
     expires_at: datetime | None = None
     reverses: str | None = None
     legs: Mapping[str, int] | None = None
+    says: frozenset[str] = frozenset()
 
     @property
     def position(self) -> tuple[datetime, int, str]:
@@ -84,6 +87,19 @@ class Lot:
         return max(self.expires_at or NEVER, self.opened_at)
 
 
+class Ends(Protocol):
+    """Moves the ends of open lots: what happens later decides when they go."""
+
+    def turns(self, until: datetime) -> Iterator[datetime]:
+        """The moments up to `until`, in order, at which something besides facts moves ends; each is then past."""
+
+    def after(self, fact: Fact, lots: Iterable[Lot]) -> None:
+        """A fact was applied; these lots are open."""
+
+    def settle(self, lots: Iterable[Lot], at: datetime) -> None:
+        """Give these open lots the ends they have at a moment."""
+
+
 @dataclass
 class State:
     """Accounts after all their facts. Σ open lots − Σ deficits = balance = Σ legs, in each account.
@@ -94,6 +110,7 @@ class State:
         deficits: What a debit took beyond the lots: (transaction, account) → units, oldest first.
         legs: What each transaction moves in each account.
         until: Nothing ends after this moment: a fact of the future ends no lot of today.
+        ends: What moves the ends of lots; none where they are known when lots are opened.
     """
 
     lots: dict[str, Lot] = field(default_factory=dict)
@@ -102,6 +119,7 @@ class State:
     legs: dict[tuple[str, str], int] = field(default_factory=dict)
     expired: dict[str, Lot] = field(default_factory=dict)
     until: datetime = NEVER
+    ends: Ends | None = None
     _facts: dict[str, list[str]] = field(default_factory=dict)
     _restored: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -123,9 +141,22 @@ class State:
             self._open(fact, fact.account, fact.amount, fact.at, fact.expires_at, fact.order_id)
         elif fact.amount < 0:
             self._draw(fact, -fact.amount, fact.scope or (fact.account,), fact.account)
+        if self.ends is not None:
+            self.ends.after(fact, self._open_lots())
+            self.ends.settle(self._open_lots(), fact.at)
 
     def expire(self, until: datetime) -> None:
         """What is left of lots at their end goes, lot by lot."""
+        for moment in self.ends.turns(until) if self.ends is not None else ():
+            self._expire(moment)
+            assert self.ends is not None
+            self.ends.settle(self._open_lots(), moment)
+        self._expire(until)
+
+    def _open_lots(self) -> list[Lot]:
+        return [lot for lot in self.lots.values() if lot.remaining]
+
+    def _expire(self, until: datetime) -> None:
         due = [lot for lot in self.lots.values() if lot.remaining and lot.expires_at and lot.ends_at <= until]
         for lot in sorted(due, key=lambda lot: (lot.ends_at, lot.lot_id)):
             self.expired[lot.expiry] = lot
@@ -216,12 +247,12 @@ class State:
         self.legs[transaction, account] = self.legs.get((transaction, account), 0) + amount
 
 
-def derive(facts: Iterable[Fact], until: datetime) -> State:
+def derive(facts: Iterable[Fact], until: datetime, ends: Ends | None = None) -> State:
     """The state of a customer's accounts after these facts, in whatever order they are given; expiries up to `until`.
 
     What gives a debit back cannot come before it: its time is then the debit's.
     """
-    state, every, latest = State(until=until), list(facts), dict[str, datetime]()
+    state, every, latest = State(until=until, ends=ends), list(facts), dict[str, datetime]()
     for fact in every:
         if fact.amount < 0:
             latest[fact.key] = max(fact.at, latest.get(fact.key, fact.at))

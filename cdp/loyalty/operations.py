@@ -4,19 +4,21 @@ A preview is the same code in a transaction that is rolled back: what it shows i
 """
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from cdp.errors import CdpError, Conflict, NotFound
-from cdp.loyalty.lots import NAMESPACE, NEVER
+from cdp.loyalty.expiry import first_end, schedule
+from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.orders import sale
-from cdp.loyalty.posting import Group, Posting, locked, write
+from cdp.loyalty.posting import Group, Posting, derived, locked, pooled, write
 from cdp.loyalty.programme import Programme
+from cdp.loyalty.recall import recall
 from cdp.loyalty.rules import Line
-from cdp.store import books, changes, ledger
+from cdp.store import assignment, books, changes, ledger
 
 SKEW = timedelta(minutes=10)  # how far apart clocks of hosts and tills may be
 
@@ -61,12 +63,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What an operation did, and how the customer stands after it."""
+    """What an operation did, and how the customer stands after it.
+
+    Attributes:
+        amount: Moved in the unit that the programme is looked at through.
+        units: Of a sale: what it earned in each unit.
+    """
 
     transaction_id: str
     amount: int
     standing: Standing
     legs: dict[str, int]
+    units: dict[str, int] = field(default_factory=dict)
 
 
 def standing(store: psycopg.Connection, group: Group, act: Act) -> Standing:
@@ -84,6 +92,8 @@ def _look(store: psycopg.Connection, group: Group, act: Act, transaction: str | 
     }
     accounts = [account.account_id for account in group.accounts]
     group.open, posted, held = ledger.open_state(store, accounts, [transaction] if transaction else None, holder)
+    if act.programme.moves_ends:
+        group.open = derived(store, group, act.programme, act.now)
     return _standing(group, held, act), bool(posted)
 
 
@@ -96,10 +106,8 @@ def _standing(group: Group, held: int, act: Act) -> Standing:
 
 def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Standing]:
     """A customer's accounts and how they stand, without a lock."""
-    rows = store.execute(
-        "select record_id from assignment where customer_id = %s order by record_id", [customer]
-    ).fetchall()
-    records = [row[0] for row in rows]
+    records = assignment.records(store, [customer])
+    records = pooled(store, records, act.programme) or records
     accounts = books.of_records(store, records, act.programme.programme, act.programme.unit)
     group = Group(accounts, records=tuple(records))
     return group, standing(store, group, act)
@@ -108,11 +116,7 @@ def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Sta
 def ending(group: Group, now: datetime) -> list[tuple[datetime | None, int]]:
     """When open points end: (when, how many), what does not end last. Less what is owed they sum to the balance."""
     assert group.open is not None
-    found: dict[datetime | None, int] = {}
-    for lot in group.open.lots.values():
-        if lot.ends_at > now:
-            found[lot.expires_at] = found.get(lot.expires_at, 0) + lot.remaining
-    return sorted(found.items(), key=lambda item: item[0] or NEVER)
+    return schedule(group.open.lots.values(), now)
 
 
 def version(group: Group) -> str:
@@ -152,28 +156,37 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
         What was posted now (nothing for a sale that was known), and why it earned nothing, if so.
     """
     row = {"kind": "sale", "original_order_id": None, "original_key": None, **order}
-    made, reason = sale(row, lines, act.programme)
+    programme, record = act.programme, order["record_id"]
     store.execute(
         "select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"order|{order['order_id']}"]
     )  # whoever buys it
-    group = locked(store, [order["record_id"]], act.programme, act.now, [order["record_id"]])[order["record_id"]]
+    group = locked(store, [record], programme, act.now, [record])[record]
+    made, reason = sale(row, lines, programme, recall(store, group.own(record), programme))
     known = books.known_keys(store, [posting.key for posting in made])
-    group.todo = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
-    wanted = sum(-posting.amount for posting in group.todo if posting.kind == "redeem")
-    if wanted:
-        needs(standing(store, group, act), wanted)
-    written = write(store, [group], act.programme, act.now)
+    fresh = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
+    units, written = dict[str, int](), 0
+    for unit in sorted(programme.units, key=lambda unit: not programme.of(unit.code).follows):
+        seen = replace(act, programme=programme.of(unit.code))
+        mine = (
+            group if unit.code == programme.unit else locked(store, [record], seen.programme, act.now, [record])[record]
+        )
+        mine.todo = [posting for posting in fresh if posting.unit == unit.code]
+        units[unit.code] = sum(posting.amount for posting in mine.todo)
+        if wanted := sum(-posting.amount for posting in mine.todo if posting.kind == "redeem"):
+            needs(standing(store, mine, seen), wanted)
+        written += write(store, [mine], seen.programme, act.now) if mine.todo else 0
     if written:
         tell(store, group, act)
-    total = sum(posting.amount for posting in group.todo)
     name = made[0].transaction_id if made else ""
-    return Receipt(name, total, standing(store, group, act), {}), reason
+    return Receipt(name, units[programme.unit], standing(store, group, act), {}, units), reason
 
 
 def adjust(store: psycopg.Connection, record: str, amount: int, act: Act, transaction: str) -> Receipt:
     """Correct a balance: a credit to the record's account, or a debit of what is available."""
+    ends = first_end(act.programme, act.now) if amount > 0 else None
     posting = Posting(
-        f"adjust|{transaction}", 0, record, "adjust", amount, act.now, act.reason, across=amount < 0, actor=act.actor, transaction=transaction
+        f"adjust|{transaction}", 0, record, "adjust", amount, act.now, act.reason, across=amount < 0, actor=act.actor, transaction=transaction,
+        expires_at=ends,
     )  # fmt: skip
     return post_one(store, posting, act, needed=max(0, -amount))
 
@@ -246,7 +259,12 @@ def needs(found: Standing, amount: int) -> None:
         raise Insufficient(f"{found.available} are available, {amount} are needed{held}", "ask for less, or wait")
 
 
+def tell_about(store: psycopg.Connection, record: str, kind: str, now: datetime) -> None:
+    """The feed learns that something about a record's customer changed, in the transaction that changed it."""
+    if (customer := assignment.customer(store, [record])) is not None:
+        changes.add(store, [(kind, customer, {})], now)
+
+
 def tell(store: psycopg.Connection, group: Group, act: Act) -> None:
     """The feed learns that a balance changed, in the transaction that changed it."""
-    if group.customer_id is not None:
-        changes.add(store, [("balance.changed", group.customer_id, {})], act.now)
+    changes.add(store, [("balance.changed", name, {}) for name in sorted(set(group.customer_of.values()))], act.now)

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -11,9 +11,11 @@ from typing import Any
 
 import psycopg
 
+from cdp.loyalty.expiry import Moving
+from cdp.loyalty.ladder import FIRST, Item
 from cdp.loyalty.lots import NAMESPACE, Fact, Lot, State, derive
 from cdp.loyalty.programme import Programme
-from cdp.store import books, ledger
+from cdp.store import books, ledger, plans
 from cdp.store.ledger import Account, Leg
 
 FRESH = (
@@ -40,6 +42,8 @@ class Posting:
         expires_at: When the lot of a credit ends; for a restoration the least it must still live.
         transaction: An id that the client made; by default it follows from key and revision.
         contra: The programme's account on the other side; by default that of the kind.
+        details: What an earning was bound to: the level, and what each rule gave.
+        unit: Code of the unit; where left out, the one that the programme is looked at through.
     """
 
     key: str
@@ -57,6 +61,13 @@ class Posting:
     expires_at: datetime | None = None
     transaction: str | None = None
     contra: str | None = None
+    details: dict[str, Any] | None = None
+    unit: str = ""
+
+    @property
+    def says(self) -> frozenset[str]:
+        """What it was: its kind, and the rules that gave it."""
+        return frozenset({self.kind, *self.reason.split("+")})
 
     @cached_property
     def transaction_id(self) -> str:
@@ -72,8 +83,8 @@ class Group:
         accounts: Those that were ever opened.
         todo: What is to be posted.
         open: Open lots and deficits, once read.
-        records: All records of the customer.
-        customer_id: None for a record that is nobody's.
+        records: All records of the customer, and of those it shares units with.
+        customer_of: The customer of each record that is somebody's.
     """
 
     accounts: list[Account]
@@ -81,7 +92,7 @@ class Group:
     open: State | None = None
 
     records: tuple[str, ...] = ()
-    customer_id: str | None = None
+    customer_of: dict[str, str] = field(default_factory=dict)
 
     def add(self, account: Account) -> None:
         """One account more."""
@@ -99,12 +110,17 @@ class Group:
         """Record → account."""
         return {account.record_id: account for account in self.accounts}
 
+    def own(self, record: str) -> list[str]:
+        """The records of a record's customer alone."""
+        customer = self.customer_of.get(record)
+        return [other for other in self.records if self.customer_of.get(other) == customer] if customer else [record]
+
     def fact(self, posting: Posting) -> Fact:
         """What the posting means for these accounts."""
         own = self.by_record[posting.record_id].account_id
         order = None if posting.kind == "redeem" else posting.original_order_id or posting.order_id
         scope = tuple(self.by_number[number] for number in self.scope(posting))
-        return Fact(posting.transaction_id, posting.key, own, posting.amount, posting.occurred_at, order, scope, posting.expires_at, posting.reverses)  # fmt: skip
+        return Fact(posting.transaction_id, posting.key, own, posting.amount, posting.occurred_at, order, scope, posting.expires_at, posting.reverses, says=posting.says)  # fmt: skip
 
     def scope(self, posting: Posting) -> tuple[int, ...]:
         """Numbers of the accounts that the posting may touch, its own first."""
@@ -131,7 +147,13 @@ def post(store: psycopg.Connection, postings: Iterable[Posting], programme: Prog
     Returns:
         How many legs were written (none for facts that were posted before).
     """
-    todo = list(postings)
+    by_unit = defaultdict[str, list[Posting]](list)
+    for posting in postings:
+        by_unit[posting.unit or programme.unit].append(posting)
+    return sum(_post(store, items, programme.of(unit), now) for unit, items in by_unit.items())
+
+
+def _post(store: psycopg.Connection, todo: list[Posting], programme: Programme, now: datetime) -> int:
     wide = {posting.record_id for posting in todo if posting.across}
     groups = locked(store, sorted({posting.record_id for posting in todo}), programme, now, wide)
     for posting in todo:
@@ -150,9 +172,8 @@ def locked(
     if not records:
         return {}
     named, found = (programme.programme, programme.unit), dict[str, Group]()
-    for item in ledger.lock(store, records, *named):
-        group = Group(item.accounts, records=tuple(item.records), customer_id=item.customer_id)
-        found |= dict.fromkeys(item.records, group)
+    for group in _grouped(store, records, programme):
+        found |= dict.fromkeys(group.records, group)
     every = {*records, *(member for record in wide for member in found[record].records)}
     missing = sorted(record for record in every if record not in found[record].by_record)
     if missing:
@@ -160,6 +181,44 @@ def locked(
         for account in ledger.open_accounts(store, wanted, now):
             found[account.record_id].add(account)
     return {record: found[record] for record in records}
+
+
+def _grouped(store: psycopg.Connection, records: list[str], programme: Programme) -> list[Group]:
+    """The customers of these records, locked; those that share units are one group."""
+    named = (programme.programme, programme.unit)
+    if programme.household.mode != "pool_units":
+        return [_of(item) for item in ledger.lock(store, records, *named)]
+    while True:
+        shared = {record: pooled(store, [record], programme) for record in records}
+        every = sorted({*records, *(r for others in shared.values() for r in others)})
+        groups = [_of(item) for item in ledger.lock(store, every, *named)]
+        again = {record: pooled(store, [record], programme) for record in records}
+        if again == shared:  # else somebody joined or left while we waited
+            break
+    for record, others in shared.items():
+        mine = [group for group in groups if record in group.records or set(others) & set(group.records)]
+        if len(mine) > 1:
+            groups = [group for group in groups if group not in mine] + [_joined(mine)]
+    return groups
+
+
+def _of(item: ledger.Locked) -> Group:
+    customer_of = {record: item.customer_id for record in item.records if item.customer_id is not None}
+    return Group(item.accounts, records=tuple(item.records), customer_of=customer_of)
+
+
+def _joined(groups: list[Group]) -> Group:
+    one = Group(sorted((a for group in groups for a in group.accounts), key=lambda a: a.account_id))
+    one.records = tuple(sorted(record for group in groups for record in group.records))
+    one.customer_of = {record: name for group in groups for record, name in group.customer_of.items()}
+    return one
+
+
+def pooled(store: psycopg.Connection, records: list[str], programme: Programme) -> list[str]:
+    """All records of all who share units with one of these, theirs among them; none where units are not shared."""
+    if programme.household.mode != "pool_units":
+        return []
+    return plans.sharing(store, records, programme.programme)
 
 
 def write(
@@ -176,10 +235,24 @@ def write(
         return 0
     debits = {p.key for g in groups for p in g.todo if p.amount < 0 and not p.key.startswith(FRESH)}
     awaited = books.awaited(store, sorted(debits)) if debits else set[str]()
-    quick = [group for group in groups if not group.is_late(awaited)]
+    quick = [group for group in groups if not (programme.moves_ends or group.is_late(awaited))]
     due = [g for g in quick if g.open and any(t.expires_at and t.expires_at <= now for t in g.open.lots.values())]
     rows = _append(store, [g for g in quick if g not in due], programme, now)
-    return rows + rederive(store, [g for g in groups if g not in quick or g in due], programme, now)
+    rows += rederive(store, [g for g in groups if g not in quick or g in due], programme, now)
+    for unit in programme.follows:  # a level may have changed: what ends with it is looked at in the same transaction
+        rows += _follow(store, groups, programme.of(unit), now)
+    return rows
+
+
+def _follow(store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime) -> int:
+    """Derive another unit of these customers again, whose ends follow the level."""
+    records = sorted({record for group in groups for record in group.records or group.by_record})
+    accounts = books.of_records(store, records, programme.programme, programme.unit)
+    held = {record: number for number, group in enumerate(groups) for record in group.records or group.by_record}
+    others = [Group([], records=group.records, customer_of=group.customer_of) for group in groups]
+    for account in accounts:
+        others[held[account.record_id]].add(account)
+    return rederive(store, [group for group in others if group.accounts], programme, now)
 
 
 def rederive(store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime) -> int:
@@ -194,7 +267,7 @@ def rederive(store: psycopg.Connection, groups: list[Group], programme: Programm
         rows = [row for account in group.accounts for row in by_account[account.account_id]]
         facts = books.facts(rows, group.by_number) + [group.fact(posting) for posting in group.todo]
         ended = [row["occurred_at"] for row in rows if row["contra"] == "expired"]  # what was written off stays so
-        state = derive(facts, max([now, *ended]))
+        state = derive(facts, max([now, *ended]), moving(store, group, rows, programme))
         times |= {fact.fact_id: fact.at for fact in facts}
         written += _differences(group, rows, state, programme)
         group.open = state
@@ -205,6 +278,45 @@ def rederive(store: psycopg.Connection, groups: list[Group], programme: Programm
         ledger.rewrite(store, every, whole, times)
     _stand(groups, written)
     return len(written)
+
+
+def moving(store: psycopg.Connection, group: Group, rows: list[dict[str, Any]], programme: Programme) -> Moving | None:
+    """What moves the ends of a group's lots, if anything does.
+
+    Args:
+        store: Where.
+        group: Its accounts, records and what is to be posted.
+        rows: All legs of the accounts.
+        programme: The rules, through the unit.
+    """
+    if not programme.moves_ends:
+        return None
+    if (ladder := programme.ladder) is None:
+        return Moving(programme)
+    unit, records = programme.measure(ladder).unit, list(group.records or group.by_record)
+    counted = rows
+    if unit != programme.unit:
+        others = books.of_records(store, records, programme.programme, unit)
+        counted = books.legs(store, [account.account_id for account in others]) if others else []
+    fresh = [vars(posting) | {"contra": posting.contra or ledger.CONTRA[posting.kind]} for posting in group.todo] if unit == programme.unit else []  # fmt: skip
+    moved = {group.by_record[r].account_id: at for r, at in books.moved(store, records).items() if r in group.by_record}
+    off = {row["transaction_id"] for row in rows if row["contra"] == "expired" and row["occurred_at"] < moved.get(row["account_id"], FIRST)}  # fmt: skip
+    return Moving(programme, qualifying([*counted, *fresh]), moved, frozenset(off))
+
+
+def qualifying(rows: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """What counts for a ladder, of legs or postings: what was issued; what was taken back counts at its order's time."""
+    issued = [row for row in rows if row["contra"] == "issued"]
+    sold = {row["order_id"]: row["occurred_at"] for row in issued if row["kind"] == "earn" and row["order_id"]}
+    return [Item(max(row["occurred_at"], at), at, row["amount"]) for row in issued for at in (sold.get(row["original_order_id"], row["occurred_at"]),)]  # fmt: skip
+
+
+def derived(store: psycopg.Connection, group: Group, programme: Programme, now: datetime) -> State:
+    """The state of a group now, from its facts: where time and levels move ends, what is stored may be behind."""
+    accounts = [account.account_id for account in group.accounts]
+    rows = books.legs(store, accounts) if accounts else []
+    ended = [row["occurred_at"] for row in rows if row["contra"] == "expired"]
+    return derive(books.facts(rows, group.by_number), max([now, *ended]), moving(store, group, rows, programme))
 
 
 def _stand(groups: list[Group], written: list[Leg]) -> None:
@@ -303,9 +415,9 @@ def _about(
     if posting := fresh.get(transaction):
         return {
             "kind": posting.kind, "occurred_at": posting.occurred_at, "key": posting.key, "revision": posting.revision,
-            "reason": posting.reason, "actor": posting.actor, "version": programme.version, "order_id": posting.order_id,
+            "reason": posting.reason, "actor": posting.actor, "version": programme.at(posting.occurred_at).version, "order_id": posting.order_id,
             "original_order_id": posting.original_order_id, "scope": group.scope(posting), "reverses": posting.reverses,
-            "expires_at": posting.expires_at, "contra": posting.contra or ledger.CONTRA[posting.kind],
+            "expires_at": posting.expires_at, "contra": posting.contra or ledger.CONTRA[posting.kind], "details": posting.details,
         }  # fmt: skip
     if row := stored.get(transaction):
         same = (
@@ -319,6 +431,7 @@ def _about(
             "reverses",
             "expires_at",
             "contra",
+            "details",
         )
         return {
             **{name: row[name] for name in same},
@@ -330,5 +443,5 @@ def _about(
     number = next(a.number for a in group.accounts if a.account_id == account)
     return {
         "kind": "expire", "occurred_at": lot.ends_at, "key": f"expire|{lot.lot_id}", "revision": 0, "reason": "expired", "actor": "clock",
-        "version": programme.version, "scope": (number,), "contra": "expired",
+        "version": programme.at(lot.ends_at).version, "scope": (number,), "contra": "expired",
     }  # fmt: skip

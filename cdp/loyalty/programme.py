@@ -1,34 +1,41 @@
-"""A loyalty programme: a versioned YAML file."""
+"""A loyalty programme: versioned YAML files, checked as a whole."""
 
-from decimal import Decimal
-from typing import Literal, Self
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from cdp.errors import ConfigError
+from cdp.loyalty import short
+from cdp.loyalty.terms import (
+    Benefit,
+    Coupon,
+    Expiry,
+    Household,
+    Ladder,
+    Level,
+    Measure,
+    Plan,
+    Reward,
+    Rule,
+    Unit,
+    codes,
+)
 from cdp.strict import NAME, Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
 
 
-class Earn(Strict):
-    """Points for money: `points_per_unit` for each 1.00 of the programme's currency."""
-
-    points_per_unit: Decimal = Field(gt=0)
-    exclude_skus: tuple[str, ...] = ()
-
-
-class Tier(Strict):
-    """A level, held by whoever earned at least `points` within the window."""
-
-    name: str = Field(pattern=NAME)
-    points: int = Field(ge=0)
-
-
 class Programme(Strict):
-    """One version of one programme.
+    """One version of one programme, seen through one of its units.
 
     Attributes:
+        starts: The local day from which this version holds; the first version has none.
+        join: Whoever is known is in it, or only who has a plan.
         restored_min_days: Points that a return gives back live at least this long.
         hold_minutes: How long points stay set aside where the caller does not say.
         adjust_limit: A correction of more points waits for a second person.
@@ -36,15 +43,123 @@ class Programme(Strict):
 
     programme: str = Field(pattern=NAME)
     version: str
-    unit: str = Field(pattern=NAME)
+    starts: date | None = None
+    timezone: str = "UTC"
     currency: str = Field(pattern="^[A-Z]{3}$")
-    earn: Earn
-    tiers: tuple[Tier, ...] = Field(min_length=1)
-    tier_window_days: int = Field(default=365, ge=1)
-    expiry: Literal["never"] = "never"
+    join: Literal["auto", "paid"] = "auto"
+    units: tuple[Unit, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    benefits: tuple[Benefit, ...] = ()
+    rewards: tuple[Reward, ...] = ()
+    coupons: tuple[Coupon, ...] = ()
+    household: Household = Household()
     restored_min_days: int = Field(default=30, ge=0)
     hold_minutes: int = Field(default=30, ge=1)
     adjust_limit: int = Field(default=1000, ge=0)
+    _viewed: str = PrivateAttr("")
+    _versions: tuple["Programme", ...] = PrivateAttr(())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, values: Any) -> Any:
+        return short.written_out(values) if isinstance(values, dict) else values
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("no time zone of this name: expected one such as Europe/London") from error
+        return name
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        for problem in self._unknown():
+            raise ValueError(problem)
+        return self
+
+    def _unknown(self) -> Iterator[str]:
+        units, measures, benefits = (
+            codes(self.units, "unit"),
+            codes(self.measures, "measure"),
+            codes(self.benefits, "benefit"),
+        )
+        levels = {level.code for ladder in self.ladders for level in ladder.levels}
+        for parts, what in ((self.ladders, "ladder"), (self.rules, "rule"), (self.plans, "plan"), (self.rewards, "reward"), (self.coupons, "coupon")):  # fmt: skip
+            codes(parts, what)
+        named: list[tuple[str, str, set[str], set[str]]] = []
+        for measure in self.measures:
+            named.append((f"measure {measure.code}", "unit", {measure.unit}, units))
+        for ladder in self.ladders:
+            named.append((f"ladder {ladder.code}", "measure", {ladder.measure}, measures))
+            for level in ladder.levels:
+                named.append((f"level {level.code}", "benefit", set(level.benefits), benefits))
+                named.append((f"level {level.code}", "unit", set(level.expiry), units))
+        for rule in self.rules:
+            named.append((f"rule {rule.code}", "unit", {rule.unit}, units))
+            named.append((f"rule {rule.code}", "level", set(rule.where.level), levels))
+        for plan in self.plans:
+            named.append((f"plan {plan.code}", "benefit", set(plan.benefits), benefits))
+        for reward in self.rewards:
+            named.append((f"reward {reward.code}", "unit", set(reward.cost), {u.code for u in self.units if u.redeemable}))  # fmt: skip
+            named.append((f"reward {reward.code}", "level", {reward.min_level or ""} - {""}, levels))
+        for coupon in self.coupons:
+            named.append((f"coupon {coupon.code}", "level", {coupon.min_level or ""} - {""}, levels))
+        for where, what, used, known in named:
+            if missing := sorted(used - known):
+                yield f"{where}: unknown {what} {', '.join(missing)}, expected one of {', '.join(sorted(known)) or 'none'}"  # fmt: skip
+        if any(rule.by_tier or rule.where.level for rule in self.rules) and not self.ladders:
+            yield "rules that ask for a level need a ladder"
+        if self.household.mode == "pool_units" and any(
+            e.binding == "live" for ladder in self.ladders for step in ladder.levels for e in step.expiry.values()
+        ):
+            yield "household: pool_units and an expiry with binding live cannot go together: whose level would count?"
+        if self.join == "paid" and not self.plans:
+            yield "join: paid needs a plan"
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The time zone of its days, months and years."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def unit(self) -> str:
+        """The code of the unit that is looked at; the first one where none was chosen."""
+        return self._viewed or (self.units[0].code if self.units else "")
+
+    @property
+    def terms(self) -> Unit:
+        """The rules of the unit that is looked at."""
+        return next(unit for unit in self.units if unit.code == self.unit)
+
+    def of(self, unit: str) -> "Programme":
+        """The same programme, looked at through another unit."""
+        if unit == self.unit:
+            return self
+        seen = self.model_copy()
+        seen.__dict__.pop("excluded", None)
+        seen._viewed, seen._versions = unit, self._versions
+        return seen
+
+    def at(self, moment: datetime) -> "Programme":
+        """The version that holds at a moment, through the same unit."""
+        day = moment.astimezone(self.zone).date()
+        held = [version for version in self._versions if version.starts is None or version.starts <= day]
+        return held[-1].of(self.unit) if held and any(u.code == self.unit for u in held[-1].units) else self
+
+    @property
+    def versions(self) -> tuple["Programme", ...]:
+        """All versions, the oldest first."""
+        return self._versions or (self,)
+
+    @property
+    def fingerprint(self) -> str:
+        """All that the rules say, in all versions."""
+        return "\n".join(version.model_dump_json() for version in self.versions)
 
     @property
     def prefix(self) -> str:
@@ -55,23 +170,93 @@ class Programme(Strict):
         """The posting key of what an order posts: the same in pipeline, API and preview."""
         return f"{self.prefix}{order_id}|{kind}"
 
-    @model_validator(mode="after")
-    def _ladder(self) -> Self:
-        points = [tier.points for tier in self.tiers]
-        if points != sorted(set(points)) or points[0] != 0:
-            raise ValueError("tiers start at 0 points and rise")
-        return self
+    def measure(self, ladder: Ladder) -> Measure:
+        """What a ladder looks at."""
+        return next(measure for measure in self.measures if measure.code == ladder.measure)
+
+    def level(self, code: str) -> Level:
+        """A level by its code."""
+        return next(level for ladder in self.ladders for level in ladder.levels if level.code == code)
+
+    def expiry_at(self, level: Level | None) -> Expiry:
+        """How the unit ends for who holds this level."""
+        return (level.expiry.get(self.unit) if level else None) or self.terms.expiry
+
+    @property
+    def moves_ends(self) -> bool:
+        """Whether what happens later moves the end of what is open: by activity, or with the tier."""
+        own = [self.terms.expiry, *(level.expiry[self.unit] for ladder in self.ladders for level in ladder.levels if self.unit in level.expiry)]  # fmt: skip
+        return any(e.mode == "inactivity" or e.extend_by or e.binding == "live" for e in own)
+
+    @property
+    def started(self) -> datetime | None:
+        """The moment from which this version holds."""
+        return datetime.combine(self.starts, time(), self.zone) if self.starts else None
+
+    @cached_property
+    def excluded(self) -> frozenset[str]:
+        """Articles that earn nothing under any rule for this unit, in capitals."""
+        found = [rule.exclude_skus for rule in self.rules if rule.unit == self.unit and rule.event == "order"]
+        named = [frozenset(sku.upper() for sku in skus) for skus in found]
+        return frozenset.intersection(*named) if named else frozenset()
+
+    @property
+    def spends(self) -> str:
+        """The unit that orders are paid with: the first that can be spent."""
+        return next((unit.code for unit in self.units if unit.redeemable), "")
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """The ladder whose level multiplies what is earned and moves what ends."""
+        return self.ladders[0] if self.ladders else None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what is earned depends on what was before: on a level or a limit. It is then bound when it first posts."""
+        return any(rule.by_tier or rule.limit or rule.where.level for rule in self.rules)
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Other units whose ends follow a level that this one decides."""
+        ladder = self.ladder
+        if ladder is None or self.measure(ladder).unit != self.unit:
+            return ()
+        live = {unit for level in ladder.levels for unit, expiry in level.expiry.items() if expiry.binding == "live"}
+        return tuple(sorted(live - {self.unit}))
+
+    @property
+    def events(self) -> frozenset[str]:
+        """What earns besides orders."""
+        return frozenset(rule.event for version in self.versions for rule in version.rules) - {"order"}
 
 
 def load_programme(workspace: Workspace) -> Programme:
-    """The workspace's programme.
+    """The workspace's programme: its newest version, which knows the earlier ones.
 
     Raises:
-        ConfigError: If the file is broken, or there is not exactly one.
+        ConfigError: If a file is broken, there is none, or the versions do not follow one another.
     """
-    paths = sorted(workspace.path("programmes").glob("*.y*ml"))
-    if len(paths) != 1:
+    folder = workspace.path("programmes")
+    paths = sorted(folder.glob("*.y*ml"))
+    if not paths:
+        raise ConfigError(f"no programme in {folder}", "run 'cdp init', or write one: docs/loyalty.md")
+    loaded = sorted((load_yaml(path, Programme) for path in paths), key=lambda p: p.starts or date.min)
+    if len(names := {p.programme for p in loaded}) > 1:
         raise ConfigError(
-            f"{len(paths)} programmes in {workspace.path('programmes')}, expected one", "keep one file there"
-        )
-    return load_yaml(paths[0], Programme)
+            f"programmes {', '.join(sorted(names))} in {folder}, expected one", "keep the versions of one programme there"
+        )  # fmt: skip
+    for before, after in pairwise(loaded):
+        if before.starts == after.starts or before.version == after.version or after.starts is None:
+            raise ConfigError(
+                f"{folder}: version {after.version} does not follow version {before.version}",
+                "give every version after the first its own 'version' and the day it 'starts'",
+            )
+        if {u.code: u.scale for u in before.units}.items() - {u.code: u.scale for u in after.units}.items():
+            raise ConfigError(
+                f"{folder}: version {after.version} drops a unit or changes its scale", "keep the units of version " + before.version
+            )  # fmt: skip
+    newest = loaded[-1]
+    newest._versions = tuple(loaded)
+    for version in loaded:
+        version._versions = newest._versions
+    return newest

@@ -44,16 +44,27 @@ class Reconciled:
 
 def expire(store: psycopg.Connection, programme: Programme, now: datetime) -> int:
     """Write off what has ended; availability does not wait for it. Returns how many entries that were."""
-    return _again(store, books.due(store, programme.programme, programme.unit, now), programme, now)
+    written = 0
+    for unit in programme.units:
+        seen = programme.of(unit.code)
+        found = books.due(store, seen.programme, seen.unit, now)
+        if seen.moves_ends:  # what a level held may end when somebody becomes another customer
+            found = sorted({*found, *books.moved_since(store, seen.programme, seen.unit)})
+        written += _again(store, found, seen, now)
+    return written
 
 
 def mend(store: psycopg.Connection, programme: Programme, now: datetime, log: Callable[[str], None]) -> Reconciled:
     """Derive again whatever does not add up: what is derived is never the truth, so this loses nothing."""
-    found = books.unbalanced(store, programme.programme, programme.unit)
-    if found:
-        log(f"{len(found)} accounts do not add up: their lots are derived again from their entries")
-        _again(store, found, programme, now, recount=True)
-    return Reconciled(len(found), len(books.unbalanced(store, programme.programme, programme.unit)))
+    mended = wrong = 0
+    for unit in programme.units:
+        seen = programme.of(unit.code)
+        found = books.unbalanced(store, seen.programme, seen.unit)
+        if found:
+            log(f"{len(found)} accounts in {unit.code} do not add up: their lots are derived again from their entries")
+            _again(store, found, seen, now, recount=True)
+        mended, wrong = mended + len(found), wrong + len(books.unbalanced(store, seen.programme, seen.unit))
+    return Reconciled(mended, wrong)
 
 
 def _again(

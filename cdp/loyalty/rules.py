@@ -1,12 +1,12 @@
-"""What an order earns and what its returns take back: pure functions of order lines and programme."""
+"""Orders and what their returns take back and give back: pure functions of order lines and points."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
-from cdp.loyalty.programme import Programme, Tier
+from cdp.loyalty.programme import Programme
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Earned:
-    """Points of an order, and how they lie on its lines."""
+    """Points of an order, and how they lie on its lines.
+
+    Attributes:
+        points: In the unit's smallest part.
+        eligible: The money that earned.
+        by_rule: What each rule gave.
+    """
 
     points: int
     by_line: dict[int, int]
     eligible: Decimal
+    by_rule: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,24 +44,15 @@ class Return:
     lines: tuple[Line, ...]
 
 
-def earn(lines: Iterable[Line], programme: Programme) -> Earned:
-    """Points of a sale: the eligible amount times the rate, rounded down once, laid on its lines by largest remainder."""
-    eligible = [line for line in lines if line.sku.upper() not in {sku.upper() for sku in programme.earn.exclude_skus}]
-    total = max(Decimal(0), sum((line.amount for line in eligible), Decimal(0)))
-    points = int((total * programme.earn.points_per_unit).to_integral_value(ROUND_FLOOR))
-    shares = {line.line_no: line.amount for line in eligible if line.amount > 0}
-    return Earned(points, allocate(points, shares), total)
-
-
-def allocate(points: int, shares: dict[int, Decimal]) -> dict[int, int]:
+def allocate(points: int, shares: Mapping[int, Decimal | Fraction]) -> dict[int, int]:
     """Divide points in proportion to shares by largest remainder; the parts always sum to the whole.
 
     Ties go to the smaller key. Without any share there is nothing to divide over.
     """
-    total = sum(shares.values(), Decimal(0))
+    total = sum((Fraction(share) for share in shares.values()), Fraction(0))
     if total <= 0:
         return {}
-    exact = {key: Fraction(points) * Fraction(share) / Fraction(total) for key, share in shares.items()}
+    exact = {key: Fraction(points) * Fraction(share) / total for key, share in shares.items()}
     floor = {key: int(value) for key, value in exact.items()}
     left = points - sum(floor.values())
     for key in sorted(exact, key=lambda key: (floor[key] - exact[key], key))[:left]:
@@ -69,7 +67,7 @@ def clawbacks(sale: Iterable[Line], earned: Earned, returns: Iterable[Return], p
     the last unit takes the rest). What matches no line, or exceeds what was bought, takes back at the order's
     rate. All returns together never take back more than was earned.
     """
-    excluded = {sku.upper() for sku in programme.earn.exclude_skus}
+    excluded = programme.excluded
     bought = [line for line in sale if line.quantity > 0]
     returned = {line.line_no: 0 for line in bought}
     left = earned.points
@@ -110,50 +108,3 @@ def given_back(points: int, sale: Iterable[Line], returns: Iterable[Return]) -> 
         result[item.order_id] = due - given
         given = due
     return result
-
-
-@dataclass(frozen=True)
-class TierStanding:
-    """The tier a customer holds, what the next one takes, and what keeps it.
-
-    Attributes:
-        holds_until: When it is lost if nothing more is earned; None for the lowest.
-        points_to_keep: What must be earned before then to keep it.
-    """
-
-    tier: str
-    qualifying_points: int
-    next_tier: str | None
-    points_to_next: int | None
-    holds_until: datetime | None
-    points_to_keep: int | None
-
-
-def tier(qualifying: Iterable[tuple[datetime, int]], programme: Programme, now: datetime) -> TierStanding:
-    """The highest tier whose points were earned (less clawed back) within the window that ends now.
-
-    Args:
-        qualifying: (when, points) of every earning and clawback of the customer.
-        programme: The ladder.
-        now: End of the window; later entries do not count yet.
-    """
-    window = timedelta(days=programme.tier_window_days)
-    counted = sorted((at, amount) for at, amount in qualifying if now - window < at <= now)
-    points = max(0, sum(amount for _, amount in counted))
-    held = [step for step in programme.tiers if step.points <= points][-1]
-    above: Tier | None = next((step for step in programme.tiers if step.points > points), None)
-    until, missing = _lost(counted, held, window)
-    return TierStanding(
-        held.name, points, above.name if above else None, above.points - points if above else None, until, missing
-    )
-
-
-def _lost(counted: list[tuple[datetime, int]], held: Tier, window: timedelta) -> tuple[datetime | None, int | None]:
-    """When so much has left the window that the tier is lost, and how much is missing then."""
-    left = sum(amount for _, amount in counted)
-    moments = sorted({at for at, _ in counted})
-    for moment in moments if held.points else []:
-        left -= sum(amount for at, amount in counted if at == moment)
-        if left < held.points:
-            return moment + window, held.points - max(0, left)
-    return None, None

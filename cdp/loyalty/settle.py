@@ -39,7 +39,7 @@ DIFFERENCES = """
     ), revisions as (
         select posting_key, max(revision) as revision, sum(amount) as amount from posted group by posting_key
     ), wanted as (
-        select * from core__loyalty_targets where record_id is not null
+        select * from core__loyalty_targets where record_id is not null and unit = $unit
     ), owed as (
         select w.*, w.amount - coalesce(p.amount, 0) as difference
         from wanted w left join posted p on p.posting_key = w.posting_key and p.record_id = w.record_id
@@ -54,8 +54,8 @@ DIFFERENCES = """
         where w.kind not in ('redeem', 'restore') and w.record_id is distinct from p.record_id
         union all
         -- the order is still there, but no longer posts this: a return that a late line made a sale, points not redeemed
-        select p.posting_key, p.order_id, p.original_order_id, p.record_id, coalesce(p.kind, 'adjust'), 0, p.occurred_at,
-            'order_changed', -p.amount as difference
+        select p.posting_key, $unit, p.order_id, p.original_order_id, p.record_id, coalesce(p.kind, 'adjust'), 0, p.occurred_at,
+            'order_changed', null, -p.amount as difference
         from posted p join core__orders o on o.order_id = p.order_id
         anti join core__loyalty_targets w on w.posting_key = p.posting_key
         where p.is_pipelines  -- what a channel redeemed for an order stands, whether or not its file says so
@@ -75,18 +75,22 @@ def settle(
     now: datetime,
     log: Callable[[str], None] | None = None,
 ) -> int:
-    """Post what is owed, customer by customer, in transactions of about a thousand postings.
+    """Post what is owed, unit by unit and customer by customer, in transactions of about a thousand postings.
+
+    Units that decide a level come first: what follows the level is then looked at with them.
 
     Returns:
         Entries written.
     """
     written = 0
-    for number, batch in enumerate(_batches(_owed(lake, store, programme))):
-        with store.transaction():
-            written += post(store, [posting(row, programme) for row in batch], programme, now)
-            _tell(store, sorted({row["record_id"] for row in batch}), now)
-        if log and number % 20 == 19:
-            log(f"{written:,} ledger entries posted")
+    seen = sorted((programme.of(unit.code) for unit in programme.units), key=lambda each: not each.follows)
+    for each in seen:
+        for number, batch in enumerate(_batches(_owed(lake, store, each))):
+            with store.transaction():
+                written += post(store, [posting(row, each) for row in batch], each, now)
+                _tell(store, sorted({row["record_id"] for row in batch}), now)
+            if log and number % 20 == 19:
+                log(f"{written:,} ledger entries posted")
     return written
 
 
@@ -101,7 +105,7 @@ def _owed(lake: Lake, store: psycopg.Connection, programme: Programme) -> list[d
         store.execute(POSTED, [programme.programme, programme.unit]).fetchall(), schema=SCHEMA, orient="row"
     )
     with build.incoming(lake, posted.to_arrow()):
-        return lake.records(DIFFERENCES)
+        return lake.records(DIFFERENCES, {"unit": programme.unit})
 
 
 def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -154,3 +154,16 @@ def _events(
         if customer not in created and living:
             events.append(("customer.moved", customer, {"from": living}))
     return events
+
+
+def records(store: psycopg.Connection, customers: list[str]) -> list[str]:
+    """All records of these customers."""
+    query = "select record_id from assignment where customer_id = any(%s::uuid[]) order by record_id"
+    return [str(row[0]) for row in store.execute(query, [customers])]
+
+
+def customer(store: psycopg.Connection, records: list[str]) -> str | None:
+    """The customer that the first of these records belongs to."""
+    query = "select customer_id::text from assignment where record_id = any(%s) order by record_id limit 1"
+    rows = store.execute(query, [records]).fetchall()
+    return str(rows[0][0]) if rows else None

@@ -68,6 +68,19 @@ def due(store: psycopg.Connection, programme: str, unit: str, now: datetime) -> 
     return [str(row[0]) for row in rows]
 
 
+def moved_since(store: psycopg.Connection, programme: str, unit: str) -> list[str]:
+    """Records with open units that went to another customer after their account's last entry."""
+    query = """
+        select a.record_id from ledger_accounts a where programme = %s and unit = %s
+            and exists (select 1 from ledger_lots l where l.account_id = a.account_id and remaining > 0)
+            and (select count(distinct customer_id) from assignment_history h where h.record_id = a.record_id) > 1
+            and (select max(at) from assignment_history h where h.record_id = a.record_id)
+                > (select max(posted_at) from ledger_entries e where e.account_id = a.account_id)
+        order by 1
+    """
+    return [str(row[0]) for row in store.execute(query, [programme, unit])]
+
+
 def unbalanced(store: psycopg.Connection, programme: str, unit: str) -> list[str]:
     """Records whose account breaks Σ open lots − Σ deficits = balance = Σ entries."""
     query = """
@@ -139,13 +152,33 @@ def legs(store: psycopg.Connection, accounts: list[str]) -> list[dict[str, Any]]
     """Every leg of these accounts, transaction by transaction."""
     names = (
         "transaction_id", "account_id", "kind", "amount", "occurred_at", "posting_key", "revision", "reason", "actor", "programme_version",
-        "order_id", "original_order_id", "scope", "reverses", "expires_at", "contra",
+        "order_id", "original_order_id", "scope", "reverses", "expires_at", "contra", "details",
     )  # fmt: skip
     query = (
         f"select transaction_id::text, {', '.join(names[1:])} from ledger_entries "
         "where account_id = any(%s) order by transaction_id, kind = 'reversal', posted_at, entry_id"
     )
     return [dict(zip(names, row, strict=True)) for row in store.execute(query, [accounts])]
+
+
+def moved(store: psycopg.Connection, records: list[str]) -> dict[str, datetime]:
+    """When each of these records last went from one customer to another, where it did."""
+    rows = store.execute(
+        "select record_id, max(at) from (select record_id, at, customer_id, lag(customer_id) over (partition by record_id order by position) as before "
+        "from assignment_history where record_id = any(%s)) as h where before is distinct from customer_id and before is not null group by record_id",
+        [records],
+    )
+    return dict(rows.fetchall())
+
+
+def bound(store: psycopg.Connection, programme: str) -> dict[str, dict[str, Any]]:
+    """What earnings were bound to when they first posted, by posting key."""
+    rows = store.execute(
+        "select posting_key, details from ledger_entries join ledger_accounts using (account_id) where programme = %s and details is not null "
+        "and revision = 0 and closed_at is null",
+        [programme],
+    )
+    return dict(rows.fetchall())
 
 
 def facts(rows: list[dict[str, Any]], accounts: dict[int, str]) -> list[Fact]:
@@ -173,4 +206,5 @@ def _fact(name: str, rows: list[dict[str, Any]], accounts: dict[int, str]) -> Fa
     return Fact(
         name, first["posting_key"], own, sum(moved.values()), first["occurred_at"], order,
         tuple(accounts[number] for number in scope) if whole else (), first["expires_at"], first["reverses"], None if whole else moved,
+        frozenset({first["kind"], *first["reason"].split("+")}),
     )  # fmt: skip

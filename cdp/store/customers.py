@@ -1,6 +1,6 @@
 """Reading one customer from the store."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -125,7 +125,7 @@ def loyalty(connection: psycopg.Connection, customer_id: str) -> tuple[list[Row]
     )
     entries = _all(
         connection,
-        "select e.entry_id::text, e.kind, e.amount, e.occurred_at, e.reason, e.order_id, e.programme_version, e.contra "
+        "select e.entry_id::text, e.kind, e.amount, e.occurred_at, e.reason, e.order_id, e.programme_version, l.unit "
         "from assignment a join ledger_accounts l using (record_id) join ledger_entries e using (account_id) "
         "where a.customer_id = %s order by e.occurred_at desc, e.entry_id",
         [customer_id],
@@ -150,8 +150,23 @@ def oldest_record(connection: psycopg.Connection, customer_id: str) -> str | Non
     return found[0]["record_id"] if found else None
 
 
+def birth_date(connection: psycopg.Connection, records: list[str]) -> date | None:
+    """The birth date of the golden record of the customer with these records, if it is whole."""
+    found = _all(
+        connection,
+        "select distinct p.profile -> 'birth_date' ->> 'value' as born from profiles p join assignment a using (customer_id) "
+        "where a.record_id = any(%s)",
+        [records],
+    )
+    try:
+        return date.fromisoformat(found[0]["born"]) if len(found) == 1 and found[0]["born"] else None
+    except ValueError:
+        return None
+
+
 OF_RECORDS = (
     "contact_records", "identifiers", "orders", "interactions", "consent_decisions", "assignment_history", "ledger_holds", "ledger_approvals",
+    "plan_events", "circle_events", "grants",
 )  # fmt: skip
 
 

@@ -104,10 +104,12 @@ def _ledger(store: psycopg.Connection, now: datetime) -> None:
         "where t.record_id = e.record_id and decided_at is null",
         [now],
     )
-    for table in ("ledger_holds", "ledger_approvals"):
+    for table in ("ledger_holds", "ledger_approvals", "plan_events", "grants"):
         store.execute(
             f"update {table} t set record_id = e.name, reason = '' from erased e where t.record_id = e.record_id"
         )
+    store.execute("update circle_events t set record_id = e.name from erased e where t.record_id = e.record_id")
+    store.execute("update grants t set code = null from erased e where t.record_id = e.name")
 
 
 def _history(store: psycopg.Connection) -> None:

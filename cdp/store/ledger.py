@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from cdp.loyalty.lots import Lot, State
 
@@ -53,6 +54,7 @@ class Leg:
     reverses: str | None = None
     expires_at: datetime | None = None
     contra: str | None = None
+    details: dict[str, Any] | None = None
 
 
 def _many(cursor: psycopg.Cursor[Any], query: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -212,13 +214,14 @@ def insert(store: psycopg.Connection, rows: list[Leg], now: datetime) -> None:
         _many(
             cursor,
             "insert into ledger_entries (entry_id, account_id, kind, amount, occurred_at, posted_at, posting_key, revision, order_id, "
-            "original_order_id, programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at) "
-            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "original_order_id, programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at, details) "
+            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 (
                     leg.entry_id, leg.account_id, leg.kind, leg.amount, leg.occurred_at, now, leg.key, leg.revision, leg.order_id,
                     leg.original_order_id, leg.version, leg.reason, leg.actor, leg.transaction_id, leg.contra or CONTRA[leg.kind],
                     list(leg.scope) if leg.scope is not None else None, leg.reverses, leg.expires_at,
+                    Jsonb(leg.details) if leg.details else None,
                 )
                 for leg in rows
             ],

@@ -348,7 +348,7 @@ def test_a_sale_whose_file_names_another_record_of_the_customer_earns_once(till,
         for (r,) in store.execute("select record_id from assignment where customer_id = %s", [customer]).fetchall()
         if r != here
     )
-    row = {"posting_key": f"{programme.programme}|{programme.unit}|{order}|earn", "revision": 1, "kind": "earn", "occurred_at": NOW - timedelta(days=2),
+    row = {"unit": programme.unit, "posting_key": f"{programme.programme}|{programme.unit}|{order}|earn", "revision": 1, "kind": "earn", "occurred_at": NOW - timedelta(days=2),
            "order_id": order, "original_order_id": None}  # fmt: skip
     moves = [
         {**row, "record_id": there, "difference": 20, "reason": "spend"},

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdp.loyalty import earning
+from cdp.loyalty.earning import Occasion
+from cdp.loyalty.ladder import Item, climb, standing
 from cdp.loyalty.lots import Fact, derive
 from cdp.loyalty.orders import posting
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.rules import Line, Return, allocate, clawbacks, earn, given_back, tier
+from cdp.loyalty.rules import Line, Return, allocate, clawbacks, given_back
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 PROGRAMME = Programme.model_validate(
@@ -20,6 +23,15 @@ PROGRAMME = Programme.model_validate(
         "tiers": [{"name": "bronze", "points": 0}, {"name": "silver", "points": 100}, {"name": "gold", "points": 500}],
     }
 )  # fmt: skip
+
+
+def earn(lines, programme):
+    return earning.earn(lines, programme, Occasion(T0))
+
+
+def tier(earned, programme, now):
+    items = [Item(at, at, points) for at, points in earned]
+    return standing(climb(items, programme, programme.ladder, now))
 
 
 def line(number, sku, quantity, amount):
@@ -240,8 +252,9 @@ def test_points_outside_the_window_do_not_hold_a_tier():
     "tiers", [[{"name": "a", "points": 10}], [{"name": "a", "points": 0}, {"name": "b", "points": 0}]]
 )
 def test_a_ladder_that_does_not_rise_from_zero_is_refused(tiers):
-    with pytest.raises(ValueError, match="tiers start at 0"):
-        Programme.model_validate(PROGRAMME.model_dump() | {"tiers": tiers})
+    short = {"programme": "p", "version": "1", "unit": "points", "currency": "GBP", "earn": {"points_per_unit": 1}}
+    with pytest.raises(ValueError, match="levels start at 0"):
+        Programme.model_validate(short | {"tiers": tiers})
 
 
 def test_a_tier_says_how_long_it_holds_and_what_keeps_it():
@@ -259,7 +272,7 @@ def test_the_day_a_tier_is_lost_is_the_first_day_it_is_not_held(history, today):
     dated = [(T0 + timedelta(days=day), amount) for day, amount in history]
     now = T0 + timedelta(days=today)
     standing = tier([d for d in dated if d[0] <= now], PROGRAMME, now)
-    names = [step.name for step in PROGRAMME.tiers]
+    names = [step.code for step in PROGRAMME.ladder.levels]
 
     def later(days):
         return names.index(tier([d for d in dated if d[0] <= now], PROGRAMME, now + timedelta(days=days)).tier)
@@ -305,7 +318,7 @@ def test_points_given_back_follow_what_was_paid_less_discounts():
 
 def test_both_halves_of_an_order_that_moves_to_another_record_are_posted():
     row = {
-        "posting_key": "p|points|pos:1|earn",
+        "posting_key": "p|points|pos:1|earn", "unit": "points",
         "revision": 1,
         "kind": "earn",
         "occurred_at": T0,

@@ -1,0 +1,62 @@
+-- What a programme gives besides units, each belonging to a contact record; all of it is dated and nothing is deleted.
+alter table store.ledger_entries
+    add column details jsonb;                          -- of an earning: the level held and what each rule gave; both stand
+
+-- Paid plans: what happened to a subscription; its status at a moment follows from these.
+create table store.plan_events (
+    event_id uuid primary key,
+    subscription_id uuid not null,
+    record_id text not null,
+    programme text not null,
+    plan text not null,
+    kind text not null check (kind in ('start', 'renew', 'cancel', 'refund')),
+    at timestamptz not null,
+    amount numeric(18, 4) not null default 0,          -- paid, or given back as a negative amount
+    reason text not null,
+    actor text not null,
+    posted_at timestamptz not null
+);
+create index on store.plan_events (record_id);
+create index on store.plan_events (subscription_id);
+
+-- People who share a plan's benefits or a pool of units: an explicit invitation that the other side accepts.
+create table store.circle_events (
+    event_id uuid primary key,
+    circle_id uuid not null,
+    record_id text not null,
+    programme text not null,
+    kind text not null check (kind in ('found', 'invite', 'accept', 'leave')),
+    at timestamptz not null,
+    actor text not null,
+    posted_at timestamptz not null
+);
+create index on store.circle_events (record_id);
+create index on store.circle_events (circle_id);
+
+-- Rewards taken, coupons issued, benefits used. `undone_at`: given back.
+create table store.grants (
+    grant_id uuid primary key,
+    record_id text not null,
+    programme text not null,
+    kind text not null check (kind in ('reward', 'coupon', 'benefit')),
+    offer text not null,
+    at timestamptz not null,
+    expires_at timestamptz,
+    code text unique,                                  -- a coupon's secret
+    order_id text,
+    used_at timestamptz,
+    undone_at timestamptz,
+    reason text not null,
+    actor text not null
+);
+create index on store.grants (record_id);
+create index on store.grants (programme, kind, offer);
+
+-- How many of a limited offer have been taken: one row that takers queue at.
+create table store.offers (
+    programme text not null,
+    kind text not null,
+    offer text not null,
+    taken bigint not null default 0 check (taken >= 0),
+    primary key (programme, kind, offer)
+);

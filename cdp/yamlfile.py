@@ -11,13 +11,14 @@ from cdp.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_yaml(path: Path, model: type[Model], base: str = "") -> Model:
+def load_yaml(path: Path, model: type[Model], base: str = "", docs: str = "docs/sources.md") -> Model:
     """Read and check one file.
 
     Args:
         path: The file.
         model: What it must be.
         base: YAML whose values hold where the file gives none.
+        docs: Where its keys are explained.
 
     Raises:
         ConfigError: `file:line: where: what is wrong`, one line for each mistake.
@@ -33,7 +34,7 @@ def load_yaml(path: Path, model: type[Model], base: str = "") -> Model:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}", "mend that line") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}:1: expected a mapping of keys to values", "see docs/sources.md for an example")
+        raise ConfigError(f"{path}:1: expected a mapping of keys to values", f"see {docs} for an example")
     _refuse_true_keys(path, root)
     if "extends" in values:
         extended = path.with_name(f"{values.pop('extends')}.yaml")
@@ -45,7 +46,7 @@ def load_yaml(path: Path, model: type[Model], base: str = "") -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         lines = [f"{path}:{_line(root, list(item['loc']))}: {_where(item)}: {item['msg']}" for item in error.errors()]
-        raise ConfigError("\n".join(lines), "mend these lines; docs/sources.md explains every key") from error
+        raise ConfigError("\n".join(lines), f"mend these lines; {docs} explains every key") from error
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

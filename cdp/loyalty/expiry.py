@@ -44,11 +44,11 @@ def _day_end(year: int, day: str, programme: Programme) -> datetime:
 
 @dataclass
 class _Own:
-    """What is known of a lot's end: without an exemption, the least after one, whether it is exempt, when it was extended last."""
+    """What is known of a lot's end: without an exemption, the least after one, when it was last exempt, when it was extended."""
 
     base: datetime | None
     floor: datetime | None = None
-    exempt: bool = False
+    exempt: datetime | None = None
     extended: str = ""
 
 
@@ -119,13 +119,15 @@ class Moving:
         for lot in lots:
             own = self._of(lot)
             if other is not None:
-                own.exempt = True
+                own.exempt = at
                 there = end(other, lot.at, self.programme)
                 back = self._least(own, self._lives_on(lost) if lost else None)
                 lot.expires_at = there if lost is None or (there is not None and there <= lost) else back
                 continue
-            if own.exempt and way is not None:
-                own.exempt, floor = False, self._lives_on(way.since)
+            if own.exempt is not None and way is not None:
+                # time took the level when it ran out; what is only known now takes it now
+                floor = self._lives_on(way.since if way.since > own.exempt else at)
+                own.exempt = None
                 own.floor = max(own.floor or floor, floor)
             lot.expires_at = self._least(own, own.floor)
 

@@ -180,7 +180,7 @@ class Climb:
                 self.until = None
                 self._lose(looked_at)
         elif self.ladder.upgrade == "period_end" and self._reached(self.value(self.clock - INSTANT)) > self.height:
-            self._rise(self._reached(self.value(self.clock - INSTANT)))
+            self._rise(self._reached(self.value(self.clock - INSTANT)), self.clock - INSTANT)
         elif self.ladder.valid == "while_qualified":
             self._look()
 
@@ -188,7 +188,7 @@ class Climb:
         """What the measure as it stands now reaches, keeps or loses."""
         value = self.value(self.clock)
         if self._reached(value) > self.height and self.ladder.upgrade == "immediate":
-            self._rise(self._reached(value))
+            self._rise(self._reached(value), self.clock)
         elif self.height and value >= self.level.keeps * self.scale:
             if self.falls_at is not None:  # kept within the grace
                 self.falls_at = None
@@ -199,9 +199,9 @@ class Climb:
     def _reached(self, value: int) -> int:
         return max(i for i, level in enumerate(self.ladder.levels) if level.enter_at * self.scale <= value or i == 0)
 
-    def _rise(self, height: int) -> None:
+    def _rise(self, height: int, looked_at: datetime) -> None:
         self.height, self.since, self.falls_at = height, self.clock, None
-        self.until = self._valid(self.clock)
+        self.until = self._valid(looked_at)
 
     def _valid(self, looked_at: datetime) -> datetime | None:
         """How long the level holds, from the moment that was looked at; None where it holds while qualified."""

@@ -157,6 +157,8 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
     """
     row = {"kind": "sale", "original_order_id": None, "original_key": None, **order}
     programme, record = act.programme, order["record_id"]
+    if not programme.units:
+        return Receipt("", 0, Standing(0, 0, 0, "0"), {}), sale(row, lines, programme)[1]
     store.execute(
         "select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"order|{order['order_id']}"]
     )  # whoever buys it

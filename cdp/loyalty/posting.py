@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from cdp.errors import Conflict
 from cdp.loyalty.expiry import Moving
 from cdp.loyalty.ladder import FIRST, Item
 from cdp.loyalty.lots import NAMESPACE, Fact, Lot, State, derive
@@ -171,6 +172,11 @@ def locked(
     """
     if not records:
         return {}
+    if not programme.units:
+        raise Conflict(
+            "this programme counts no units",
+            "its plans and benefits are under /loyalty/plans and /loyalty/entitlements",
+        )
     named, found = (programme.programme, programme.unit), dict[str, Group]()
     for group in _grouped(store, records, programme):
         found |= dict.fromkeys(group.records, group)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, time
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -230,6 +231,15 @@ class Programme(Strict):
         return frozenset(rule.event for version in self.versions for rule in version.rules) - {"order"}
 
 
+def read_programme(path: Path) -> Programme:
+    """One version from its file.
+
+    Raises:
+        ConfigError: If it is broken: `file:line: where: what is wrong`.
+    """
+    return load_yaml(path, Programme, docs="docs/loyalty.md")
+
+
 def load_programme(workspace: Workspace) -> Programme:
     """The workspace's programme: its newest version, which knows the earlier ones.
 
@@ -240,7 +250,7 @@ def load_programme(workspace: Workspace) -> Programme:
     paths = sorted(folder.glob("*.y*ml"))
     if not paths:
         raise ConfigError(f"no programme in {folder}", "run 'cdp init', or write one: docs/loyalty.md")
-    loaded = sorted((load_yaml(path, Programme) for path in paths), key=lambda p: p.starts or date.min)
+    loaded = sorted((read_programme(path) for path in paths), key=lambda p: p.starts or date.min)
     if len(names := {p.programme for p in loaded}) > 1:
         raise ConfigError(
             f"programmes {', '.join(sorted(names))} in {folder}, expected one", "keep the versions of one programme there"

@@ -1,0 +1,326 @@
+"""The four programmes that ship, each with a dated log and its ledger computed by hand (`programmes/*.yaml`)."""
+
+import random
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from cdp.errors import ConfigError
+from cdp.loyalty import circles, offers, operations, orders, recall, reconcile, subscriptions
+from cdp.loyalty.entitlements import entitlements
+from cdp.loyalty.ladder import standing
+from cdp.loyalty.operations import Act
+from cdp.loyalty.posting import post
+from cdp.loyalty.programme import Programme, load_programme
+from cdp.loyalty.rules import Line
+from cdp.store import assignment, books
+from cdp.store.connect import connect, owner_address
+from cdp.yamlfile import load_yaml
+from identity.ids import uuid7
+from tests.cdp.test_ledger import UNBALANCED
+from tests.conftest import NOW
+
+LOGS = Path(__file__).parent / "programmes"
+SHIPPED = resources.files("cdp") / "defaults" / "programmes"
+NAMES = ("nike", "prime", "sephora", "starbucks")
+
+
+@pytest.fixture(scope="module")
+def store(workspace):
+    with connect(owner_address(workspace)) as connection:
+        yield connection
+
+
+def shipped(name):
+    return load_yaml(Path(str(SHIPPED / f"{name}.yaml")), Programme)
+
+
+def when(text):
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+class Member:
+    """Two customers who live through a log: each step as a channel or the pipeline would do it, at its own time."""
+
+    def __init__(self, store, programme):
+        self.store, self.programme, self.prefix = store, programme, uuid4().hex[:8]
+        self.records = {who: f"r{self.prefix}:{who}" for who in ("me", "other")}
+        self.customers = {who: uuid7(NOW) for who in self.records}
+        with store.transaction():
+            moves = [assignment.Move(self.records[who], self.customers[who]) for who in self.records]
+            assignment.apply(store, moves, when("2020-01-01T00:00Z"), "test", "test")
+        self.orders, self.lines, self.events, self.subscription = {}, {}, [], None
+
+    def act(self, at):
+        return Act(self.programme, "key:test", at, "test")
+
+    def step(self, entry):
+        at, record = when(entry["at"]), self.records[entry.get("who", "me")]
+        kind = next(
+            k for k in ("order", "return", "event", "reward", "benefit", "plan", "circle", "expect") if k in entry
+        )
+        if kind == "plan" and "expect" in entry:
+            kind = "expect"
+
+        def do():
+            with self.store.transaction():
+                getattr(self, f"_{kind}")(entry, at, record)
+
+        if "refused" in entry:
+            with pytest.raises((operations.Refused, operations.Insufficient), match=entry["refused"]):
+                do()
+        else:
+            do()
+
+    def _known(self, entry, at, name, kind, of=None):
+        record = self.records[entry.get("who", "me")]
+        row = {
+            "order_id": name, "original_order_id": of, "original_key": of, "record_id": record, "kind": kind, "ordered_at": at, "is_member": True,
+            "currency": self.programme.currency, "source": entry.get("source", "pos"), "points_redeemed": 0, "customer_id": self.customers["me"],
+        }  # fmt: skip
+        sign = 1 if kind == "sale" else -1
+        self.lines[name] = [
+            Line(i, sku, sign, sign * Decimal(amount)) for i, (sku, amount) in enumerate(entry["lines"].items(), 1)
+        ]
+        self.orders[name] = row
+
+    def _order(self, entry, at, record):
+        """A channel posts the sale; the pipeline then finds nothing to add."""
+        name = f"{self.prefix}:{entry['order']}"
+        self._known(entry, at, name, "sale")
+        operations.earn(self.store, {**self.orders[name], "customer_id": None}, self.lines[name], self.act(at))
+        assert self.settle(at) == 0, "preview, posting and pipeline are one rule"
+
+    def _return(self, entry, at, record):
+        self._known(entry, at, f"{self.prefix}:{entry['return']}", "return", f"{self.prefix}:{entry['of']}")
+        self.settle(at)
+
+    def _event(self, entry, at, record):
+        of = f"{self.prefix}:{entry['of']}" if "of" in entry else None
+        self.events.append(
+            {"event_id": f"{self.prefix}:e{len(self.events)}", "kind": entry["event"], "record_id": record, "customer_id": self.customers["me"], "is_member": True,
+             "occurred_at": at, "source": "app", "order_id": of, "amount": Decimal(entry.get("amount", 0)), "properties": {}}
+        )  # fmt: skip
+        self.settle(at)
+
+    def settle(self, now):
+        """What a run of the pipeline does: post what orders and events owe and have not posted."""
+        bound = books.bound(self.store, self.programme.programme)
+        made = []
+        rows = orders.targets(self.orders, self.lines, self.programme, self.events, orders.Past(bound))
+        for row in (dict(zip(orders.COLUMNS, values, strict=True)) for values in rows):
+            found = self.store.execute("select coalesce(sum(amount), 0)::bigint, coalesce(max(revision) + 1, 0) from ledger_entries where posting_key = %s", [row["posting_key"]]).fetchall()[0]  # fmt: skip
+            if row["amount"] != found[0]:
+                made.append(
+                    orders.posting(
+                        {**row, "difference": row["amount"] - found[0], "revision": found[1]}, self.programme
+                    )
+                )
+        return post(self.store, made, self.programme, now) if made else 0
+
+    def _reward(self, entry, at, record):
+        offers.take_reward(self.store, record, entry["reward"], self.act(at), str(uuid4()))
+
+    def _benefit(self, entry, at, record):
+        offers.use_benefit(self.store, record, entry["benefit"], self.act(at), str(uuid4()))
+
+    def _plan(self, entry, at, record):
+        act, paid = self.act(at), Decimal(entry.get("paid", 0))
+        if entry["plan"] == "start":
+            self.subscription = subscriptions.start(
+                self.store, record, entry["code"], paid, act, str(uuid4())
+            ).subscription_id
+        elif entry["plan"] == "renew":
+            subscriptions.renew(self.store, self.subscription, paid, act, str(uuid4()))
+        elif entry["plan"] == "cancel":
+            subscriptions.cancel(self.store, self.subscription, act, str(uuid4()))
+        else:
+            _, back = subscriptions.refund(self.store, self.subscription, act, str(uuid4()))
+            assert back == Decimal(entry["back"])
+
+    def _circle(self, entry, at, record):
+        if entry["circle"] == "invite":
+            circles.invite(self.store, record, self.records[entry["other"]], self.act(at), str(uuid4()))
+        else:
+            circles.accept(self.store, record, self.act(at), str(uuid4()))
+
+    def _expect(self, entry, at, record):
+        wanted, found, act = entry["expect"], {}, self.act(at)
+        records = [record]
+        if "balance" in wanted:
+            group, stands = operations.read(self.store, self.customers[entry.get("who", "me")], act)
+            found |= {"balance": stands.balance, "ends": [(ends, n) for ends, n in operations.ending(group, at)]}
+        if (way := recall.way(self.store, records, self.programme, at)) is not None:
+            level = standing(way)
+            found |= {"level": level.tier, "until": level.holds_until, "keep": level.points_to_keep}
+        if "plan" in wanted:
+            held = subscriptions.standing(self.store, records, act)[0].membership
+            found |= {"plan": held.status, "until": held.until}
+        found["benefits"] = [e.benefit for e in entitlements(self.store, records, act)]
+        read = {"until": when, "ends": lambda value: [(when(ends), n) for ends, n in value]}
+        for name, value in wanted.items():
+            assert found[name] == read.get(name, lambda same: same)(value), (entry["at"], name)
+
+    def ledger(self):
+        rows = self.store.execute(
+            "select occurred_at, unit, kind, amount, reason from ledger_entries join ledger_accounts using (account_id) where record_id = any(%s) "
+            "order by occurred_at, unit, amount", [list(self.records.values())],
+        ).fetchall()  # fmt: skip
+        return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_programme_keeps_the_ledger_that_was_computed_by_hand(store, name):
+    log = yaml.safe_load((LOGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    member = Member(store, shipped(name))
+    for entry in log["log"]:
+        member.step(entry)
+    last = when(log["log"][-1]["at"])
+    with store.transaction():
+        reconcile.expire(store, member.programme, last)
+    wanted = sorted((when(at), unit, kind, amount, reason) for at, unit, kind, amount, reason in log["ledger"])
+    assert sorted(member.ledger()) == wanted
+    rows = store.execute("select at, plan, kind, amount from plan_events where record_id = any(%s) order by at", [list(member.records.values())]).fetchall()  # fmt: skip
+    assert [(at, p, k, Decimal(a)) for at, p, k, a in rows] == [
+        (when(at), p, k, Decimal(a)) for at, p, k, a in log.get("plans", [])
+    ]
+    assert store.execute(UNBALANCED).fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["nike", "sephora", "starbucks"])
+def test_the_same_facts_in_any_order_of_arrival_end_in_the_same_ledger(store, name):
+    """Levels and limits that decide an earning are bound when it first posts: those programmes are posted at once, in any order."""
+    log = yaml.safe_load((LOGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    member, facts = Member(store, shipped(name)), []
+    for entry in log["log"]:
+        if {"order", "return", "event"} & set(entry):
+            facts.append(entry)
+    random.Random(3).shuffle(facts)
+    last = when(log["log"][-1]["at"])
+    member.settle = lambda now: 0  # nothing is posted before all is known
+    for entry in facts:
+        with store.transaction():
+            if "order" in entry:
+                member._known(entry, when(entry["at"]), f"{member.prefix}:{entry['order']}", "sale")
+            else:
+                getattr(member, "_return" if "return" in entry else "_event")(
+                    entry, when(entry["at"]), member.records[entry.get("who", "me")]
+                )
+    del member.settle
+    with store.transaction():
+        member.settle(last)
+    wanted = sorted((when(at), unit, kind, amount, reason) for at, unit, kind, amount, reason in log["ledger"] if kind in ("earn", "clawback"))  # fmt: skip
+    assert sorted(row for row in member.ledger() if row[2] in ("earn", "clawback")) == wanted
+
+
+GOOD = """
+# by line
+programme: p
+version: "1"
+currency: EUR
+units: [{code: u}]
+measures: [{code: m, unit: u, window: rolling, length: P1Y}]
+ladders:
+  - code: l
+    measure: m
+    levels:
+      - {code: low, enter_at: 0}
+      - {code: high, enter_at: 100}
+rules:
+  - {code: r, unit: u, per_money: {units: 1, amount: "1.00"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "said"),
+    [
+        (5, "units: [{code: u, scale: 9}]", ":5: units.0.scale"),
+        (6, "measures: [{code: m, unit: x, window: rolling, length: P1Y}]", "measure m: unknown unit x, expected one of u"),
+        (6, "measures: [{code: m, unit: u, window: rolling, length: 1 year}]", ":6: measures.0.length: Value error, expected an ISO 8601 duration"),
+        (6, "measures: [{code: m, unit: u, window: rolling}]", "window: rolling and 'length' belong together"),
+        (9, "    measure: n", "ladder l: unknown measure n, expected one of m"),
+        (11, "      - {code: low, enter_at: 5}", "levels start at 0 and rise"),
+        (12, "      - {code: high, enter_at: 100, benefits: [gift]}", "level high: unknown benefit gift, expected one of none"),
+        (12, "      - {code: high, enter_at: 100, keep_at: 200}", "keep_at cannot be above enter_at"),
+        (14, "  - {code: r, unit: u, fixed: 1, per_item: 2}", ":14: rules.0: Value error, give exactly one of per_money"),
+        (14, "  - {code: r, unit: u, event: review, per_item: 2}", "only orders have articles"),
+        (14, "  - {code: r, unit: u, fixed: 1, limit: {per: day}}", "give either times or units"),
+        (14, "  - {code: r, unit: u, fixed: 1, wher: {}}", ":14: rules.0.wher: Extra inputs are not permitted"),
+        (4, "currency: euro", ":4: currency"),
+        (4, "currency: EUR\ntimezone: Mars/Base", "no time zone of this name"),
+        (5, "units: [{code: u, expiry: {mode: after}}]", "mode after needs 'after'"),
+        (5, "units: [{code: u, expiry: {mode: calendar}}]", "mode calendar and 'dates' (MM-DD) belong together"),
+        (5, "units: [{code: u}, {code: u}]", "unit u stands twice"),
+        (14, "  - {code: r, unit: u, fixed: 1, on: order}", "YAML reads the key 'on' as true or false"),
+    ],
+)  # fmt: skip
+def test_a_wrong_programme_is_refused_and_the_line_named(tmp_path, line, wrong, said):
+    lines = GOOD.strip().splitlines()
+    lines[line - 1] = wrong
+    path = tmp_path / "p.yaml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        load_yaml(path, Programme)
+    assert said in str(error.value)
+    assert f"{path}:" in str(error.value)
+
+
+def write(workspace, name, text):
+    folder = workspace.path("programmes")
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_a_version_holds_from_the_day_it_starts(new_workspace):
+    workspace = new_workspace()
+    (workspace.path("programmes") / "default.yaml").unlink()
+    write(workspace, "a.yaml", GOOD)
+    write(
+        workspace,
+        "b.yaml",
+        GOOD.replace('version: "1"', 'version: "2"\nstarts: 2026-07-01\ntimezone: Asia/Shanghai').replace(
+            "units: 1, ", "units: 3, "
+        ),
+    )
+    programme = load_programme(workspace)
+    assert programme.version == "2"
+    assert programme.at(when("2026-06-30T15:59Z")).version == "1", "it is still June in Shanghai"
+    assert programme.at(when("2026-06-30T16:00Z")).version == "2"
+    order = {"kind": "sale", "order_id": "o", "record_id": "r", "original_order_id": None, "original_key": None, "currency": "EUR", "is_member": True, "points_redeemed": 0}  # fmt: skip
+    for at, points, version in (("2026-06-30T12:00Z", 10, "1"), ("2026-07-02T12:00Z", 30, "2")):
+        made, _ = orders.sale({**order, "ordered_at": when(at)}, [Line(1, "X", 1, Decimal("10.00"))], programme)
+        assert [(p.amount, programme.at(p.occurred_at).version) for p in made] == [(points, version)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("programme: p", "programme: q").replace('"1"', '"2"\nstarts: 2026-07-01'), "expected one"),
+        (lambda text: text.replace('"1"', '"2"'), "does not follow"),
+        (lambda text: text.replace('"1"', '"1"\nstarts: 2026-07-01'), "does not follow"),
+        (lambda text: text.replace('"1"', '"2"\nstarts: 2026-07-01').replace("{code: u}", "{code: u, scale: 2}"), "drops a unit or changes its scale"),
+    ],
+)  # fmt: skip
+def test_versions_that_do_not_follow_one_another_are_refused(new_workspace, change, said):
+    workspace = new_workspace()
+    (workspace.path("programmes") / "default.yaml").unlink()
+    write(workspace, "a.yaml", GOOD)
+    write(workspace, "b.yaml", change(GOOD))
+    with pytest.raises(ConfigError, match=said):
+        load_programme(workspace)
+
+
+def test_the_short_form_of_older_workspaces_still_holds(tmp_path):
+    short = "programme: default\nversion: '1'\nunit: points\ncurrency: GBP\nearn: {points_per_unit: 2, exclude_skus: [post]}\ntiers: [{name: a, points: 0}, {name: b, points: 50}]\ntier_window_days: 90\nexpiry: never\n"
+    path = tmp_path / "p.yaml"
+    path.write_text(short, encoding="utf-8")
+    found = load_yaml(path, Programme)
+    assert (found.unit, found.excluded, found.key("pos:1", "earn")) == ("points", {"POST"}, "default|points|pos:1|earn")
+    assert found.measure(found.ladder).length.text == "P90D"
+    path.write_text(short.replace("points_per_unit: 2", "points_per_pound: 2"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="unknown key points_per_pound"):
+        load_yaml(path, Programme)

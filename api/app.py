@@ -9,7 +9,19 @@ from psycopg_pool import ConnectionPool
 
 from api import problems
 from api.context import Context
-from api.routers import audiences, consents, customers, health, holds, identity, loyalty, privacy, unsubscribe
+from api.routers import (
+    audiences,
+    consents,
+    customers,
+    health,
+    holds,
+    identity,
+    loyalty,
+    offers,
+    plans,
+    privacy,
+    unsubscribe,
+)
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
 from cdp.loyalty.programme import load_programme
@@ -68,7 +80,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app.include_router(health.router)
     app.include_router(identity.router)
     app.include_router(customers.router)
-    for part in (loyalty, holds, consents, unsubscribe, audiences, privacy):
+    for part in (loyalty, holds, offers, plans, consents, unsubscribe, audiences, privacy):
         app.include_router(part.router)
     return app
 

@@ -9,16 +9,30 @@ from api.context import Caller, Context
 from api.loyalty_schemas import Receipt
 from api.problems import Forbidden
 from api.routers.customers import answers_the_person, visible_fields
-from cdp.errors import NotFound
+from cdp.errors import CdpError, NotFound
 from cdp.loyalty import operations
 from cdp.loyalty.operations import Act, Refused, Standing
 from cdp.loyalty.posting import locked
-from cdp.store import assignment, consents, customers
+from cdp.store import assignment, consents, customers, ledger
 
 
-def acting(app: Context, caller: Caller, reason: str) -> Act:
-    """On whose behalf, at this moment."""
-    return Act(app.programme, caller.name, app.clock(), reason)
+class NoUnit(CdpError):
+    """The programme has no such unit."""
+
+    status_code = 422
+    title = "Invalid request"
+
+
+def acting(app: Context, caller: Caller, reason: str, unit: str | None = None) -> Act:
+    """On whose behalf, at this moment, in which unit: the first that can be spent where none is named.
+
+    Raises:
+        NoUnit: If the programme has no such unit.
+    """
+    known = [u.code for u in app.programme.units]
+    if unit is not None and unit not in known:
+        raise NoUnit(f"this programme has no unit {unit}, only {', '.join(known) or 'none'}", "leave 'unit' out")
+    return Act(app.programme.of(unit or app.programme.spends or app.programme.unit), caller.name, app.clock(), reason)
 
 
 def allowed(app: Context, caller: Caller, store: psycopg.Connection, customer_id: UUID) -> str:
@@ -59,7 +73,12 @@ def asking(
 
 def ours(app: Context, store: psycopg.Connection, living: str, record: str) -> str:
     """Lock the customer before the clock is read: what is decided by time is decided in the order of the locks."""
-    if locked(store, [record], app.programme, app.clock())[record].customer_of.get(record) != living:
+    programme = app.programme
+    if programme.units:
+        held = locked(store, [record], programme, app.clock())[record].customer_of.get(record)
+    else:
+        held = ledger.lock(store, [record], programme.programme, "")[0].customer_id
+    if held != living:
         raise Refused("this record moved to another customer meanwhile", "read the customer again")
     return living
 

@@ -12,6 +12,10 @@ from cdp.strict import NAME
 
 TRANSACTION = "0197f3a2-7c1e-4b3a-9d55-2f6f0c1a4e77"
 Points = Annotated[int, Field(ge=1, le=1_000_000_000, examples=[100])]
+Unit = Annotated[
+    str | None,
+    Field(pattern=NAME, max_length=60, description="The first that can be spent where left out", examples=[None]),
+]
 CLEAN = r"^[^\x00-\x1f\x7f]*$"
 Why = Annotated[
     str, Field(min_length=1, max_length=200, pattern=CLEAN, examples=["checkout 7"], description="No personal data")
@@ -22,6 +26,7 @@ class Spend(Model):
     """Spend points."""
 
     points: Points
+    unit: Unit = None
     record_id: str | None = Field(
         None,
         pattern=CLEAN,
@@ -39,6 +44,7 @@ class SetAside(Model):
     """Set points aside for a checkout."""
 
     points: Points
+    unit: Unit = None
     minutes: int | None = Field(None, ge=1, le=7 * 24 * 60, description="How long; the programme's own where left out")
     record_id: str | None = Field(None, pattern=CLEAN, max_length=300)
     order_id: str | None = Field(None, pattern=CLEAN, max_length=200)
@@ -57,6 +63,7 @@ class Capture(Model):
 class Correct(Model):
     """Correct a balance."""
 
+    unit: Unit = None
     points: int = Field(ge=-1_000_000_000, le=1_000_000_000, examples=[50], description="Signed, not 0")
     record_id: str | None = Field(None, pattern=CLEAN, max_length=300)
     reason: Why
@@ -131,6 +138,7 @@ class Earned(Stands):
     customer_id: str = Field(examples=[ID])
     order_id: str = Field(examples=["pos:T1001"])
     points: int = Field(examples=[42], description="Signed: earned less spent; 0 for a sale that was known")
+    units: dict[str, int] = Field(examples=[{"points": 42}], description="The same for every unit of the programme")
     reason: str | None = Field(examples=[None], description="Why it earns nothing, if so")
 
 
@@ -197,6 +205,7 @@ class Entry(Model):
     entry_id: str
     transaction_id: str
     record_id: str | None
+    unit: str = Field(examples=["points"])
     kind: str = Field(examples=["redeem"])
     points: int = Field(examples=[-100])
     occurred_at: datetime

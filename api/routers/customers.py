@@ -138,8 +138,10 @@ def get_loyalty(customer_id: UUID, app: App, caller: LoyaltyReader) -> Loyalty |
             "customer_id": living,
             "programme": programme.programme,
             "programme_version": programme.version,
-            "unit": programme.unit,
-            "balance": sum(account["balance"] for account in accounts if account["unit"] == programme.unit),
+            "unit": programme.spends or programme.unit,
+            "balance": sum(
+                account["balance"] for account in accounts if account["unit"] == (programme.spends or programme.unit)
+            ),
             "balances": [
                 {"unit": unit.code, "balance": sum(a["balance"] for a in accounts if a["unit"] == unit.code)}
                 for unit in programme.units

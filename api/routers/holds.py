@@ -27,7 +27,7 @@ def hold(customer_id: UUID, asked: SetAside, app: App, caller: LoyaltyWriter, on
 
     def work(store: psycopg.Connection) -> Hold:
         living, record = asking(app, caller, store, customer_id, asked.record_id)
-        act = acting(app, caller, asked.reason)
+        act = acting(app, caller, asked.reason, asked.unit)
         name = str(asked.hold_id or once.transaction_id(caller))
         made, stands = holding.hold(
             store, record, asked.points, act, name, asked.minutes or app.programme.hold_minutes, asked.order_id
@@ -43,9 +43,9 @@ def hold(customer_id: UUID, asked: SetAside, app: App, caller: LoyaltyWriter, on
 @router.get("/loyalty/holds/{hold_id}", responses=READS)
 def get_hold(hold_id: UUID, app: App, caller: LoyaltyReader) -> Hold:
     """A hold and what became of it."""
-    act = acting(app, caller, "read")
     with app.store() as store:
         living, found = _held(app, caller, store, hold_id, reading=True)
+        act = acting(app, caller, "read", found["unit"])
         _, stands = operations.read(store, living, act)
     return _hold(living, found, stands, act.now)
 
@@ -56,7 +56,7 @@ def capture(hold_id: UUID, asked: Capture, app: App, caller: LoyaltyWriter, once
 
     def work(store: psycopg.Connection) -> Receipt:
         living, found = _held(app, caller, store, hold_id)
-        done = holding.capture(store, str(hold_id), asked.points, acting(app, caller, found["reason"]))
+        done = holding.capture(store, str(hold_id), asked.points, acting(app, caller, found["reason"], found["unit"]))
         return receipt(app, caller, store, living, "loyalty.capture", done)
 
     return once.do(caller, work, 200)  # type: ignore[no-any-return]
@@ -68,7 +68,7 @@ def void(hold_id: UUID, app: App, caller: LoyaltyWriter, once: Idempotent) -> Ho
 
     def work(store: psycopg.Connection) -> Hold:
         living, found = _held(app, caller, store, hold_id)
-        act = acting(app, caller, found["reason"])
+        act = acting(app, caller, found["reason"], found["unit"])
         stands = holding.void(store, str(hold_id), act)
         audit(app, caller, store, living, "loyalty.void", {"hold": str(hold_id)})
         return _hold(living, _held(app, caller, store, hold_id)[1], stands, act.now)

@@ -108,7 +108,8 @@ def preview_split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -
     if not caller.key.allows("loyalty:read"):
         raise Forbidden("this key lacks the scope loyalty:read")
     now = app.clock()
-    act = loyalty.Act(app.programme, caller.name, now, asked.reason)
+    programme = app.programme.of(app.programme.spends or app.programme.unit)
+    act = loyalty.Act(programme, caller.name, now, asked.reason)
     with app.store() as store, store.transaction(force_rollback=True):
         living, _ = living_customer(store, customer_id)
         if reason := visible_fields(app, caller, consents.material(store, living)).withheld.get("loyalty"):

@@ -61,10 +61,11 @@ def get_balance(
     as_of: Annotated[
         AwareDatetime | None, Query(description="What the books say of a moment in the past; now where left out")
     ] = None,
+    unit: Annotated[str | None, Query(max_length=60, description="The first that can be spent where left out")] = None,
     if_none_match: Annotated[str | None, Header(max_length=100)] = None,
 ) -> Any:
     """The one balance of all channels, with its version: send it back as `If-None-Match` and an unchanged one answers 304."""
-    act = acting(app, caller, "read")
+    act = acting(app, caller, "read", unit)
     with app.store() as store, store.transaction():
         store.execute("set transaction isolation level repeatable read, read only")
         living = allowed(app, caller, store, customer_id)
@@ -72,7 +73,7 @@ def get_balance(
         past = None
         if as_of is not None and as_of < act.now:
             past = books.past_balance(store, [account.account_id for account in group.accounts], as_of)
-    about = {"customer_id": living, "programme": app.programme.programme, "unit": app.programme.unit}
+    about = {"customer_id": living, "programme": act.programme.programme, "unit": act.programme.unit}
     if past is not None:
         return PastBalance.model_validate({**about, "as_of": as_of, "balance": past})
     assert group.open is not None
@@ -100,8 +101,7 @@ def get_entries(
         raise BadCursor("this cursor was not made by this endpoint") from error
     with app.store() as store:
         living = allowed(app, caller, store, customer_id)
-        group, _ = operations.read(store, living, acting(app, caller, "read"))
-        rows = books.entries(store, [account.account_id for account in group.accounts], before, limit + 1)
+        rows = books.entries(store, books.accounts_of(store, living), before, limit + 1)
     shown = [
         {
             **{k: v for k, v in row.items() if k != "amount"},
@@ -125,7 +125,8 @@ def redeem(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter, onc
     def work(store: psycopg.Connection) -> Receipt:
         living, record = asking(app, caller, store, customer_id, asked.record_id)
         name = str(asked.transaction_id or once.transaction_id(caller))
-        done = operations.redeem(store, record, asked.points, acting(app, caller, asked.reason), name, asked.order_id)
+        act = _spending(app, caller, asked)
+        done = operations.redeem(store, record, asked.points, act, name, asked.order_id)
         return receipt(app, caller, store, living, "loyalty.redeem", done)
 
     return once.do(caller, work)  # type: ignore[no-any-return]
@@ -137,8 +138,17 @@ def preview(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter) ->
     with app.store() as store, store.transaction(force_rollback=True):
         living, record = asking(app, caller, store, customer_id, asked.record_id)
         name = str(asked.transaction_id or uuid4())
-        done = operations.redeem(store, record, asked.points, acting(app, caller, asked.reason), name, asked.order_id)
+        act = _spending(app, caller, asked)
+        done = operations.redeem(store, record, asked.points, act, name, asked.order_id)
     return shown(living, done)
+
+
+def _spending(app: Context, caller: Caller, asked: Spend) -> operations.Act:
+    """On whose behalf, in a unit that can be spent."""
+    act = acting(app, caller, asked.reason, asked.unit)
+    if act.programme.units and not act.programme.terms.redeemable:
+        raise Nothing(f"{act.programme.unit} cannot be spent")
+    return act
 
 
 @router.post("/customers/{customer_id}/loyalty/earn", status_code=201, responses=WRITES)
@@ -176,6 +186,7 @@ def _earn(app: Context, caller: Caller, store: psycopg.Connection, customer_id: 
             "customer_id": living,
             "order_id": order["order_id"],
             "points": done.amount,
+            "units": done.units,
             "reason": reason,
             **standing_of(done.standing),
         }
@@ -189,7 +200,8 @@ def reverse(transaction_id: UUID, asked: Reverse, app: App, caller: LoyaltyWrite
     def work(store: psycopg.Connection) -> Receipt:
         about = books.transaction(store, str(transaction_id))
         living = allowed_of(app, caller, store, about["record_id"] if about else None, "no transaction has this id")
-        done = operations.reverse(store, str(transaction_id), acting(app, caller, asked.reason))
+        act = acting(app, caller, asked.reason, about["unit"] if about else None)
+        done = operations.reverse(store, str(transaction_id), act)
         return receipt(app, caller, store, living, "loyalty.reverse", done, reversed=str(transaction_id))
 
     return once.do(caller, work)  # type: ignore[no-any-return]
@@ -207,7 +219,7 @@ def adjust(customer_id: UUID, asked: Correct, app: App, caller: LoyaltyWriter, o
 
     def work(store: psycopg.Connection) -> Any:
         living, record = asking(app, caller, store, customer_id, asked.record_id)
-        act, name = acting(app, caller, asked.reason), once.transaction_id(caller)
+        act, name = acting(app, caller, asked.reason, asked.unit), once.transaction_id(caller)
         if waits:
             made = approvals.ask(store, record, asked.points, act, name)
             audit(app, caller, store, living, "loyalty.adjustment.asked", {"approval": name, "points": asked.points})
@@ -240,7 +252,8 @@ def decide(approval_id: UUID, asked: Decide, app: App, caller: LoyaltyWriter, on
         living = allowed_of(
             app, caller, store, found["record_id"] if found else None, "no correction waits under this id"
         )
-        done, _ = approvals.decide(store, str(approval_id), asked.approve, acting(app, caller, "approval"))
+        act = acting(app, caller, "approval", found["unit"] if found else None)
+        done, _ = approvals.decide(store, str(approval_id), asked.approve, act)
         audit(
             app,
             caller,

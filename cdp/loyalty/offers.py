@@ -93,7 +93,7 @@ def redeem_coupon(store: psycopg.Connection, secret: str, order_id: str, act: Ac
         NotFound: If no coupon has this code.
         Refused: If it was used for another order, has ended, or was taken back.
     """
-    text = secret.strip().upper().replace("-", "").replace("O", "0").replace("I", "1").replace("L", "1")
+    text = typed(secret)
     found = grants.by_code(store, text)
     if found is None:
         raise NotFound("no coupon has this code")
@@ -108,6 +108,13 @@ def redeem_coupon(store: psycopg.Connection, secret: str, order_id: str, act: Ac
         raise Refused(f"this coupon ended at {found['expires_at'].isoformat()}")
     grants.use(store, found["grant_id"], order_id, act.now)
     return {**found, "used_at": act.now, "order_id": order_id}
+
+
+def typed(secret: str) -> str:
+    """A coupon's secret as it is kept, from what somebody typed."""
+    return (
+        secret.strip().upper().replace("-", "").replace(" ", "").replace("O", "0").replace("I", "1").replace("L", "1")
+    )
 
 
 def use_benefit(

@@ -19,6 +19,12 @@ def of_records(store: psycopg.Connection, records: list[str], programme: str, un
     return [Account(*row) for row in rows]
 
 
+def accounts_of(store: psycopg.Connection, customer: str) -> list[str]:
+    """All accounts of a customer, in every unit."""
+    query = "select account_id from ledger_accounts join assignment using (record_id) where customer_id = %s order by 1"
+    return [str(row[0]) for row in store.execute(query, [customer])]
+
+
 def past_balance(store: psycopg.Connection, accounts: list[str], at: datetime) -> int:
     """What the books say of a moment: legs up to then, less what had ended by then and is not written off yet."""
     query = """
@@ -34,9 +40,9 @@ def entries(
 ) -> list[dict[str, Any]]:
     """Legs of these accounts, newest first, those before a cursor's (time, id)."""
     at, last = before if before else (None, None)
-    names = ("entry_id", "transaction_id", "record_id", "kind", "amount", "occurred_at", "posted_at", "reason", "actor", "order_id", "programme_version")  # fmt: skip
+    names = ("entry_id", "transaction_id", "record_id", "unit", "kind", "amount", "occurred_at", "posted_at", "reason", "actor", "order_id", "programme_version")  # fmt: skip
     rows = store.execute(
-        "select entry_id::text, transaction_id::text, record_id, kind, amount, occurred_at, posted_at, reason, actor, order_id, programme_version "
+        "select entry_id::text, transaction_id::text, record_id, unit, kind, amount, occurred_at, posted_at, reason, actor, order_id, programme_version "
         "from ledger_entries join ledger_accounts using (account_id) where account_id = any(%(accounts)s) "
         "and (%(at)s::timestamptz is null or (occurred_at, entry_id) < (%(at)s::timestamptz, %(last)s::uuid)) "
         "order by occurred_at desc, entry_id desc limit %(limit)s",
@@ -114,7 +120,7 @@ def known_keys(store: psycopg.Connection, keys: list[str]) -> set[str]:
 def transaction(store: psycopg.Connection, transaction_id: str) -> dict[str, Any] | None:
     """A transaction: its own record, posting key, amount, contra, order, and the legs that stand."""
     rows = store.execute(
-        "select a.record_id, e.account_id, e.amount, e.posting_key, e.contra, e.order_id, e.scope, a.account_no, e.occurred_at, e.kind, e.actor, e.reverses from ledger_entries e "
+        "select a.record_id, e.account_id, e.amount, e.posting_key, e.contra, e.order_id, e.scope, a.account_no, e.occurred_at, e.kind, e.actor, e.reverses, a.unit from ledger_entries e "
         "join ledger_accounts a using (account_id) where e.transaction_id = %s order by e.posted_at, e.entry_id",
         [transaction_id],
     ).fetchall()
@@ -126,7 +132,7 @@ def transaction(store: psycopg.Connection, transaction_id: str) -> dict[str, Any
     own = next((row[0] for row in rows if row[6] and row[6][0] == row[7]), None) or _owner(store, rows[0])
     return {
         "record_id": own, "amount": sum(moved.values()), "posting_key": rows[0][3], "contra": rows[0][4], "order_id": rows[0][5],
-        "occurred_at": rows[0][8], "kind": rows[0][9], "actor": rows[0][10], "is_reversal": rows[0][11] is not None, "legs": {account: amount for account, amount in moved.items() if amount},
+        "occurred_at": rows[0][8], "kind": rows[0][9], "actor": rows[0][10], "is_reversal": rows[0][11] is not None, "unit": rows[0][12], "legs": {account: amount for account, amount in moved.items() if amount},
     }  # fmt: skip
 
 

@@ -116,7 +116,10 @@ def _asked(programme: Programme, occasion: Occasion) -> list[Rule]:
             continue
         if where.level and (occasion.level is None or occasion.level.code not in where.level):
             continue
-        if any(occasion.properties.get(name) != value for name, value in where.properties.items()):
+        # what files carry is text: 5 and "5" are one
+        if any(
+            str(occasion.properties.get(name)).lower() != str(value).lower() for name, value in where.properties.items()
+        ):
             continue
         found.append(rule)
     return sorted(found, key=lambda rule: (rule.times is not None, rule.priority))

@@ -69,19 +69,13 @@ class Moving:
     written_off: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        ladder = self.programme.ladder
+        ladder, self._policy, self._unit = self.programme.ladder, self.programme.terms.expiry, self.programme.unit
         levels = ladder.levels if ladder else ()
-        live = any(
-            level.expiry[u].binding == "live" for level in levels for u in level.expiry if u == self.programme.unit
-        )
+        live = any(level.expiry[u].binding == "live" for level in levels for u in level.expiry if u == self._unit)
         self._way = Climb(self.programme, ladder) if ladder and live else None
         self._items = sorted(self.items) if self._way else []
         self._own: dict[str, _Own] = {}
         self._next = 0
-
-    @property
-    def _policy(self) -> Expiry:
-        return self.programme.terms.expiry
 
     def turns(self, until: datetime) -> Iterator[datetime]:
         """The moments at which what counts for the ladder comes to be known."""
@@ -113,7 +107,7 @@ class Moving:
     def settle(self, lots: Iterable[Lot], at: datetime) -> None:
         """Give open lots the ends they have at a moment, as far ahead as is known then."""
         way = self._way
-        held = way.level.expiry.get(self.programme.unit) if way is not None else None
+        held = way.level.expiry.get(self._unit) if way is not None else None
         other = held if held is not None and held.binding == "live" else None
         lost = way.lost_at() if way is not None and other is not None else None
         for lot in lots:

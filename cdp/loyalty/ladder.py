@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from cdp.loyalty.duration import end_of
 from cdp.loyalty.programme import Programme
@@ -72,18 +73,20 @@ class Climb:
     falls_at: datetime | None = None
     _items: list[tuple[datetime, int]] = field(default_factory=list)
     _sums: list[int] = field(default_factory=lambda: [0])
+    _gone: list[datetime] = field(default_factory=list)  # when each item leaves a rolling window
+    _lost: tuple[datetime | None] | None = None  # what `lost_at` said, until something turns
 
     @property
     def level(self) -> Level:
         """The level held."""
         return self.ladder.levels[self.height]
 
-    @property
+    @cached_property
     def measure(self) -> Measure:
         """What the ladder looks at."""
         return self.programme.measure(self.ladder)
 
-    @property
+    @cached_property
     def scale(self) -> int:
         """Smallest parts of one unit of the measure."""
         unit = self.measure.unit
@@ -95,6 +98,9 @@ class Climb:
         if item.at >= self.clock and (not self._items or self._items[-1][0] <= item.at):
             self._items.append((item.at, item.amount))
             self._sums.append(self._sums[-1] + item.amount)
+            if self.measure.length is not None:
+                self._gone.append(self.measure.length.after(item.at, self.programme.zone))
+            self._lost = None
             self._look()
             return
         insort(self._items, (item.at, item.amount))
@@ -111,7 +117,7 @@ class Climb:
     def walk(self, to: datetime) -> None:
         """Let time pass."""
         while (moment := self._next()) is not None and moment <= to:
-            self.clock = moment
+            self.clock, self._lost = moment, None
             self._turn()
         self.clock = max(self.clock, to)
 
@@ -120,9 +126,8 @@ class Climb:
         measure, zone = self.measure, self.programme.zone
         stop = bisect_right(self._items, at, key=lambda item: item[0])
         start = 0
-        if measure.window == "rolling" and measure.length is not None:
-            length = measure.length
-            start = bisect_right(self._items, at, key=lambda item: length.after(item[0], zone))
+        if measure.window == "rolling":
+            start = bisect_right(self._gone, at)
         elif measure.window == "calendar_year":
             year = at.astimezone(zone).replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0, fold=0)
             start = bisect_left(self._items, year, key=lambda item: item[0])
@@ -156,10 +161,9 @@ class Climb:
     def _leaves(self) -> datetime | None:
         """When the next item leaves the window."""
         measure, zone = self.measure, self.programme.zone
-        if measure.window == "rolling" and measure.length is not None:
-            length = measure.length
-            index = bisect_right(self._items, self.clock, key=lambda item: length.after(item[0], zone))
-            return length.after(self._items[index][0], zone) if index < len(self._items) else None
+        if measure.window == "rolling":
+            index = bisect_right(self._gone, self.clock)
+            return self._gone[index] if index < len(self._gone) else None
         if measure.window == "calendar_year":
             return end_of(self.clock, "year", zone)
         if measure.window == "anniversary" and self._items:
@@ -234,6 +238,11 @@ class Climb:
 
     def lost_at(self) -> datetime | None:
         """When the level is lost if nothing more happens; None if never."""
+        if self._lost is None:
+            self._lost = (self._loss(),)
+        return self._lost[0]
+
+    def _loss(self) -> datetime | None:
         if not self.height:
             return None
         ahead = copy(self)

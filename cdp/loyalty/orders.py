@@ -14,7 +14,7 @@ from cdp.loyalty.ladder import Climb, Item
 from cdp.loyalty.posting import Posting, transaction_id
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Earned, Line, Return, clawbacks, given_back
-from cdp.loyalty.terms import Level
+from cdp.loyalty.terms import Level, event_name
 
 COLUMNS = (
     "posting_key", "unit", "order_id", "original_order_id", "record_id", "kind", "amount", "occurred_at", "reason", "details",
@@ -122,7 +122,7 @@ def _occasion(
     granted = frozenset(bound["rules"]) if bound is not None else None
     order = thing["id"] if sale else thing.get("order_id")
     return Occasion(
-        thing["at"], "order" if sale else thing["kind"], thing.get("source") or "", level, order, thing.get("properties") or {}, tally, granted,
+        thing["at"], "order" if sale else event_name(thing["kind"]), thing.get("source") or "", level, order, thing.get("properties") or {}, tally, granted,
     )  # fmt: skip
 
 

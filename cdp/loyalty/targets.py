@@ -54,7 +54,7 @@ EVENTS = """
     from core__interactions i
     join core__record_customers r on r.record_id = i.record_id
     left join core__customers c on c.customer_id = r.customer_id
-    where i.kind in (select unnest($kinds)) and hash(r.customer_id) % $parts = $part
+    where replace(lower(trim(i.kind)), ' ', '_') in (select unnest($kinds)) and hash(r.customer_id) % $parts = $part
     order by i.interaction_id
 """
 OPENINGS = """

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from cdp.loyalty.duration import Duration, parse
 from cdp.strict import NAME, Strict
@@ -201,11 +201,19 @@ class PerMoney(Strict):
     amount: Decimal = Field(default=Decimal(1), gt=0)
 
 
+def event_name(text: str) -> str:
+    """An event's type as rules compare it: `Product Reviewed` and `product_reviewed` are one."""
+    return "_".join(text.strip().lower().split())
+
+
+Event = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(event_name)]
+
+
 class Rule(Strict):
     """An earning rule: what happened, what it must be, what it gives.
 
     Attributes:
-        event: `order`, or the type of an event (`review`, `share`, `referral`, `survey`, `check_in` …).
+        event: `order`, or the type of an event as its source names it (`Product Reviewed`, `Friend Referred`, `check_in` …).
         per_money: Units for money; `fixed`: units at once; `per_item`: units for each article; `times`: so many times
             what the rules before it gave, instead of once.
         stack: `add` to the others; only the `best` of those that say so; `stop`: no rule after it counts.
@@ -215,7 +223,7 @@ class Rule(Strict):
     """
 
     code: Code
-    event: Code = "order"
+    event: Event = "order"
     unit: Code
     per_money: PerMoney | None = None
     fixed: int | None = Field(default=None, ge=1)

@@ -75,12 +75,13 @@ def due(store: psycopg.Connection, programme: str, unit: str, now: datetime) -> 
 
 
 def moved_since(store: psycopg.Connection, programme: str, unit: str) -> list[str]:
-    """Records with open units that went to another customer after their account's last entry."""
+    """Records with open units whose customer gained or lost a record after their account's last entry."""
     query = """
-        select a.record_id from ledger_accounts a where programme = %s and unit = %s
+        select a.record_id from ledger_accounts a join assignment s using (record_id)
+        where programme = %s and unit = %s
             and exists (select 1 from ledger_lots l where l.account_id = a.account_id and remaining > 0)
-            and (select count(distinct customer_id) from assignment_history h where h.record_id = a.record_id) > 1
-            and (select max(at) from assignment_history h where h.record_id = a.record_id)
+            and (select max(h.at) from assignment_history h
+                    where h.record_id in (select g.record_id from assignment_history g where g.customer_id = s.customer_id))
                 > (select max(posted_at) from ledger_entries e where e.account_id = a.account_id)
         order by 1
     """
@@ -168,13 +169,19 @@ def legs(store: psycopg.Connection, accounts: list[str]) -> list[dict[str, Any]]
 
 
 def moved(store: psycopg.Connection, records: list[str]) -> dict[str, datetime]:
-    """When each of these records last went from one customer to another, where it did."""
-    rows = store.execute(
-        "select record_id, max(at) from (select record_id, at, customer_id, lag(customer_id) over (partition by record_id order by position) as before "
-        "from assignment_history where record_id = any(%s)) as h where before is distinct from customer_id and before is not null group by record_id",
-        [records],
-    )
-    return dict(rows.fetchall())
+    """When each of these records last went from one customer to another, or was left by one that had been with it."""
+    query = """
+        with held as (select record_id, customer_id from assignment where record_id = any(%s)),
+        moves as (
+            select record_id, at, customer_id, lag(customer_id) over (partition by record_id order by position) as before
+            from assignment_history
+            where record_id in (select record_id from assignment_history where customer_id in (select customer_id from held))
+        )
+        select h.record_id, max(m.at) from held h
+        join moves m on m.before <> m.customer_id and (m.record_id = h.record_id or m.before = h.customer_id)
+        group by h.record_id
+    """
+    return dict(store.execute(query, [records]).fetchall())
 
 
 def bound(store: psycopg.Connection, programme: str) -> dict[str, dict[str, Any]]:

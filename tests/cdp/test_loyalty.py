@@ -318,7 +318,8 @@ def test_points_given_back_follow_what_was_paid_less_discounts():
 
 def test_both_halves_of_an_order_that_moves_to_another_record_are_posted():
     row = {
-        "posting_key": "p|points|pos:1|earn", "unit": "points",
+        "posting_key": "p|points|pos:1|earn",
+        "unit": "points",
         "revision": 1,
         "kind": "earn",
         "occurred_at": T0,

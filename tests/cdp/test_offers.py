@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
+from benchmarks import offers as bench
 from cdp.errors import NotFound
 from cdp.loyalty import circles, holding, offers, operations, subscriptions
 from cdp.loyalty.entitlements import birthday_window, entitlements
@@ -444,3 +445,19 @@ def test_an_undone_grant_is_still_told(shop):
     assert rows == [(True,)]
     kinds = [row["kind"] for row in books.legs(shop.store, [f"{shop.rules.programme}:pt:{record}"])]
     assert sorted(kinds) == ["adjust", "earn", "redeem"]
+
+
+def test_previews_say_what_posting_does(workspace):
+    """The small version of `benchmarks.offers preview`."""
+    assert bench.previews(workspace, baskets=60, seed=5)["different"] == 0
+
+
+def test_a_preview_that_lies_would_be_found(workspace):
+    seen = []
+
+    def work(store):
+        seen.append(store)
+        return len(seen)  # the second time is not the first
+
+    with connect(owner_address(workspace)) as store:
+        assert bench._both(store, work)

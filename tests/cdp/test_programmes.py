@@ -324,3 +324,77 @@ def test_the_short_form_of_older_workspaces_still_holds(tmp_path):
     path.write_text(short.replace("points_per_unit: 2", "points_per_pound: 2"), encoding="utf-8")
     with pytest.raises(ConfigError, match="unknown key points_per_pound"):
         load_yaml(path, Programme)
+
+
+@pytest.fixture
+def gold(store):
+    """A customer of two records whose stars end only because neither alone is gold."""
+    member = Member(store, shipped("starbucks"))
+    with store.transaction():
+        assignment.apply(
+            store,
+            [assignment.Move(member.records["other"], member.customers["me"])],
+            when("2026-01-01T00:00Z"),
+            "test",
+            "test",
+        )
+    for number, who in enumerate(("me", "other")):
+        member.step(
+            {"at": f"2026-01-0{number + 2}T12:00Z", "order": f"o{number}", "lines": {"CAKE": "260.00"}, "who": who}
+        )
+    return member
+
+
+def test_a_split_takes_the_level_and_what_it_kept_lives_thirty_days_more(gold):
+    me = gold.customers["me"]
+    # alone, six months and the end of July would have ended these stars; together they are gold
+    group, stands = operations.read(gold.store, me, gold.act(when("2026-10-15T12:00Z")))
+    assert stands.balance == 520
+    with gold.store.transaction():
+        assignment.apply(
+            gold.store,
+            [assignment.Move(gold.records["other"], gold.customers["other"])],
+            when("2026-10-20T12:00Z"),
+            "test",
+            "test",
+        )
+    at = when("2026-11-19T12:59Z")
+    for (
+        customer
+    ) in gold.customers.values():  # whoever left and whoever stayed; thirty local days, over the end of summer time
+        group, stands = operations.read(gold.store, customer, gold.act(at))
+        assert (stands.balance, operations.ending(group, at)) == (260, [(when("2026-11-19T13:00Z"), 260)])
+    with gold.store.transaction():
+        reconcile.expire(gold.store, gold.programme, when("2026-11-20T12:00Z"))
+    for customer in gold.customers.values():
+        assert operations.read(gold.store, customer, gold.act(when("2026-11-20T12:00Z")))[1].balance == 0
+    written = gold.ledger()
+    with gold.store.transaction():
+        reconcile.expire(gold.store, gold.programme, when("2026-11-21T12:00Z"))
+    assert gold.ledger() == written, "what was written off stays so"
+    assert gold.store.execute(UNBALANCED).fetchall() == [(0,)]
+
+
+def test_a_merge_and_its_split_post_nothing_and_leave_levels_as_they_were(store):
+    member = Member(store, shipped("sephora"))
+    for number, who in enumerate(("me", "other")):
+        member.step(
+            {"at": f"2026-03-0{number + 2}T12:00Z", "order": f"o{number}", "lines": {"SET": "200.00"}, "who": who}
+        )
+    at = when("2026-04-01T12:00Z")
+
+    def levels():
+        return [recall.way(store, assignment.records(store, [c]), member.programme, at).level.code for c in dict.fromkeys(assignment.customer(store, [r]) for r in member.records.values())]  # fmt: skip
+
+    before = member.ledger()
+    assert levels() == ["insider", "insider"]
+    with store.transaction():
+        assignment.apply(store, [assignment.Move(member.records["other"], member.customers["me"])], at, "test", "test")
+    assert levels() == ["vib"]
+    assert member.settle(at) == 0
+    with store.transaction():
+        assignment.apply(
+            store, [assignment.Move(member.records["other"], member.customers["other"])], at, "test", "test"
+        )
+    assert levels() == ["insider", "insider"]
+    assert member.ledger() == before

@@ -20,6 +20,8 @@ from api.routers import (
     offers,
     plans,
     privacy,
+    referrals,
+    tills,
     unsubscribe,
 )
 from cdp.clock import system_now
@@ -80,7 +82,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app.include_router(health.router)
     app.include_router(identity.router)
     app.include_router(customers.router)
-    for part in (loyalty, holds, offers, plans, consents, unsubscribe, audiences, privacy):
+    for part in (loyalty, holds, offers, plans, referrals, tills, consents, unsubscribe, audiences, privacy):
         app.include_router(part.router)
     return app
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from api.loyalty_schemas import CLEAN, TRANSACTION, Why
 from api.schemas import ID, Model
@@ -162,3 +162,83 @@ class Circle(Model):
     members: list[str] = Field(examples=[[ID]])
     invited: list[str]
     shares: Literal["none", "share_benefits", "pool_units"]
+
+
+class ReferralCode(Model):
+    """A customer's code to invite others with."""
+
+    customer_id: str = Field(examples=[ID])
+    code: str = Field(examples=["7KQ2M9XD4T"])
+
+
+class Claim(Model):
+    """Say who invited a new customer."""
+
+    code: str = Field(min_length=1, max_length=40, pattern=CLEAN, examples=["7KQ2-M9XD-4T"])
+    record_id: Record = None
+
+
+class Claimed(Model):
+    """A claim: both are rewarded once the invited customer has bought."""
+
+    referral_id: str = Field(examples=[TRANSACTION])
+    customer_id: str = Field(examples=[ID])
+
+
+class Ask(Model):
+    """Ask for what a till may spend while it is offline."""
+
+    till: str = Field(min_length=1, max_length=60, pattern=CLEAN, examples=["ST1-3"])
+    points: int = Field(ge=1, le=1_000_000_000, examples=[200])
+    hours: int = Field(8, ge=1, le=24 * 14)
+    unit: str | None = Field(None, pattern=NAME, max_length=60)
+    record_id: Record = None
+    allowance_id: UUID | None = Field(None, description="Made by the client")
+
+
+class Allowance(Model):
+    """What a till may spend while it is offline."""
+
+    allowance_id: str = Field(examples=[TRANSACTION])
+    customer_id: str = Field(examples=[ID])
+    till: str
+    unit: str
+    points: int
+    expires_at: datetime
+    signed: str = Field(description="Kept by the till and sent with what it did; names no person")
+
+
+class Offline(Model):
+    """One sale that a till took points for."""
+
+    transaction_id: UUID = Field(examples=[TRANSACTION], description="Made by the till before it sold")
+    allowance: str = Field(max_length=2000, description="As it was signed")
+    points: int = Field(ge=1, le=1_000_000_000)
+    at: AwareDatetime
+    order_id: Order = None
+
+
+class Batch(Model):
+    """All that a till did while it was offline."""
+
+    till: str = Field(min_length=1, max_length=60, pattern=CLEAN, examples=["ST1-3"])
+    transactions: list[Offline] = Field(min_length=1, max_length=500)
+
+
+class Outcome(Model):
+    """What became of one of them, by all that is known now."""
+
+    transaction_id: str
+    status: Literal["settled", "owed", "refused"]
+    points: int
+    covered: int = Field(description="Within the till's allowance")
+    owed: int = Field(description="Not there any more: what happened before had spent it")
+    because: list[str] = Field(description="The debits before it, the latest first, at most five")
+    explanation: str
+
+
+class Settled(Model):
+    """What became of all of them."""
+
+    till: str
+    transactions: list[Outcome]

@@ -6,7 +6,7 @@ from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
-from cdp.loyalty import history, reconcile, settle, targets
+from cdp.loyalty import history, reconcile, referrals, settle, targets
 from cdp.store import books, idempotency
 
 GROUP = "loyalty"
@@ -28,11 +28,11 @@ def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
 def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
     written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
-    written += reconcile.expire(platform.store, platform.programme, platform.now)
+    rewarded, claims = referrals.settle(platform.store, platform.programme, platform.now)
+    written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
+    built = history.build_entries(platform.lake, platform.store)
     return report(
-        platform.lake,
-        history.build_entries(platform.lake, platform.store),
-        extra={"entries written": written},
+        platform.lake, built, extra={"entries written": written, **{f"referrals {k}": n for k, n in sorted(claims.items())}}
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from cdp.errors import CdpError, Conflict, NotFound
+from cdp.loyalty import guards
 from cdp.loyalty.expiry import first_end, schedule
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.orders import sale
@@ -140,7 +141,7 @@ def redeem(
         key, 0, record, "redeem", -amount, act.now, act.reason, order_id, across=True, actor=act.actor,
         transaction=transaction,
     )  # fmt: skip
-    return post_one(store, posting, act, needed=amount)
+    return post_one(store, posting, act, needed=amount, guarded=True)
 
 
 def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], act: Act) -> tuple[Receipt, str | None]:
@@ -166,6 +167,8 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
     made, reason = sale(row, lines, programme, recall(store, group.own(record), programme))
     known = books.known_keys(store, [posting.key for posting in made])
     fresh = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
+    if fresh:
+        guards.earning(store, [account.account_id for account in group.accounts], programme, act.now)
     units, written = dict[str, int](), 0
     for unit in sorted(programme.units, key=lambda unit: not programme.of(unit.code).follows):
         seen = replace(act, programme=programme.of(unit.code))
@@ -225,12 +228,14 @@ def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
     return post_one(store, posting, act, needed=0)
 
 
-def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int) -> Receipt:
+def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int, *, guarded: bool = False) -> Receipt:
     """Post one fact; the same fact again answers what it did then."""
     wide = {posting.record_id} if posting.across else ()
     group = locked(store, [posting.record_id], act.programme, act.now, wide)[posting.record_id]
     before, posted = _look(store, group, act, posting.transaction_id)
     if not posted:
+        if guarded:
+            guards.spending(store, [a.account_id for a in group.accounts], needed, act.programme, act.now)
         if needed:
             needs(before, needed)
             # what is available is spent: not before what made it available, if another clock is a little ahead

@@ -16,11 +16,14 @@ from cdp.loyalty.terms import (
     Benefit,
     Coupon,
     Expiry,
+    Goal,
+    Guards,
     Household,
     Ladder,
     Level,
     Measure,
     Plan,
+    Referral,
     Reward,
     Rule,
     Unit,
@@ -40,6 +43,7 @@ class Programme(Strict):
         restored_min_days: Points that a return gives back live at least this long.
         hold_minutes: How long points stay set aside where the caller does not say.
         adjust_limit: A correction of more points waits for a second person.
+        goal: What the programme is for.
     """
 
     programme: str = Field(pattern=NAME)
@@ -57,6 +61,9 @@ class Programme(Strict):
     rewards: tuple[Reward, ...] = ()
     coupons: tuple[Coupon, ...] = ()
     household: Household = Household()
+    referral: Referral | None = None
+    guards: Guards = Guards()
+    goal: Goal | None = None
     restored_min_days: int = Field(default=30, ge=0)
     hold_minutes: int = Field(default=30, ge=1)
     adjust_limit: int = Field(default=1000, ge=0)
@@ -108,6 +115,8 @@ class Programme(Strict):
         for reward in self.rewards:
             named.append((f"reward {reward.code}", "unit", set(reward.cost), {u.code for u in self.units if u.redeemable}))  # fmt: skip
             named.append((f"reward {reward.code}", "level", {reward.min_level or ""} - {""}, levels))
+        if self.referral is not None:
+            named.append(("referral", "unit", {self.referral.unit}, units))
         for coupon in self.coupons:
             named.append((f"coupon {coupon.code}", "level", {coupon.min_level or ""} - {""}, levels))
         for where, what, used, known in named:

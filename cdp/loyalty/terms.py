@@ -317,6 +317,54 @@ class Household(Strict):
     max_members: int = Field(default=6, ge=2)
 
 
+class Referral(Strict):
+    """Both are rewarded once the invited person has bought for so much.
+
+    Attributes:
+        min_order: What the first order must come to, less what came back.
+        per_year: How many invitations of one customer are rewarded in a local year.
+    """
+
+    unit: Code
+    referrer: int = Field(ge=0)
+    referred: int = Field(ge=0)
+    min_order: Decimal = Field(default=Decimal(0), ge=0)
+    per_year: int = Field(default=10, ge=1)
+
+
+class Guards(Strict):
+    """What no customer does by hand: above it a channel's request is refused, and a person has to look.
+
+    Attributes:
+        redemptions_per_hour: Times units are spent.
+        units_per_day: Units spent in 24 hours.
+        earnings_per_day: Sales posted by channels in 24 hours.
+        offline_units: The most that a till may be allowed to spend offline, for one customer.
+        offline_hours: For how long.
+    """
+
+    redemptions_per_hour: int | None = Field(default=None, ge=1)
+    units_per_day: int | None = Field(default=None, ge=1)
+    earnings_per_day: int | None = Field(default=None, ge=1)
+    offline_units: int = Field(default=500, ge=0)
+    offline_hours: int = Field(default=24, ge=1, le=24 * 14)
+
+
+class Goal(Strict):
+    """What a programme is for, as a measure that the reports compare with what is.
+
+    Attributes:
+        measure: Share of members who bought again within a year, who bought in the last year, who spent units, or who hold a
+            level above the lowest.
+        target: The share that is wanted.
+        audience: In words: for whom.
+    """
+
+    measure: Literal["repeat_rate", "active_share", "redeemer_share", "tier_share"]
+    target: Decimal = Field(gt=0, le=1)
+    audience: str = "every member"
+
+
 def codes(parts: tuple[Any, ...], what: str) -> set[str]:
     """The codes of parts, each of which may stand once.
 

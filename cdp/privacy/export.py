@@ -43,6 +43,8 @@ def export(store: psycopg.Connection, policy: Policy, customer_id: str, now: dat
             "plans": customers.all_of(store, "plan_events", customer_id),
             "circles": customers.all_of(store, "circle_events", customer_id),
             "grants": customers.all_of(store, "grants", customer_id),
+            "referral_codes": customers.all_of(store, "referral_codes", customer_id),
+            "till_allowances": customers.all_of(store, "till_allowances", customer_id),
         },
         "identity_history": customers.all_of(store, "assignment_history", customer_id),
         "privacy_requests": requests.of_customer(store, customer_id),

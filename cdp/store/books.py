@@ -1,7 +1,7 @@
 """Reading the ledger: accounts, entries, transactions, what does not add up, and the facts behind legs."""
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -116,6 +116,41 @@ def known_keys(store: psycopg.Connection, keys: list[str]) -> set[str]:
     """Which of these posting keys have been posted."""
     rows = store.execute("select distinct posting_key from ledger_entries where posting_key = any(%s)", [keys])
     return {str(row[0]) for row in rows}
+
+
+def posted_under(store: psycopg.Connection, key: str) -> tuple[int, int]:
+    """What was posted under a key in all, and the next revision."""
+    query = "select coalesce(sum(amount), 0)::bigint, coalesce(max(revision) + 1, 0) from ledger_entries where posting_key = %s"
+    row = store.execute(query, [key]).fetchall()[0]
+    return int(row[0]), int(row[1])
+
+
+def lately(
+    store: psycopg.Connection, accounts: list[str], kind: str, now: datetime, within: timedelta
+) -> tuple[int, int]:
+    """How often channels moved these accounts lately, and by how much in all."""
+    query = (
+        "select count(distinct transaction_id), coalesce(sum(amount), 0)::bigint from ledger_entries where account_id = any(%s) and kind = %s "
+        "and actor <> 'pipeline' and posted_at > %s and posted_at <= %s"
+    )
+    row = store.execute(query, [accounts, kind, now - within, now]).fetchall()[0]
+    return int(row[0]), int(row[1])
+
+
+def owed_by(store: psycopg.Connection, transaction_id: str) -> tuple[int, list[str]]:
+    """What a debit took beyond the lots, as it stands now, and the debits before it that drew from the same accounts."""
+    owed = store.execute("select coalesce(sum(amount), 0)::bigint from ledger_deficits where transaction_id = %s", [transaction_id]).fetchall()[0][0]  # fmt: skip
+    if not owed:
+        return 0, []
+    rows = store.execute(
+        "with mine as (select scope, min(occurred_at) as at from ledger_entries where transaction_id = %(id)s group by scope) "
+        "select e.transaction_id::text from ledger_entries e join ledger_accounts a using (account_id) "
+        "where a.account_no in (select unnest(scope) from mine) and e.amount < 0 and e.kind in ('redeem', 'adjust', 'clawback') "
+        "and e.transaction_id <> %(id)s and (e.occurred_at, e.transaction_id) < (select at, %(id)s::uuid from mine limit 1) "
+        "group by 1 having sum(e.amount) < 0 order by max(e.occurred_at) desc limit 5",
+        {"id": transaction_id},
+    )
+    return int(owed), [str(row[0]) for row in rows]
 
 
 def transaction(store: psycopg.Connection, transaction_id: str) -> dict[str, Any] | None:

@@ -166,7 +166,7 @@ def birth_date(connection: psycopg.Connection, records: list[str]) -> date | Non
 
 OF_RECORDS = (
     "contact_records", "identifiers", "orders", "interactions", "consent_decisions", "assignment_history", "ledger_holds", "ledger_approvals",
-    "plan_events", "circle_events", "grants",
+    "plan_events", "circle_events", "grants", "referral_codes", "till_allowances",
 )  # fmt: skip
 
 

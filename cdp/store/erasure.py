@@ -108,7 +108,8 @@ def _ledger(store: psycopg.Connection, now: datetime) -> None:
         store.execute(
             f"update {table} t set record_id = e.name, reason = '' from erased e where t.record_id = e.record_id"
         )
-    store.execute("update circle_events t set record_id = e.name from erased e where t.record_id = e.record_id")
+    for table, column in (("circle_events", "record_id"), ("referral_codes", "record_id"), ("referrals", "referrer_record"), ("referrals", "referred_record"), ("till_allowances", "record_id")):  # fmt: skip
+        store.execute(f"update {table} t set {column} = e.name from erased e where t.{column} = e.record_id")
     store.execute("update grants t set code = null from erased e where t.record_id = e.name")
 
 

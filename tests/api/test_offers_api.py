@@ -17,12 +17,16 @@ from tests.cdp.test_offers import programme as terms
 from tests.conftest import NOW, api_key
 
 CUSTOMER = f"/v1/customers/{ANY}/loyalty"
-READS = [f"{CUSTOMER}/{what}" for what in ("entitlements", "rewards", "plans", "circle")]
+READS = [
+    *(f"{CUSTOMER}/{what}" for what in ("entitlements", "rewards", "plans", "circle")),
+    f"/v1/loyalty/tills/transactions/{ANY}",
+]
 WRITES = [
     (f"{CUSTOMER}/benefits", {"code": "lounge"}), (f"{CUSTOMER}/rewards", {"code": "mug"}), (f"{CUSTOMER}/coupons", {"code": "ten"}),
     ("/v1/loyalty/coupons/redeem", {"code": "7KQ2M9XD4T6W0ABC", "order_id": "pos:1"}), (f"/v1/loyalty/grants/{ANY}/undo", None),
     (f"{CUSTOMER}/plans", {"plan": "year", "paid": "60.00"}), (f"/v1/loyalty/plans/{ANY}/renew", {"paid": "60.00"}),
     (f"/v1/loyalty/plans/{ANY}/cancel", {"reason": "x"}), (f"/v1/loyalty/plans/{ANY}/refund", {"reason": "x"}),
+    (f"{CUSTOMER}/allowances", {"till": "T1", "points": 1}), (f"{CUSTOMER}/referral-code", {}), (f"{CUSTOMER}/referrals", {"code": "ABC"}),
     (f"{CUSTOMER}/circle/invite", {"customer_id": ANY}), (f"{CUSTOMER}/circle/accept", {}), (f"{CUSTOMER}/circle/leave", {}),
 ]  # fmt: skip
 
@@ -34,7 +38,7 @@ def clock():
 
 @pytest.fixture(scope="module")
 def client(workspace, clock):
-    rules = terms()
+    rules = terms(referral={"unit": "pt", "referrer": 50, "referred": 20})
     text = rules.model_dump_json(exclude_none=True)  # JSON is YAML
     (workspace.path("programmes") / "default.yaml").write_text(text, encoding="utf-8")
     with TestClient(create_app(workspace.settings, clock=clock)) as found:
@@ -170,3 +174,53 @@ def test_a_unit_is_chosen_by_name(shop, people):
     shop.post(f"/v1/loyalty/holds/{held['hold_id']}/capture", {}, status=200)
     balances = {row["unit"]: row["balance"] for row in shop.get(f"/v1/customers/{customer}/loyalty").json()["balances"]}
     assert balances == {"pt": 100, "gem": 0}
+
+
+def test_settling_a_till_needs_its_scope(client, workspace):
+    body = {
+        "till": "T1",
+        "transactions": [{"transaction_id": ANY, "allowance": "x", "points": 1, "at": "2026-02-27T10:00:00Z"}],
+    }
+    key = {"Idempotency-Key": str(uuid4())}
+    assert client.post("/v1/loyalty/tills/settle", json=body, headers=key).status_code == 401
+    assert (
+        client.post("/v1/loyalty/tills/settle", json=body, headers=key | api_key(workspace, "loyalty:read")).status_code
+        == 403
+    )
+
+
+def test_a_till_that_was_offline_settles_and_is_told_what_became_of_it(shop, people, clock):
+    customer = people(100)
+    path = f"/v1/customers/{customer}/loyalty"
+    allowed = [shop.post(f"{path}/allowances", {"till": till, "points": 80}) for till in ("T1", "T2")]
+    clock.now += timedelta(hours=2)
+    names = [str(uuid4()), str(uuid4())]
+    at = clock.now - timedelta(hours=1)
+
+    def back(n, minutes):
+        one = {
+            "transaction_id": names[n],
+            "allowance": allowed[n]["signed"],
+            "points": 80,
+            "at": (at + timedelta(minutes=minutes)).isoformat(),
+        }
+        bad = {**one, "transaction_id": str(uuid4()), "allowance": "forged"}
+        return shop.post("/v1/loyalty/tills/settle", {"till": f"T{n + 1}", "transactions": [one, bad]}, status=200)[
+            "transactions"
+        ]
+
+    later = back(1, 10)
+    assert [(t["status"], t["owed"]) for t in later] == [("settled", 0), ("refused", 0)]
+    assert [t["status"] for t in back(0, 5)] == ["settled", "refused"]
+    told = shop.get(f"/v1/loyalty/tills/transactions/{names[1]}").json()
+    assert (told["status"], told["owed"], told["because"]) == ("owed", 60, [names[0]])
+    assert shop.get(f"{path}/balance").json()["balance"] == -60
+
+
+def test_a_referral_code_is_claimed_by_somebody_else(shop, people):
+    inviter, invited = people(), people()
+    code = shop.post(f"/v1/customers/{inviter}/loyalty/referral-code", {}, status=200)["code"]
+    refused = shop.post(f"/v1/customers/{inviter}/loyalty/referrals", {"code": code}, status=409)
+    assert refused["title"] == "Self-referral"
+    claimed = shop.post(f"/v1/customers/{invited}/loyalty/referrals", {"code": code})
+    assert claimed["customer_id"] == invited

@@ -60,3 +60,46 @@ create table store.offers (
     taken bigint not null default 0 check (taken >= 0),
     primary key (programme, kind, offer)
 );
+
+-- Who invited whom. A claim rewards both once the invited person has bought; the reward follows what was bought, not the claim.
+create table store.referral_codes (
+    code text primary key,
+    record_id text not null,
+    programme text not null,
+    created_at timestamptz not null,
+    actor text not null,
+    unique (record_id, programme)
+);
+create table store.referrals (
+    referral_id uuid primary key,
+    code text not null,
+    referrer_record text not null,
+    referred_record text not null unique,
+    programme text not null,
+    at timestamptz not null,
+    actor text not null
+);
+create index on store.referrals (referrer_record);
+
+-- What a till may spend while it is offline: a limit, not a reservation. What it did is posted when it is back.
+create table store.till_allowances (
+    allowance_id uuid primary key,
+    record_id text not null,
+    programme text not null,
+    unit text not null,
+    till text not null,
+    amount bigint not null check (amount > 0),
+    granted_at timestamptz not null,
+    expires_at timestamptz not null,
+    actor text not null
+);
+create index on store.till_allowances (record_id);
+create table store.till_spends (
+    transaction_id uuid primary key,
+    allowance_id uuid not null references store.till_allowances,
+    amount bigint not null check (amount > 0),
+    at timestamptz not null,
+    received_at timestamptz not null,
+    order_id text
+);
+create index on store.till_spends (allowance_id);

@@ -286,7 +286,9 @@ def rederive(store: psycopg.Connection, groups: list[Group], programme: Programm
     return len(written)
 
 
-def moving(store: psycopg.Connection, group: Group, rows: list[dict[str, Any]], programme: Programme) -> Moving | None:
+def moving(
+    store: psycopg.Connection, group: Group, rows: list[dict[str, Any]], programme: Programme, measured: list[dict[str, Any]] | None = None
+) -> Moving | None:  # fmt: skip
     """What moves the ends of a group's lots, if anything does.
 
     Args:
@@ -294,17 +296,18 @@ def moving(store: psycopg.Connection, group: Group, rows: list[dict[str, Any]], 
         group: Its accounts, records and what is to be posted.
         rows: All legs of the accounts.
         programme: The rules, through the unit.
+        measured: What counts for the ladder, where it is not what the ledger holds.
     """
     if not programme.moves_ends:
         return None
     if (ladder := programme.ladder) is None:
         return Moving(programme)
     unit, records = programme.measure(ladder).unit, list(group.records or group.by_record)
-    counted = rows
-    if unit != programme.unit:
+    counted = rows if measured is None else measured
+    if measured is None and unit != programme.unit:
         others = books.of_records(store, records, programme.programme, unit)
         counted = books.legs(store, [account.account_id for account in others]) if others else []
-    fresh = [vars(posting) | {"contra": posting.contra or ledger.CONTRA[posting.kind]} for posting in group.todo] if unit == programme.unit else []  # fmt: skip
+    fresh = [vars(posting) | {"contra": posting.contra or ledger.CONTRA[posting.kind]} for posting in group.todo] if measured is None and unit == programme.unit else []  # fmt: skip
     moved = {group.by_record[r].account_id: at for r, at in books.moved(store, records).items() if r in group.by_record}
     off = {row["transaction_id"] for row in rows if row["contra"] == "expired" and row["occurred_at"] < moved.get(row["account_id"], FIRST)}  # fmt: skip
     return Moving(programme, qualifying([*counted, *fresh]), moved, frozenset(off))

@@ -80,7 +80,7 @@ def build_targets(lake: Lake, programme: Programme, bound: Mapping[str, dict[str
 def _table(lake: Lake, programme: Programme, bound: Mapping[str, dict[str, Any]]) -> pa.Table:
     parts = build.rows(lake, "core__order_lines") // LINES_AT_A_TIME + 1
     frames = [
-        pl.DataFrame(list(_targets(lake, programme, bound, part, parts)), schema=SCHEMA, orient="row")
+        pl.DataFrame(list(of_part(lake, programme, bound, part, parts)), schema=SCHEMA, orient="row")
         for part in range(parts)
     ]
     seen = programme.of(programme.spends) if programme.spends else None
@@ -89,9 +89,10 @@ def _table(lake: Lake, programme: Programme, bound: Mapping[str, dict[str, Any]]
     return pl.concat([*frames, opened]).to_arrow()
 
 
-def _targets(
+def of_part(
     lake: Lake, programme: Programme, bound: Mapping[str, dict[str, Any]], part: int, parts: int
 ) -> Iterator[tuple[object, ...]]:
+    """What the orders and events of a part of the customers should have posted: rows of `orders.COLUMNS`."""
     chosen = {"part": part, "parts": parts}
     lines: dict[str, list[Line]] = defaultdict(list)
     for order, number, sku, quantity, amount in lake.rows(LINES, chosen):

@@ -1,12 +1,17 @@
 """Loyalty: what orders should have posted, what the ledger holds."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
+from assets import charts
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
-from cdp.lake.build import sql_tables
-from cdp.loyalty import history, reconcile, referrals, settle, targets
+from cdp.lake.build import build, sql_file, sql_tables
+from cdp.lake.engine import Lake
+from cdp.loyalty import history, reconcile, referrals, reports, settle, targets
+from cdp.loyalty.programme import Programme
 from cdp.store import books, idempotency
 
 GROUP = "loyalty"
@@ -32,7 +37,9 @@ def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) 
     written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
     built = history.build_entries(platform.lake, platform.store)
     return report(
-        platform.lake, built, extra={"entries written": written, **{f"referrals {k}": n for k, n in sorted(claims.items())}}
+        platform.lake,
+        built,
+        extra={"entries written": written, **{f"referrals {k}": n for k, n in sorted(claims.items())}},
     )
 
 
@@ -62,6 +69,71 @@ def ops__loyalty_reconciliation(context: dg.AssetExecutionContext, platform: Pla
     return report(platform.lake, built, check_results=[check])
 
 
+@dg.asset(group_name=GROUP, deps=["core__ledger_entries"], kinds={"postgres"}, owners=OWNERS)
+def core__ledger_lots(platform: Platform) -> dg.MaterializeResult:
+    """Grain: lot. What is left of each credit, and when it ends."""
+    return report(platform.lake, history.build_lots(platform.lake, platform.store))
+
+
+@dg.asset(group_name=GROUP, deps=["core__ledger_entries"], kinds={"postgres"}, owners=OWNERS)
+def core__ledger_draws(platform: Platform) -> dg.MaterializeResult:
+    """Grain: debit × lot it drew from."""
+    return report(platform.lake, history.build_draws(platform.lake, platform.store))
+
+
+@dg.asset(group_name=GROUP, deps=["core__loyalty_targets"], kinds={"python"}, owners=OWNERS)
+def core__loyalty_terms(platform: Platform) -> dg.MaterializeResult:
+    """Grain: unit of the programme. What it costs, how much of it is expected to be redeemed, and the day of the run."""
+    return report(platform.lake, reports.build_terms(platform.lake, platform.programme, platform.now))
+
+
+@dg.asset(group_name=GROUP, deps=["core__ledger_entries"], kinds={"python"}, owners=OWNERS)
+def core__loyalty_rewards(platform: Platform) -> dg.MaterializeResult:
+    """Grain: reward × unit it costs, with how many were taken."""
+    return report(platform.lake, reports.build_rewards(platform.lake, platform.store, platform.programme))
+
+
+@dg.asset(group_name=GROUP, deps=["core__ledger_entries", "core__record_customers"], kinds={"python"}, owners=OWNERS)
+def core__customer_tiers(platform: Platform) -> dg.MaterializeResult:
+    """Grain: customer that has earned. The level held, since when, until when, and what the next one takes."""
+    built = reports.build_tiers(platform.lake, platform.programme, platform.now)
+    return report(platform.lake, built, extra={"levels": charts.levels(platform.lake)})
+
+
+@dg.asset(group_name=GROUP, deps=["core__ledger_draws", "core__ledger_lots"], kinds={"python"}, owners=OWNERS)
+def mart__redemption_curve(platform: Platform) -> dg.MaterializeResult:
+    """Grain: unit × age in days. The share of units that is spent by then (Kaplan–Meier): what is not is breakage."""
+    built = reports.build_curve(platform.lake, platform.programme, platform.now)
+    return report(platform.lake, built, extra={"curve": charts.curve(platform.lake)})
+
+
+def _charted(table: str, chart: Callable[[Lake, Programme], dg.MarkdownMetadataValue]) -> dg.AssetsDefinition:
+    """The asset of an SQL file, with a chart of what it made."""
+    select = sql_file(GROUP, table)
+
+    @dg.asset(
+        name=table,
+        group_name=GROUP,
+        deps=list(select.inputs),
+        kinds={"duckdb", "sql"},
+        owners=OWNERS,
+        description=select.description,
+    )
+    def made(platform: Platform) -> dg.MaterializeResult:
+        return report(
+            platform.lake, build(platform.lake, select), extra={"chart": chart(platform.lake, platform.programme)}
+        )
+
+    return made
+
+
+CHARTS = {
+    "mart__loyalty_liability": charts.liability,
+    "mart__loyalty_measures": charts.measures,
+    "mart__loyalty_rewards": charts.rewards,
+}
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
     """Targets, entries and balances."""
@@ -70,6 +142,13 @@ def defs() -> dg.Definitions:
             core__loyalty_targets,
             core__ledger_entries,
             ops__loyalty_reconciliation,
-            *(sql_asset(GROUP, t) for t in sql_tables(GROUP)),
+            core__ledger_lots,
+            core__ledger_draws,
+            core__loyalty_terms,
+            core__loyalty_rewards,
+            core__customer_tiers,
+            mart__redemption_curve,
+            *(_charted(table, chart) for table, chart in CHARTS.items()),
+            *(sql_asset(GROUP, t) for t in sql_tables(GROUP) if t not in CHARTS),
         ]
     )

@@ -39,7 +39,15 @@ def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.
 
 @dg.asset(
     group_name="publish",
-    deps=["ops__published", "core__loyalty_balances", "ops__review_queue"],
+    deps=[
+        "ops__published",
+        "core__loyalty_balances",
+        "mart__loyalty_liability",
+        "mart__loyalty_measures",
+        "mart__loyalty_rewards",
+        "mart__redemption_curve",
+        "ops__review_queue",
+    ],
     kinds={"postgres"},
     owners=OWNERS,
 )

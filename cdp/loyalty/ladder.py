@@ -176,8 +176,8 @@ class Climb:
         if self.falls_at is not None and self.falls_at <= self.clock:
             self._fall(self.clock)
         elif self.until is not None and self.until <= self.clock:
-            # what has just ended is what is looked at; a level of one year begins anew with the next
-            looked_at = self.clock if self.ladder.valid == "calendar_year_end" else self.clock - INSTANT
+            # a year that has just ended is what is looked at; what made a level does not also keep it
+            looked_at = self.clock - INSTANT if self.ladder.valid == "next_calendar_year_end" else self.clock
             if self.value(looked_at) >= self.level.keeps * self.scale:
                 self.until = self._valid(looked_at)
             else:
@@ -273,7 +273,7 @@ def standing(way: Climb) -> TierStanding:
     if lost is not None:
         ahead = copy(way)
         ahead.walk(lost - INSTANT)
-        ended = ahead.until is not None and ahead.falls_at is None and way.ladder.valid != "calendar_year_end"
+        ended = ahead.until is not None and ahead.falls_at is None and way.ladder.valid == "next_calendar_year_end"
         keep = max(0, way.level.keeps * scale - ahead.value(lost - INSTANT if ended else lost))
     missing = max(0, above.enter_at * scale - value) if above else None
     return TierStanding(way.level.code, value, above.code if above else None, missing, lost, keep)

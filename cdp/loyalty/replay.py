@@ -61,12 +61,13 @@ class Replay:
 
 @dataclass
 class Person:
-    """One customer under the programme: the state of each unit, what was posted in each, and what kind each fact was."""
+    """One customer under the programme: the state of each unit, what was posted in each, what kind each fact was, and when."""
 
     records: list[str]
     states: dict[str, State] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    times: dict[str, datetime] = field(default_factory=dict)
 
 
 Log = Callable[[str], None]
@@ -144,6 +145,7 @@ def _person(
         found.kinds |= {
             fact.fact_id: next((kind for kind in ledger.CONTRA if kind in fact.says), "adjust") for fact in facts
         }
+        found.times |= {fact.fact_id: fact.at for fact in facts}
         counted = found.rows.get(programme.measure(programme.ladder).unit, []) if programme.ladder else []
         found.states[unit.code] = derive(facts, now, moving(store, group, [], seen, counted))
     return found

@@ -35,7 +35,7 @@ ORDERS = """
     from core__orders o
     left join core__orders b on b.order_id = o.original_order_id
     left join core__record_customers r on r.record_id = o.record_id
-    left join core__record_customers s on s.record_id = coalesce(b.record_id, o.record_id)
+    left join core__record_customers s on s.record_id = case when b.order_id is null then o.record_id else b.record_id end
     left join core__customers c on c.customer_id = r.customer_id
     where hash(coalesce(s.customer_id, o.original_order_id, o.order_id)) % $parts = $part
     order by o.order_id
@@ -44,7 +44,7 @@ LINES = """
     select l.order_id, l.line_no, l.sku, l.quantity, l.amount
     from core__order_lines l join core__orders o on o.order_id = l.order_id
     left join core__orders b on b.order_id = o.original_order_id
-    left join core__record_customers s on s.record_id = coalesce(b.record_id, o.record_id)
+    left join core__record_customers s on s.record_id = case when b.order_id is null then o.record_id else b.record_id end
     where hash(coalesce(s.customer_id, o.original_order_id, o.order_id)) % $parts = $part
     order by l.order_id, l.line_no
 """  # a customer's sales and their returns, whoever brings them, always fall into the same part

@@ -91,14 +91,15 @@ def moved_since(store: psycopg.Connection, programme: str, unit: str) -> list[st
 def unbalanced(store: psycopg.Connection, programme: str, unit: str) -> list[str]:
     """Records whose account breaks Σ open lots − Σ deficits = balance = Σ entries."""
     query = """
-        with entries as (select account_id, sum(amount) as total from ledger_entries group by account_id),
-        lots as (select account_id, sum(remaining) as total from ledger_lots group by account_id),
-        deficits as (select account_id, sum(amount) as total from ledger_deficits group by account_id)
-        select a.record_id from ledger_accounts a left join entries e using (account_id) left join lots l using (account_id)
-        left join deficits d using (account_id)
-        where a.programme = %s and a.unit = %s and (a.balance <> coalesce(e.total, 0)
-            or a.balance <> coalesce(l.total, 0) - coalesce(d.total, 0))
-        order by 1
+        with every as (  -- one pass over each table: joining sums goes wrong where the planner knows no sizes
+            select account_id, -balance as entries, -balance as lots from ledger_accounts
+            union all select account_id, amount, 0 from ledger_entries
+            union all select account_id, 0, remaining from ledger_lots
+            union all select account_id, 0, -amount from ledger_deficits
+        ), wrong as materialized (
+            select account_id from every group by account_id having sum(entries) <> 0 or sum(lots) <> 0
+        )
+        select record_id from ledger_accounts join wrong using (account_id) where programme = %s and unit = %s order by 1
     """
     return [str(row[0]) for row in store.execute(query, [programme, unit])]
 

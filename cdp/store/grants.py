@@ -36,6 +36,15 @@ def taken(store: psycopg.Connection, programme: str, kind: str) -> dict[str, int
     return {str(offer): int(number) for offer, number in rows}
 
 
+def given(store: psycopg.Connection, programme: str, kind: str) -> dict[str, int]:
+    """How often each offer was given and not given back."""
+    rows = store.execute(
+        "select offer, count(*) from grants where programme = %s and kind = %s and undone_at is null group by 1 order by 1",
+        [programme, kind],
+    )
+    return {str(offer): int(number) for offer, number in rows}
+
+
 def add(store: psycopg.Connection, grant: Row) -> None:
     """Note what was given."""
     store.execute(

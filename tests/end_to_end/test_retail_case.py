@@ -3,7 +3,7 @@
 import csv
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -12,7 +12,7 @@ from math import floor
 import pytest
 
 from cdp.lake.engine import open_lake
-from cdp.loyalty import orders
+from cdp.loyalty import orders, replay
 from cdp.loyalty.posting import post
 from cdp.loyalty.programme import load_programme
 from cdp.scores import score
@@ -243,7 +243,16 @@ def test_the_ledgers_books_balance(retail_case):
 def test_every_order_earned_or_says_why_not(lake):
     assert lake.rows("select order_id from core__orders anti join core__loyalty_targets using (order_id)") == []
     reasons = {r for (r,) in lake.rows("select distinct reason from core__loyalty_targets where amount = 0")}
-    assert reasons <= {"nobody", "anonymous", "spend", "return", "no_order_named", "order_absent", "other_currency"}
+    assert reasons <= {
+        "nobody",
+        "anonymous",
+        "spend",
+        "nothing_to_earn",
+        "return",
+        "no_order_named",
+        "order_absent",
+        "other_currency",
+    }
 
 
 def test_a_withdrawal_after_a_grant_reads_as_not_allowed(lake):
@@ -467,3 +476,75 @@ def test_any_order_of_first_arrival_ends_in_equal_balances_lots_and_legs(lake, r
             post(store, todo[start : start + 700], programme, now)
         for query, stood in zip(STANDS, before, strict=True):
             assert store.execute(query).fetchall() == stood
+
+
+def test_what_if_under_the_same_version_reproduces_the_ledger(lake, retail_case):
+    """Every open lot, deficit and leg of every known customer, out of orders alone and in memory."""
+    programme, now = load_programme(retail_case.workspace), datetime.fromisoformat(f"{RETAIL_AS_OF}T00:00:00+00:00")
+    with connect(owner_address(retail_case.workspace)) as store:
+        posted = {
+            "lots": Counter(store.execute("select record_id, amount, remaining, l.occurred_at, l.expires_at from ledger_lots l join ledger_accounts using (account_id)").fetchall()),
+            "legs": Counter(store.execute("select record_id, amount, occurred_at from ledger_entries join ledger_accounts using (account_id) where amount <> 0").fetchall()),
+        }  # fmt: skip
+        found = {"lots": Counter(), "legs": Counter()}
+        customers = 0
+        for person in replay.people(lake, store, programme, programme, now):
+            customers += 1
+            for state in person.states.values():
+                at = {name: lot.ends_at for name, lot in state.expired.items()}
+                found["lots"].update(
+                    (lot.account.split(":", 2)[2], lot.amount, lot.remaining, lot.at, lot.expires_at)
+                    for lot in state.lots.values()
+                )
+                found["legs"].update(
+                    (account.split(":", 2)[2], amount, at.get(fact) or person.times[fact])
+                    for (fact, account), amount in state.legs.items()
+                    if amount
+                )
+    assert customers > 1500
+    assert found == posted
+
+
+def test_vintages_add_up_and_are_the_open_lots(lake, retail_case):
+    rows = lake.records("select * from mart__loyalty_liability")
+    assert len(rows) > 12
+    for row in rows:
+        assert row["issued"] == row["redeemed"] + row["taken_back"] + row["expired"] + row["outstanding"], row[
+            "vintage"
+        ]
+    with connect(owner_address(retail_case.workspace)) as store:
+        open_lots = store.execute(
+            "select to_char(occurred_at at time zone 'UTC', 'YYYY-MM'), sum(remaining)::bigint from ledger_lots group by 1"
+        ).fetchall()
+    assert {row["vintage"]: row["outstanding"] for row in rows} == dict(open_lots)
+    assert sum(row["liability"] for row in rows) == pytest.approx(0.01 * sum(n for _, n in open_lots))
+
+
+def test_measures_and_levels_recomputed_by_plain_sql(lake):
+    found = dict(lake.rows("select measure, value from mart__loyalty_measures"))
+    since = "timestamptz '2010-12-31T00:00:00Z' + interval '1' day"
+    members = lake.scalar("select count(*) from core__customers where kind = 'known'")
+    orders = lake.rows(
+        f"select c.customer_id, count(*) filter (where o.kind = 'sale'), sum(o.total) filter (where o.currency = 'GBP') from core__orders o join core__record_customers c using (record_id) "
+        f"join core__customers k on k.customer_id = c.customer_id and k.kind = 'known' where o.ordered_at > {since} group by 1"
+    )  # fmt: skip
+    active, again = sum(n > 0 for _, n, _ in orders), sum(n > 1 for _, n, _ in orders)
+    assert found["members"] == members
+    assert found["active_share"] == pytest.approx(active / members)
+    assert found["repeat_rate"] == pytest.approx(again / active)
+    assert found["revenue"] == pytest.approx(float(sum(total or 0 for _, _, total in orders)))
+    earned, redeemed = lake.rows(f"select sum(amount) filter (where kind = 'earn'), -sum(amount) filter (where kind in ('redeem', 'restore')) from core__ledger_entries where occurred_at > {since}")[0]  # fmt: skip
+    assert found["burn_rate"] == pytest.approx(redeemed / earned, rel=0.02), "members alone against all accounts"
+    assert found["cost"] == pytest.approx(0.01 * redeemed, rel=0.02)
+    # points of the year before, less what came back of those orders, decide the level
+    levels = dict(lake.rows("select level, count(*) from core__customer_tiers group by 1"))
+    by_hand = dict(
+        lake.rows(
+            "with sold as (select order_id, min(occurred_at) as at from core__ledger_entries where kind = 'earn' group by 1), "
+            "points as (select r.customer_id, sum(case when coalesce(s.at, e.occurred_at) > timestamptz '2010-12-31T00:00:00Z' then e.amount else 0 end) as n "
+            "from core__ledger_entries e join core__record_customers r using (record_id) left join sold s on s.order_id = e.original_order_id "
+            "where e.kind in ('earn', 'clawback') group by 1) "
+            "select case when n >= 2000 then 'gold' when n >= 500 then 'silver' else 'bronze' end, count(*) from points group by 1"
+        )
+    )  # fmt: skip
+    assert levels == by_hand

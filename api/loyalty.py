@@ -77,7 +77,7 @@ def ours(app: Context, store: psycopg.Connection, living: str, record: str) -> s
     if programme.units:
         held = locked(store, [record], programme, app.clock())[record].customer_of.get(record)
     else:
-        held = ledger.lock(store, [record], programme.programme, "")[0].customer_id
+        held = ledger.lock(store, [record], programme.programme, "")[0][0].customer_id
     if held != living:
         raise Refused("this record moved to another customer meanwhile", "read the customer again")
     return living

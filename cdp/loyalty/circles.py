@@ -118,7 +118,7 @@ def _note(store: psycopg.Connection, circle: str, record: str, kind: str, act: A
 
 def _locked(store: psycopg.Connection, records: list[str], act: Act) -> dict[str, str]:
     """The customers of these records, locked."""
-    found = ledger.lock(store, sorted(records), act.programme.programme, act.programme.unit)
+    found, _ = ledger.lock(store, sorted(records), act.programme.programme, act.programme.unit)
     customers = {record: item.customer_id for item in found for record in item.records if item.customer_id}
     if missing := [record for record in records if record not in customers]:
         raise Refused(f"{len(missing)} of these records belong to nobody")

@@ -189,7 +189,7 @@ def _locked(store: psycopg.Connection, record: str, act: Act) -> list[str]:
     """All records of a record's customer, locked with whoever shares units with it."""
     if act.programme.unit:
         return locked(store, [record], act.programme, act.now)[record].own(record)
-    return ledger.lock(store, [record], act.programme.programme, act.programme.unit)[0].records
+    return ledger.lock(store, [record], act.programme.programme, act.programme.unit)[0][0].records
 
 
 def _same(known: dict[str, Any], records: list[str], kind: str, offer: str) -> dict[str, Any]:

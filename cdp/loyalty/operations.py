@@ -84,7 +84,11 @@ def standing(store: psycopg.Connection, group: Group, act: Act) -> Standing:
 
 
 def _look(store: psycopg.Connection, group: Group, act: Act, transaction: str | None = None) -> tuple[Standing, bool]:
-    """How a group stands, and whether a transaction was posted before; one query for both."""
+    """How a group stands, and whether a transaction was posted before; one query for both, or none where it was just locked."""
+    if group.open is not None and group.held is not None and (transaction is None or transaction in group.asked):
+        if act.programme.moves_ends:
+            group.open = derived(store, group, act.programme, act.now)
+        return _standing(group, group.held, act), group.asked.get(transaction or "", False)
     holder = {
         "records": list(group.records),
         "programme": act.programme.programme,
@@ -231,7 +235,8 @@ def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
 def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int, *, guarded: bool = False) -> Receipt:
     """Post one fact; the same fact again answers what it did then."""
     wide = {posting.record_id} if posting.across else ()
-    group = locked(store, [posting.record_id], act.programme, act.now, wide)[posting.record_id]
+    name = posting.transaction_id
+    group = locked(store, [posting.record_id], act.programme, act.now, wide, [name])[posting.record_id]
     before, posted = _look(store, group, act, posting.transaction_id)
     if not posted:
         if guarded:

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -86,6 +86,8 @@ class Group:
         open: Open lots and deficits, once read.
         records: All records of the customer, and of those it shares units with.
         customer_of: The customer of each record that is somebody's.
+        held: Set aside, once read.
+        asked: Whether transactions were posted before, once read.
     """
 
     accounts: list[Account]
@@ -94,6 +96,8 @@ class Group:
 
     records: tuple[str, ...] = ()
     customer_of: dict[str, str] = field(default_factory=dict)
+    held: int | None = None
+    asked: dict[str, bool] = field(default_factory=dict)
 
     def add(self, account: Account) -> None:
         """One account more."""
@@ -156,19 +160,25 @@ def post(store: psycopg.Connection, postings: Iterable[Posting], programme: Prog
 
 def _post(store: psycopg.Connection, todo: list[Posting], programme: Programme, now: datetime) -> int:
     wide = {posting.record_id for posting in todo if posting.across}
-    groups = locked(store, sorted({posting.record_id for posting in todo}), programme, now, wide)
+    asked = [posting.transaction_id for posting in todo]
+    groups = locked(store, sorted({posting.record_id for posting in todo}), programme, now, wide, asked)
     for posting in todo:
         groups[posting.record_id].todo.append(posting)
     return write(store, list({id(group): group for group in groups.values()}.values()), programme, now)
 
 
 def locked(
-    store: psycopg.Connection, records: list[str], programme: Programme, now: datetime, wide: Collection[str] = ()
+    store: psycopg.Connection,
+    records: list[str],
+    programme: Programme,
+    now: datetime,
+    wide: Collection[str] = (),
+    asked: Sequence[str] = (),
 ) -> dict[str, Group]:
     """The accounts of these records' customers, locked customer by customer in id order, opened where missing.
 
     For the records in `wide` the accounts of all their customer's records are opened: what a debit may draw from does
-    not depend on which of them has earned yet.
+    not depend on which of them has earned yet. Whether the transactions `asked` about were posted before is read too.
     """
     if not records:
         return {}
@@ -178,7 +188,7 @@ def locked(
             "its plans and benefits are under /loyalty/plans and /loyalty/entitlements",
         )
     named, found = (programme.programme, programme.unit), dict[str, Group]()
-    for group in _grouped(store, records, programme):
+    for group in _grouped(store, records, programme, now, asked):
         found |= dict.fromkeys(group.records, group)
     every = {*records, *(member for record in wide for member in found[record].records)}
     missing = sorted(record for record in every if record not in found[record].by_record)
@@ -189,15 +199,19 @@ def locked(
     return {record: found[record] for record in records}
 
 
-def _grouped(store: psycopg.Connection, records: list[str], programme: Programme) -> list[Group]:
+def _grouped(
+    store: psycopg.Connection, records: list[str], programme: Programme, now: datetime, asked: Sequence[str]
+) -> list[Group]:
     """The customers of these records, locked; those that share units are one group."""
     named = (programme.programme, programme.unit)
     if programme.household.mode != "pool_units":
-        return [_of(item) for item in ledger.lock(store, records, *named)]
+        items, posted = ledger.lock(store, records, *named, now, asked)
+        return [_of(item, posted, asked) for item in items]
     while True:
         shared = {record: pooled(store, [record], programme) for record in records}
         every = sorted({*records, *(r for others in shared.values() for r in others)})
-        groups = [_of(item) for item in ledger.lock(store, every, *named)]
+        items, posted = ledger.lock(store, every, *named, now, asked)
+        groups = [_of(item, posted, asked) for item in items]
         again = {record: pooled(store, [record], programme) for record in records}
         if again == shared:  # else somebody joined or left while we waited
             break
@@ -208,15 +222,23 @@ def _grouped(store: psycopg.Connection, records: list[str], programme: Programme
     return groups
 
 
-def _of(item: ledger.Locked) -> Group:
+def _of(item: ledger.Locked, posted: set[str], asked: Sequence[str]) -> Group:
     customer_of = {record: item.customer_id for record in item.records if item.customer_id is not None}
-    return Group(item.accounts, records=tuple(item.records), customer_of=customer_of)
+    group = Group(item.accounts, open=item.open, records=tuple(item.records), customer_of=customer_of)
+    group.held, group.asked = item.held if item.open is not None else None, {name: name in posted for name in asked}
+    return group
 
 
 def _joined(groups: list[Group]) -> Group:
     one = Group(sorted((a for group in groups for a in group.accounts), key=lambda a: a.account_id))
     one.records = tuple(sorted(record for group in groups for record in group.records))
     one.customer_of = {record: name for group in groups for record, name in group.customer_of.items()}
+    if all(group.open is not None for group in groups):
+        one.open, one.held, one.asked = State(), sum(group.held or 0 for group in groups), groups[0].asked
+        for group in groups:
+            assert group.open is not None
+            one.open.lots |= group.open.lots
+            one.open.deficits |= group.open.deficits
     return one
 
 
@@ -231,8 +253,9 @@ def write(
     store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime, *, new: bool = False
 ) -> int:
     """Post what is to be posted to locked groups; returns how many legs that were. `new`: none of it was posted before."""
-    asked = [] if new else [posting.transaction_id for group in groups for posting in group.todo]
-    done = load(store, groups, asked)
+    named = set() if new else {posting.transaction_id for group in groups for posting in group.todo}
+    known = {name: done for group in groups for name, done in group.asked.items()}
+    done = load(store, groups, sorted(named - set(known))) | {name for name in named if known.get(name)}
     for group in groups:
         fresh = {p.transaction_id: p for p in group.todo if p.transaction_id not in done and p.amount}
         group.todo = sorted(fresh.values(), key=lambda p: group.fact(p).position)
@@ -279,9 +302,9 @@ def rederive(store: psycopg.Connection, groups: list[Group], programme: Programm
         group.open = state
         for name in ("lots", "allocations", "deficits"):
             getattr(whole, name).update(getattr(state, name))
-    ledger.insert(store, written, now)
     if every:
-        ledger.rewrite(store, every, whole, times)
+        derived_rows = ledger.Rows(written, list(whole.lots.values()), whole.allocations, whole.deficits, times)
+        ledger.rewrite(store, every, derived_rows, now)
     _stand(groups, written)
     return len(written)
 
@@ -383,10 +406,8 @@ def _append(store: psycopg.Connection, groups: list[Group], programme: Programme
         fresh |= {key: n for key, n in state.deficits.items() if key not in owed}
         smaller |= {key: n for key, n in state.deficits.items() if owed.get(key, n) != n}
         paid += [key for key in owed if key not in state.deficits]
-    with store.pipeline():
-        ledger.insert(store, rows, now)
-        ledger.add(store, lots, allocations, fresh, times)
-        ledger.change(store, drawn, smaller, paid)
+    if groups:
+        ledger.write(store, ledger.Rows(rows, lots, allocations, fresh, times, drawn, smaller, paid), now)
     _stand(groups, rows)
     return len(rows)
 

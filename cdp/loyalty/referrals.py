@@ -143,7 +143,7 @@ def _terms(programme: Programme) -> Referral:
 
 def _customer(store: psycopg.Connection, record: str, act: Act) -> str:
     """A record's customer, locked."""
-    held = ledger.lock(store, [record], act.programme.programme, act.programme.unit)[0].customer_id
+    held = ledger.lock(store, [record], act.programme.programme, act.programme.unit)[0][0].customer_id
     if held is None:
         raise NotFound("this record belongs to nobody")
     return held

@@ -128,7 +128,7 @@ def _held(store: psycopg.Connection, subscription_id: str, act: Act) -> tuple[Su
 
 def _locked(store: psycopg.Connection, record: str, act: Act) -> list[str]:
     """All records of a record's customer, locked."""
-    return ledger.lock(store, [record], act.programme.programme, act.programme.unit)[0].records
+    return ledger.lock(store, [record], act.programme.programme, act.programme.unit)[0][0].records
 
 
 def _note(

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
 import psycopg
-from psycopg.types.json import Jsonb
 
 from cdp.loyalty.lots import Lot, State
 
@@ -57,77 +57,112 @@ class Leg:
     details: dict[str, Any] | None = None
 
 
-def _many(cursor: psycopg.Cursor[Any], query: str, rows: Sequence[Sequence[Any]]) -> None:
-    """One statement for all rows; none for no row."""
-    if len(rows) == 1:
-        cursor.execute(query, rows[0])
-    elif rows:
-        cursor.executemany(query, rows)
-
-
-def open_account(store: psycopg.Connection, account: tuple[str, str, str, str], now: datetime) -> Account:
-    """Make an account (id, record, programme, unit) that is not there yet."""
-    rows = store.execute(
-        "insert into ledger_accounts as l (account_id, record_id, programme, unit, opened_at) values (%s, %s, %s, %s, %s) "
-        f"on conflict (account_id) do update set version = l.version returning {ACCOUNT}",
-        [*account, now],
-    ).fetchall()
-    return Account(*rows[0])
-
-
 def open_accounts(store: psycopg.Connection, accounts: list[tuple[str, str, str, str]], now: datetime) -> list[Account]:
-    """The same for many."""
-    if len(accounts) == 1:
-        return [open_account(store, accounts[0], now)]
-    with store.cursor() as cursor:
-        _many(
-            cursor,
-            "insert into ledger_accounts (account_id, record_id, programme, unit, opened_at) values (%s, %s, %s, %s, %s) on conflict do nothing",
-            [(*account, now) for account in accounts],
-        )
+    """Make accounts (id, record, programme, unit) that are not there yet; returns them."""
     rows = store.execute(
-        f"select {ACCOUNT} from ledger_accounts l where account_id = any(%s)", [[a[0] for a in accounts]]
-    )
+        "insert into ledger_accounts as l (account_id, record_id, programme, unit, opened_at) "
+        "select *, %s::timestamptz from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) "
+        f"on conflict (account_id) do update set version = l.version returning {ACCOUNT}",
+        [now, *([list(column) for column in zip(*accounts, strict=True)] or [[], [], [], []])],
+    ).fetchall()
     return [Account(*row) for row in rows]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Locked:
     """A customer whose accounts are ours until the transaction ends; None: a record that is nobody's."""
 
     customer_id: str | None
     records: list[str]
     accounts: list[Account]
+    open: State | None = None
+    held: int = 0
 
 
-def lock(store: psycopg.Connection, records: list[str], programme: str, unit: str) -> list[Locked]:
+LOCK = """
+    select customer_id::text from customers where customer_id in (select customer_id from assignment where record_id = any(%(records)s))
+    order by customer_id for no key update
+"""
+OPENED = f"""
+    with mine as materialized (
+        select record_id, customer_id from assignment
+        where customer_id in (select customer_id from assignment where record_id = any(%(records)s))
+    ), own as materialized (
+        select l.* from ledger_accounts l join mine using (record_id) where l.programme = %(programme)s and l.unit = %(unit)s
+    )
+    select 'account', m.record_id, m.customer_id::text, l.account_id, l.account_no, l.balance, l.last_at, null::timestamptz, null::timestamptz,
+        l.version::text, null::text
+    from mine m left join own l using (record_id)
+    union all
+    select 'lot', {LOT} from ledger_lots where account_id in (select account_id from own) and remaining > 0
+    union all
+    select 'deficit', null, transaction_id::text, account_id, amount, null, occurred_at, null, null, null, null
+    from ledger_deficits where account_id in (select account_id from own)
+    union all
+    select 'held', null, null, record_id, amount, null, null, null, null, null, null from ledger_holds
+    where record_id in (select record_id from mine) and programme = %(programme)s and unit = %(unit)s and resolved_at is null and expires_at > %(now)s
+    union all
+    select distinct 'posted', null, transaction_id::text, null, null::bigint, null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null, null
+    from ledger_entries where transaction_id = any(%(asked)s::uuid[])
+"""
+
+
+def lock(
+    store: psycopg.Connection,
+    records: list[str],
+    programme: str,
+    unit: str,
+    now: datetime | None = None,
+    asked: Sequence[str] = (),
+) -> tuple[list[Locked], set[str]]:
     """The customers of these records, locked in id order: one row for each stands for its assignment and all its accounts.
 
-    Whoever changes an assignment locks the same row, so nobody moves a record meanwhile.
+    Whoever changes an assignment locks the same row, so nobody moves a record meanwhile. What is open and set aside is
+    read with it, in one round trip.
+
+    Args:
+        store: In a transaction.
+        records: Whose customers.
+        programme: Its name.
+        unit: The unit's code.
+        now: What is set aside at this moment; at none where left out.
+        asked: Transactions.
+
+    Returns:
+        The customers, and which of the transactions were posted before.
     """
-    held = "select distinct customer_id from assignment where record_id = any(%s)"
+    said = {"records": records, "programme": programme, "unit": unit, "now": now, "asked": list(asked)}
     while True:
-        with store.pipeline():  # one round trip; the second statement sees what was committed while the first waited
-            waited = store.execute(
-                f"select customer_id::text from customers where customer_id in ({held}) order by customer_id for no key update",
-                [records],
-            )
-            read = store.execute(
-                f"select a.record_id, a.customer_id::text, {ACCOUNT} from assignment a left join ledger_accounts l on l.record_id = a.record_id "
-                f"and l.programme = %s and l.unit = %s where a.customer_id in ({held}) order by a.record_id",
-                [programme, unit, records],
-            )
+        with store.pipeline():  # the second statement sees what was committed while the first waited
+            waited, read = store.execute(LOCK, said), store.execute(OPENED, said)
             ours, found = {str(row[0]) for row in waited.fetchall()}, read.fetchall()
-        if all(row[1] in ours for row in found):  # else a record moved while we waited
+        people = sorted((row[1:] for row in found if row[0] == "account"), key=lambda row: str(row[0]))
+        if all(row[1] in ours for row in people):  # else a record moved while we waited
             break
     customers: dict[str, Locked] = {}
-    for record, customer, *account in found:
-        item = customers.setdefault(customer, Locked(customer, [], []))
+    of_account, of_record = dict[str, Locked](), dict[str, Locked]()
+    for record, customer, account, number, balance, last_at, _, _, version, _ in people:
+        item = of_record[record] = customers.setdefault(customer, Locked(customer, [], [], State()))
         item.records.append(record)
-        if account[0] is not None:
-            item.accounts.append(Account(*account))
-    nobodys = sorted(set(records) - {row[0] for row in found})
-    return [*customers.values(), *_alone(store, nobodys, programme, unit)]
+        if account is not None:
+            of_account[account] = item
+            item.accounts.append(Account(account, number, record, balance, int(version), last_at))
+    owed = []
+    for what, *row in found:
+        if what == "lot":
+            state = of_account[row[2]].open
+            assert state is not None
+            state.lots[row[0]] = Lot(*row)
+        elif what == "deficit":
+            owed.append((row[5], row[1], row[2], row[3]))
+        elif what == "held":
+            of_record[row[2]].held += row[3]
+    for _, transaction, account, amount in sorted(owed):
+        state = of_account[account].open
+        assert state is not None
+        state.deficits[transaction, account] = amount
+    alone = _alone(store, sorted(set(records) - set(of_record)), programme, unit)
+    return [*customers.values(), *alone], {row[2] for row in found if row[0] == "posted"}
 
 
 def _alone(store: psycopg.Connection, records: list[str], programme: str, unit: str) -> list[Locked]:
@@ -206,90 +241,114 @@ def open_state(
     return state, posted, held
 
 
-def insert(store: psycopg.Connection, rows: list[Leg], now: datetime) -> None:
-    """Append legs, and bring the snapshots of their accounts up to date."""
-    if not rows:
-        return
-    with store.cursor() as cursor:
-        _many(
-            cursor,
-            "insert into ledger_entries (entry_id, account_id, kind, amount, occurred_at, posted_at, posting_key, revision, order_id, "
-            "original_order_id, programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at, details) "
-            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                (
-                    leg.entry_id, leg.account_id, leg.kind, leg.amount, leg.occurred_at, now, leg.key, leg.revision, leg.order_id,
-                    leg.original_order_id, leg.version, leg.reason, leg.actor, leg.transaction_id, leg.contra or CONTRA[leg.kind],
-                    list(leg.scope) if leg.scope is not None else None, leg.reverses, leg.expires_at,
-                    Jsonb(leg.details) if leg.details else None,
-                )
-                for leg in rows
-            ],
-        )  # fmt: skip
-        moved: dict[str, int] = defaultdict(int)
-        last: dict[str, datetime] = {}
-        for leg in rows:
-            moved[leg.account_id] += leg.amount
-            last[leg.account_id] = max(leg.occurred_at, last.get(leg.account_id, leg.occurred_at))
-        _many(
-            cursor,
-            "update ledger_accounts set balance = balance + %s, version = version + 1, last_at = greatest(last_at, %s) where account_id = %s",
-            [(amount, last[account], account) for account, amount in sorted(moved.items())],
-        )
+@dataclass
+class Rows:
+    """What is written together: legs, and the derived rows that go with them.
+
+    Attributes:
+        lots: New lots.
+        allocations: What debits drew from lots: (transaction, lot) → units.
+        deficits: New deficits: (transaction, account) → units.
+        times: When each debit with a deficit happened.
+        drawn: Lots that were drawn from.
+        smaller: Deficits that are smaller now.
+        paid: Deficits that are gone.
+    """
+
+    legs: list[Leg] = field(default_factory=list)
+    lots: list[Lot] = field(default_factory=list)
+    allocations: dict[tuple[str, str], int] = field(default_factory=dict)
+    deficits: dict[tuple[str, str], int] = field(default_factory=dict)
+    times: dict[str, datetime] = field(default_factory=dict)
+    drawn: list[Lot] = field(default_factory=list)
+    smaller: dict[tuple[str, str], int] = field(default_factory=dict)
+    paid: list[tuple[str, str]] = field(default_factory=list)
 
 
-def rewrite(store: psycopg.Connection, accounts: list[str], state: State, times: dict[str, datetime]) -> None:
-    """Write the derived rows of accounts over what was derived before."""
-    with store.cursor() as cursor:
-        cursor.execute(
+WRITE = """
+    with legs as (
+        insert into ledger_entries (entry_id, account_id, kind, amount, occurred_at, posted_at, posting_key, revision, order_id, original_order_id,
+            programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at, details)
+        select entry_id, account_id, kind, amount, occurred_at, %(now)s, posting_key, revision, order_id, original_order_id,
+            programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at, details
+        from jsonb_to_recordset(%(legs)s::jsonb) as x (entry_id uuid, account_id text, kind text, amount bigint, occurred_at timestamptz, posting_key text,
+            revision integer, order_id text, original_order_id text, programme_version text, reason text, actor text, transaction_id uuid, contra text,
+            scope bigint[], reverses text, expires_at timestamptz, details jsonb)
+    ), moved as (
+        update ledger_accounts t set balance = t.balance + x.amount, version = t.version + 1, last_at = greatest(t.last_at, x.last_at)
+        from jsonb_to_recordset(%(moved)s::jsonb) as x (account_id text, amount bigint, last_at timestamptz) where t.account_id = x.account_id
+    ), lots as (
+        insert into ledger_lots (lot_id, transaction_id, account_id, amount, remaining, occurred_at, opened_at, expires_at, order_id, origin)
+        select * from jsonb_to_recordset(%(lots)s::jsonb) as x (lot_id uuid, transaction_id uuid, account_id text, amount bigint, remaining bigint,
+            occurred_at timestamptz, opened_at timestamptz, expires_at timestamptz, order_id text, origin uuid)
+    ), allocations as (
+        insert into ledger_allocations
+        select * from jsonb_to_recordset(%(allocations)s::jsonb) as x (transaction_id uuid, lot_id uuid, amount bigint)
+    ), deficits as (
+        insert into ledger_deficits
+        select * from jsonb_to_recordset(%(deficits)s::jsonb) as x (transaction_id uuid, account_id text, amount bigint, occurred_at timestamptz)
+    ), drawn as (
+        update ledger_lots t set remaining = x.remaining
+        from jsonb_to_recordset(%(drawn)s::jsonb) as x (lot_id uuid, remaining bigint) where t.lot_id = x.lot_id
+    ), smaller as (
+        update ledger_deficits t set amount = x.amount
+        from jsonb_to_recordset(%(smaller)s::jsonb) as x (transaction_id uuid, account_id text, amount bigint)
+        where t.transaction_id = x.transaction_id and t.account_id = x.account_id
+    )
+    delete from ledger_deficits t using jsonb_to_recordset(%(paid)s::jsonb) as x (transaction_id uuid, account_id text)
+    where t.transaction_id = x.transaction_id and t.account_id = x.account_id
+"""
+
+
+def write(store: psycopg.Connection, rows: Rows, now: datetime) -> None:
+    """Append legs, bring the snapshots of their accounts up to date, write derived rows: one statement for all of it."""
+    moved, last = defaultdict[str, int](int), dict[str, datetime]()
+    for leg in rows.legs:
+        moved[leg.account_id] += leg.amount
+        last[leg.account_id] = max(leg.occurred_at, last.get(leg.account_id, leg.occurred_at))
+    store.execute(
+        WRITE,
+        {
+            "now": now,
+            "legs": _json([_leg(leg) for leg in rows.legs]),
+            "moved": _json([{"account_id": a, "amount": n, "last_at": last[a]} for a, n in sorted(moved.items())]),
+            "lots": _json([_lot(lot) for lot in rows.lots]),
+            "allocations": _json([{"transaction_id": d, "lot_id": lot, "amount": n} for (d, lot), n in rows.allocations.items()]),
+            "deficits": _json([{"transaction_id": d, "account_id": a, "amount": n, "occurred_at": rows.times[d]} for (d, a), n in rows.deficits.items()]),
+            "drawn": _json([{"lot_id": lot.lot_id, "remaining": lot.remaining} for lot in rows.drawn]),
+            "smaller": _json([{"transaction_id": d, "account_id": a, "amount": n} for (d, a), n in rows.smaller.items()]),
+            "paid": _json([{"transaction_id": d, "account_id": a} for d, a in rows.paid]),
+        },
+    )  # fmt: skip
+
+
+def rewrite(store: psycopg.Connection, accounts: list[str], rows: Rows, now: datetime) -> None:
+    """Write legs, and the derived rows of accounts over what was derived before."""
+    with store.pipeline():
+        store.execute(
             "delete from ledger_allocations where lot_id in (select lot_id from ledger_lots where account_id = any(%s))",
             [accounts],
         )
-        cursor.execute("delete from ledger_deficits where account_id = any(%s)", [accounts])
-        cursor.execute("delete from ledger_lots where account_id = any(%s)", [accounts])
-    add(store, list(state.lots.values()), state.allocations, state.deficits, times)
+        store.execute("delete from ledger_deficits where account_id = any(%s)", [accounts])
+        store.execute("delete from ledger_lots where account_id = any(%s)", [accounts])
+        write(store, rows, now)
 
 
-def add(
-    store: psycopg.Connection, lots: list[Lot], allocations: dict[tuple[str, str], int], deficits: dict[tuple[str, str], int],
-    times: dict[str, datetime],
-) -> None:  # fmt: skip
-    """Insert derived rows; `times` says when each debit with a deficit happened."""
-    with store.cursor() as cursor:
-        _many(
-            cursor,
-            "insert into ledger_lots (lot_id, transaction_id, account_id, amount, remaining, occurred_at, opened_at, expires_at, order_id, origin) "
-            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                (t.lot_id, t.fact_id, t.account, t.amount, t.remaining, t.at, t.opened_at, t.expires_at, t.order_id, t.origin)
-                for t in lots
-            ],
-        )  # fmt: skip
-        _many(
-            cursor,
-            "insert into ledger_allocations values (%s, %s, %s)",
-            [(d, lot, n) for (d, lot), n in allocations.items()],
-        )
-        _many(
-            cursor,
-            "insert into ledger_deficits values (%s, %s, %s, %s)",
-            [(debit, account, owed, times[debit]) for (debit, account), owed in deficits.items()],
-        )
+def _json(rows: list[dict[str, Any]]) -> str:
+    return orjson.dumps(rows).decode() if rows else "[]"
 
 
-def change(
-    store: psycopg.Connection, drawn: list[Lot], owed: dict[tuple[str, str], int], paid: list[tuple[str, str]]
-) -> None:
-    """Lots that were drawn from, deficits that are smaller now, deficits that are gone."""
-    with store.cursor() as cursor:
-        _many(
-            cursor,
-            "update ledger_lots set remaining = %s where lot_id = %s",
-            [(lot.remaining, lot.lot_id) for lot in drawn],
-        )
-        _many(
-            cursor,
-            "update ledger_deficits set amount = %s where transaction_id = %s and account_id = %s",
-            [(amount, debit, account) for (debit, account), amount in owed.items()],
-        )
-        _many(cursor, "delete from ledger_deficits where transaction_id = %s and account_id = %s", paid)
+def _leg(leg: Leg) -> dict[str, Any]:
+    return {
+        "entry_id": leg.entry_id, "account_id": leg.account_id, "kind": leg.kind, "amount": leg.amount, "occurred_at": leg.occurred_at,
+        "posting_key": leg.key, "revision": leg.revision, "order_id": leg.order_id, "original_order_id": leg.original_order_id,
+        "programme_version": leg.version, "reason": leg.reason, "actor": leg.actor, "transaction_id": leg.transaction_id,
+        "contra": leg.contra or CONTRA[leg.kind], "scope": leg.scope, "reverses": leg.reverses, "expires_at": leg.expires_at, "details": leg.details,
+    }  # fmt: skip
+
+
+def _lot(lot: Lot) -> dict[str, Any]:
+    return {
+        "lot_id": lot.lot_id, "transaction_id": lot.fact_id, "account_id": lot.account, "amount": lot.amount, "remaining": lot.remaining,
+        "occurred_at": lot.at, "opened_at": lot.opened_at, "expires_at": lot.expires_at, "order_id": lot.order_id, "origin": lot.origin,
+    }  # fmt: skip

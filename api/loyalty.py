@@ -11,8 +11,8 @@ from api.problems import Forbidden
 from api.routers.customers import answers_the_person, visible_fields
 from cdp.errors import CdpError, NotFound
 from cdp.loyalty import operations
+from cdp.loyalty.groups import locked
 from cdp.loyalty.operations import Act, Refused, Standing
-from cdp.loyalty.posting import locked
 from cdp.store import assignment, consents, customers, ledger
 
 

@@ -30,8 +30,9 @@ import psycopg
 
 from cdp.cli.pipeline import initialise
 from cdp.loyalty import holding, operations
+from cdp.loyalty.groups import Posting
 from cdp.loyalty.operations import Act, Insufficient, Refused
-from cdp.loyalty.posting import Posting, post
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme, load_programme
 from cdp.settings import Settings
 from cdp.store import assignment

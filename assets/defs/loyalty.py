@@ -12,7 +12,7 @@ from cdp.lake.build import build, sql_file, sql_tables
 from cdp.lake.engine import Lake
 from cdp.loyalty import history, reconcile, referrals, reports, settle, targets
 from cdp.loyalty.programme import Programme
-from cdp.store import books, idempotency
+from cdp.store import idempotency
 
 GROUP = "loyalty"
 
@@ -20,8 +20,7 @@ GROUP = "loyalty"
 @dg.asset(group_name=GROUP, deps=list(targets.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)
 def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
     """Grain: order or event × unit × what it posts. What each should have posted, or the stated reason for none."""
-    bound = books.bound(platform.store, platform.programme.programme) if platform.programme.remembers else {}
-    return report(platform.lake, targets.build_targets(platform.lake, platform.programme, bound))
+    return report(platform.lake, targets.build_targets(platform.lake, platform.store, platform.programme))
 
 
 @dg.asset(

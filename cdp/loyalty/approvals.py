@@ -5,8 +5,8 @@ from typing import Any
 import psycopg
 
 from cdp.errors import NotFound
+from cdp.loyalty.groups import locked
 from cdp.loyalty.operations import Act, Receipt, Refused, adjust
-from cdp.loyalty.posting import locked
 from cdp.store import holds
 
 

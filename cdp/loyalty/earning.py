@@ -15,19 +15,19 @@ from cdp.loyalty.terms import Level, Limit, Rule
 
 @dataclass
 class Tally:
-    """What rules with a limit have given a customer: (rule, period) → times and units."""
+    """What rules with a limit have given a customer: (rule, period) → times, and units in their smallest part."""
 
     times: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     units: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
 
-    def left(self, rule: Rule, period: str) -> int | None:
-        """Units the rule may still give in a period, in whole units; None where there is no end to it."""
+    def left(self, rule: Rule, period: str, parts: int) -> int | None:
+        """What the rule may still give in a period, in the smallest part, of which a unit has `parts`; None: no end to it."""
         limit = rule.limit
         if limit is None:
             return None
         if limit.times is not None:
             return None if self.times[rule.code, period] < limit.times else 0
-        return max(0, (limit.units or 0) - self.units[rule.code, period])
+        return max(0, (limit.units or 0) * parts - self.units[rule.code, period])
 
     def note(self, rule: str, period: str, units: int) -> None:
         """The rule gave so much."""
@@ -41,7 +41,7 @@ class Occasion:
 
     Attributes:
         level: What the customer holds at that time.
-        granted: The rules that counted when it first posted; None for what is new.
+        granted: What each rule gave when it first posted, in the smallest part; None for what is new.
         order_id: The order it is or refers to.
     """
 
@@ -52,7 +52,7 @@ class Occasion:
     order_id: str | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
     tally: Tally | None = None
-    granted: frozenset[str] | None = None
+    granted: Mapping[str, int] | None = None
 
 
 def period(limit: Limit, occasion: Occasion, programme: Programme) -> str:
@@ -64,27 +64,24 @@ def period(limit: Limit, occasion: Occasion, programme: Programme) -> str:
 
 def earn(lines: Iterable[Line], programme: Programme, occasion: Occasion) -> Earned:
     """Units of an order or event: what its rules give together, rounded down once, laid on its lines by largest remainder."""
-    held = list(lines)
+    held, scale = list(lines), 10**programme.terms.scale
     given: list[tuple[Rule, Fraction, dict[int, Fraction]]] = []
     for rule in _asked(programme, occasion):
         amount, weights = _gives(rule, held, given)
         if rule.by_tier and occasion.level is not None:
             amount *= Fraction(occasion.level.earn_multiplier)
         if rule.limit is not None and occasion.granted is None and occasion.tally is not None:
-            room = occasion.tally.left(rule, period(rule.limit, occasion, programme))
-            amount = amount if room is None else min(amount, Fraction(room))
+            room = occasion.tally.left(rule, period(rule.limit, occasion, programme), scale)
+            amount = amount if room is None else min(amount, Fraction(room, scale))
+        elif rule.limit is not None and rule.limit.units is not None and occasion.granted is not None:
+            amount = min(amount, Fraction(occasion.granted[rule.code], scale))  # what it was limited to stands
         if amount > 0:
             given.append((rule, amount, weights))
             if rule.stack == "stop":
                 break
     counted = _stacked(given)
-    scale, shares, by_rule, total, before = (
-        10**programme.terms.scale,
-        defaultdict[int, Fraction](Fraction),
-        {},
-        Fraction(0),
-        0,
-    )
+    shares, by_rule = defaultdict[int, Fraction](Fraction), dict[str, int]()
+    total, before = Fraction(0), 0
     for rule, amount, weights in counted:
         total += amount
         by_rule[rule.code] = int(total * scale) - before
@@ -93,7 +90,7 @@ def earn(lines: Iterable[Line], programme: Programme, occasion: Occasion) -> Ear
         for line, weight in weights.items():
             shares[line] += amount * weight / whole
         if rule.limit is not None and occasion.tally is not None and occasion.granted is None:
-            occasion.tally.note(rule.code, period(rule.limit, occasion, programme), int(amount))
+            occasion.tally.note(rule.code, period(rule.limit, occasion, programme), by_rule[rule.code])
     points = int(total * scale)
     money = sum((line.amount for line in held if line.sku.upper() not in programme.excluded), Decimal(0))
     return Earned(points, allocate(points, shares), max(Decimal(0), money), by_rule)

@@ -8,9 +8,9 @@ import psycopg
 
 from cdp.errors import NotFound
 from cdp.loyalty import guards
+from cdp.loyalty.groups import Group, Posting, locked
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.operations import Act, Receipt, Refused, Standing, needs, post_one, standing, tell
-from cdp.loyalty.posting import Group, Posting, locked
 from cdp.store import holds, ledger
 
 

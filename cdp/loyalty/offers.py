@@ -11,9 +11,9 @@ import psycopg
 from cdp.errors import NotFound
 from cdp.loyalty import operations, recall
 from cdp.loyalty.entitlements import entitlements
+from cdp.loyalty.groups import locked
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.operations import Act, Refused
-from cdp.loyalty.posting import locked
 from cdp.loyalty.terms import Coupon, Reward
 from cdp.store import grants, ledger
 

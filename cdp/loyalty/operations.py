@@ -13,9 +13,10 @@ import psycopg
 from cdp.errors import CdpError, Conflict, NotFound
 from cdp.loyalty import guards
 from cdp.loyalty.expiry import first_end, schedule
+from cdp.loyalty.groups import Group, Posting, locked, pooled
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.orders import sale
-from cdp.loyalty.posting import Group, Posting, derived, locked, pooled, write
+from cdp.loyalty.posting import derived, write
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.recall import recall
 from cdp.loyalty.rules import Line
@@ -168,7 +169,7 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
         "select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"order|{order['order_id']}"]
     )  # whoever buys it
     group = locked(store, [record], programme, act.now, [record])[record]
-    made, reason = sale(row, lines, programme, recall(store, group.own(record), programme))
+    made, reason = sale(row, lines, programme, recall(store, record, group.own(record), programme))
     known = books.known_keys(store, [posting.key for posting in made])
     fresh = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
     if fresh:

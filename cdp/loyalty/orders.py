@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,11 +10,13 @@ from typing import Any
 
 from cdp.loyalty.earning import Occasion, Tally, earn, period
 from cdp.loyalty.expiry import first_end
-from cdp.loyalty.ladder import Climb, Item
-from cdp.loyalty.posting import Posting, transaction_id
+from cdp.loyalty.groups import Posting, transaction_id
+from cdp.loyalty.ladder import Climb, Item, climb
+from cdp.loyalty.plans import PlanEvent, membership
+from cdp.loyalty.posting import qualifying
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Earned, Line, Return, clawbacks, given_back
-from cdp.loyalty.terms import Level, event_name
+from cdp.loyalty.terms import Level, Plan, event_name
 
 COLUMNS = (
     "posting_key", "unit", "order_id", "original_order_id", "record_id", "kind", "amount", "occurred_at", "reason", "details",
@@ -24,17 +26,46 @@ Row = tuple[object, ...]
 
 @dataclass
 class Past:
-    """What was before, where earning asks for it.
+    """What was before, where earning asks for it, by customer.
 
     Attributes:
-        bound: Level and rules of what has posted, by posting key: they stand.
-        items: What counts for the ladder and is not among the orders at hand.
-        tally: What rules with a limit gave by what is not at hand.
+        rows: What the ledger issued: legs as `books.issued` reads them. Level and rules of what has posted stand.
+        plans: (terms, events) of each subscription.
     """
 
-    bound: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    rows: Mapping[object, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    plans: Mapping[object, Sequence[tuple[Plan, list[PlanEvent]]]] = field(default_factory=dict)
+
+
+@dataclass
+class _Ladder:
+    """Where a customer stands as its things go by, under the version of each moment."""
+
     items: list[Item] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    ahead: list[Item] = field(default_factory=list)
+    _way: Climb | None = None
+    _version: str = ""
+
+    def at(self, rules: Programme, moment: datetime) -> Climb | None:
+        """The way up to a moment; None where the version has no ladder."""
+        while self.ahead and self.ahead[0].known_from <= moment:
+            self.add(self.ahead.pop(0))
+        if rules.ladder is None:
+            return None
+        if self._way is None or self._version != rules.version:
+            self._way, self._version = climb(self.items, rules, rules.ladder, moment), rules.version
+        self._way.walk(moment)
+        return self._way
+
+    def add(self, item: Item) -> None:
+        """One item more."""
+        self.items.append(item)
+        if self._way is not None:
+            self._way.add(item)
+
+    def later(self, items: Iterable[Item]) -> None:
+        """Items that come to be known later."""
+        self.ahead = sorted([*self.ahead, *items])
 
 
 def targets(
@@ -67,79 +98,119 @@ def targets(
             yield _row(programme, order, "clawback", order["record_id"], 0, reason)
     for event in events:
         person = event.get("customer_id") or event["record_id"]
-        people[person].append({**event, "at": event["occurred_at"], "id": event["event_id"], "ordered_at": event["occurred_at"]})  # fmt: skip
-    for things in people.values():
-        yield from _person(sorted(things, key=lambda t: (t["at"], t["id"])), lines, returns, orders, programme, before)
+        # an event's name is apart from an order's: both may be called by their source's key
+        people[person].append({**event, "at": event["occurred_at"], "id": f"event:{event['event_id']}", "ordered_at": event["occurred_at"]})  # fmt: skip
+    for person, things in people.items():
+        ordered = sorted(things, key=lambda thing: (thing["at"], thing["id"]))
+        yield from _person(
+            ordered, lines, returns, orders, programme, before.rows.get(person, ()), before.plans.get(person, ())
+        )
 
 
 def _person(
-    things: list[dict[str, Any]], lines: Mapping[str, list[Line]], returns: Mapping[str, list[Return]],
-    orders: Mapping[str, dict[str, Any]], programme: Programme, past: Past,
+    things: list[dict[str, Any]], lines: Mapping[str, list[Line]], returns: Mapping[str, list[Return]], orders: Mapping[str, dict[str, Any]],
+    programme: Programme, past: Sequence[Mapping[str, Any]], plans: Sequence[tuple[Plan, list[PlanEvent]]],
 ) -> Iterator[Row]:  # fmt: skip
     """One customer's sales and events, in order of time: each sees the level and the limits that were there before it."""
-    ladder = programme.ladder if programme.remembers else None
-    way, ahead = Climb(programme, ladder) if ladder else None, sorted(past.items)
-    tally = _tally(things, programme, past)
+    remembers, ladder, tally = programme.remembers, _Ladder(), Tally()
+    bound = {row["posting_key"]: row["details"] for row in past if row["details"] and row["revision"] == 0}
+    if remembers:
+        _recall(ladder, tally, things, returns, programme, past)
     for thing in things:
-        rules, at = programme.at(thing["at"]), thing["at"]
-        while way is not None and ahead and ahead[0].known_from <= at:
-            way.add(ahead.pop(0))
-        if way is not None:
-            way.walk(at)
-        sale, own = thing["kind"] == "sale" and "event_id" not in thing, lines.get(thing["id"], [])
+        rules, at, sale = programme.at(thing["at"]), thing["at"], "event_id" not in thing
+        way, own = ladder.at(rules, at) if remembers else None, lines.get(thing["id"], [])
         reason = _no_earning(thing, rules) if sale else _no_event(thing)
+        if not reason and rules.join == "paid" and not _paying(plans, rules, at):
+            reason = "no_plan"
         items = returns.get(thing["id"], []) if sale else []
         for unit in rules.units:
             seen = rules.of(unit.code)
-            key = seen.key(thing["id"], "earn")
-            occasion = _occasion(thing, sale, way, past.bound.get(key), rules, tally)
+            occasion = _occasion(thing, sale, way, bound.get(seen.key(thing["id"], "earn")), rules, tally)
+            if not sale and all(rule.event != occasion.event or rule.unit != unit.code for rule in rules.rules):
+                continue
             shown = own if sale else [Line(1, "", 1, thing.get("amount") or Decimal(0))]
             earned = earn(shown, seen, occasion) if not reason else Earned(0, {}, Decimal(0))
             said = reason or "+".join(earned.by_rule) or ("nothing_to_earn" if seen.rules else "no_rule")
-            details = {"level": occasion.level.code if occasion.level else None, "rules": earned.by_rule} if programme.remembers else None  # fmt: skip
-            if sale or earned.points:
-                yield _row(seen, thing, "earn", thing["record_id"], earned.points, said, details)
+            yield _row(
+                seen,
+                thing,
+                "earn",
+                thing["record_id"],
+                earned.points,
+                said,
+                _details(rules, occasion, earned) if remembers else None,
+            )
             taken = clawbacks(own, earned, items, seen)
             for item in items:
                 yield _row(seen, orders[item.order_id], "clawback", thing["record_id"], -taken[item.order_id], "return")
-            if way is not None and ladder is not None and unit.code == programme.measure(ladder).unit:
-                new = [Item(max(at, i.occurred_at), at, -taken[i.order_id]) for i in items if taken[i.order_id]]
-                ahead = sorted([*ahead, *new])
+            if way is not None and unit.code == measured(rules):
+                ladder.later(Item(max(at, i.occurred_at), at, -taken[i.order_id]) for i in items if taken[i.order_id])
                 if earned.points:
-                    way.add(Item(at, at, earned.points))
+                    ladder.add(Item(at, at, earned.points))
         if not rules.units and sale:
             yield _row(rules, thing, "earn", thing["record_id"], 0, reason or "no_unit")
         if sale and thing["points_redeemed"]:
-            yield from _paid(thing, own, items, orders, programme.of(programme.spends))
+            yield from _paid(thing, own, items, orders, programme)
+
+
+def measured(programme: Programme) -> str:
+    """The code of the unit that decides the level; empty where there is no ladder."""
+    return programme.measure(programme.ladder).unit if programme.ladder else ""
+
+
+def _recall(
+    ladder: _Ladder, tally: Tally, things: list[dict[str, Any]], returns: Mapping[str, list[Return]], programme: Programme,
+    past: Sequence[Mapping[str, Any]],
+) -> None:  # fmt: skip
+    """What counts for level and limits and is not at hand (its source forgot it, a channel posted it); what posted keeps its limit."""
+    units = {unit.code for version in programme.versions for unit in version.units}
+    here = {programme.of(unit).key(thing["id"], "earn") for unit in units for thing in things}
+    here |= {
+        programme.of(unit).key(item.order_id, "clawback")
+        for unit in units
+        for thing in things
+        for item in returns.get(thing["id"], ())
+    }
+    elsewhere = [row for row in past if row["posting_key"] not in here]
+    ladder.later(qualifying(row for row in elsewhere if row["unit"] == measured(programme)))
+    for row in past:
+        if row["details"] and row["revision"] == 0:
+            for rule, when in (row["details"].get("periods") or {}).items():
+                tally.note(rule, when, row["details"]["rules"].get(rule, 0))
+
+
+def _details(rules: Programme, occasion: Occasion, earned: Earned) -> dict[str, Any]:
+    """What stands of an earning once it has posted."""
+    limited = {rule.code: rule.limit for rule in rules.rules if rule.limit is not None and rule.code in earned.by_rule}
+    return {
+        "level": occasion.level.code if occasion.level else None,
+        "rules": earned.by_rule,
+        "periods": {code: period(limit, occasion, rules) for code, limit in limited.items()},
+    }
+
+
+def _paying(plans: Sequence[tuple[Plan, list[PlanEvent]]], rules: Programme, at: datetime) -> bool:
+    """Whether a plan was running at a moment."""
+    began = [(plan, events) for plan, events in plans if any(event.at <= at for event in events)]
+    return any(membership(events, plan, rules, at).open for plan, events in began)
 
 
 def _occasion(
-    thing: dict[str, Any], sale: bool, way: Climb | None, bound: dict[str, Any] | None, rules: Programme, tally: Tally
+    thing: dict[str, Any],
+    sale: bool,
+    way: Climb | None,
+    bound: Mapping[str, Any] | None,
+    rules: Programme,
+    tally: Tally,
 ) -> Occasion:
     level: Level | None = way.level if way is not None else None
     if bound is not None and bound.get("level") and way is not None:
         level = next((step for ladder in rules.ladders for step in ladder.levels if step.code == bound["level"]), level)
-    granted = frozenset(bound["rules"]) if bound is not None else None
-    order = thing["id"] if sale else thing.get("order_id")
+    order = thing["id"] if sale else thing.get("order_id") or thing["id"]
     return Occasion(
-        thing["at"], "order" if sale else event_name(thing["kind"]), thing.get("source") or "", level, order, thing.get("properties") or {}, tally, granted,
+        thing["at"], "order" if sale else event_name(thing["kind"]), thing.get("source") or "", level, order, thing.get("properties") or {}, tally,
+        bound["rules"] if bound is not None else None,
     )  # fmt: skip
-
-
-def _tally(things: list[dict[str, Any]], programme: Programme, past: Past) -> Tally:
-    """What limits have given: by what is not at hand, and by what is and has posted."""
-    tally = Tally(defaultdict(int, past.tally.times), defaultdict(int, past.tally.units))
-    if not past.bound:
-        return tally
-    for thing in things:
-        rules = programme.at(thing["at"])
-        for unit in rules.units:
-            bound = past.bound.get(rules.of(unit.code).key(thing["id"], "earn")) or {"rules": {}}
-            occasion = Occasion(thing["at"], order_id=thing.get("order_id") or thing["id"])
-            for rule in rules.rules:
-                if rule.limit is not None and rule.code in bound["rules"]:
-                    tally.note(rule.code, period(rule.limit, occasion, rules), bound["rules"][rule.code])
-    return tally
 
 
 def _paid(
@@ -150,6 +221,10 @@ def _paid(
     programme: Programme,
 ) -> Iterator[Row]:
     """What the points that an order was paid with post, and what its returns give back of them."""
+    if not programme.spends:
+        yield _row(programme, sale, "redeem", sale["record_id"], 0, "nothing_can_be_spent")
+        return
+    programme = programme.of(programme.spends)
     reason, amount = ("redeemed_at_till", -sale["points_redeemed"]) if sale["record_id"] else ("nobody", 0)
     yield _row(programme, sale, "redeem", sale["record_id"], amount, reason)
     if sale["record_id"]:
@@ -173,8 +248,8 @@ def _row(
     programme: Programme, order: Mapping[str, object], kind: str, record: object, amount: int, reason: str,
     details: dict[str, Any] | None = None,
 ) -> Row:  # fmt: skip
-    name = str(order.get("event_id") or order["order_id"])
     event = "event_id" in order
+    name = f"event:{order['event_id']}" if event else str(order["order_id"])
     return (
         programme.key(name, kind), programme.unit, None if event else order["order_id"], None if event else order["original_order_id"],
         record, kind, amount, order["ordered_at"], reason, json.dumps(details, sort_keys=True) if details else None,
@@ -184,10 +259,13 @@ def _row(
 def sale(
     order: dict[str, Any], lines: list[Line], programme: Programme, past: Past | None = None
 ) -> tuple[list[Posting], str | None]:
-    """What a sale posts the moment it is known, by the keys that the pipeline uses; and why it earns nothing, if so."""
+    """What a sale posts the moment it is known, by the keys that the pipeline uses; and why it earns nothing, if so.
+
+    `past` is by the order's `record_id`.
+    """
+    mine = {order["order_id"]: {**order, "customer_id": order["record_id"]}}
     rows = [
-        dict(zip(COLUMNS, row, strict=True))
-        for row in targets({order["order_id"]: order}, {order["order_id"]: lines}, programme, past=past)
+        dict(zip(COLUMNS, row, strict=True)) for row in targets(mine, {order["order_id"]: lines}, programme, past=past)
     ]
     earnings = [row for row in rows if row["kind"] == "earn"]
     reason = None if any(row["amount"] for row in earnings) else next((str(row["reason"]) for row in earnings), None)
@@ -232,6 +310,8 @@ def _ends(programme: Programme, row: Mapping[str, Any], details: dict[str, Any] 
     if row["difference"] <= 0:
         return None
     rules = programme.at(row["occurred_at"])
+    if all(unit.code != programme.unit for unit in rules.units):
+        rules = programme
     named = details.get("level") if details else None
     level = next((step for ladder in rules.ladders for step in ladder.levels if step.code == named), None)
     return first_end(rules, row["occurred_at"], level)

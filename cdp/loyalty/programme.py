@@ -1,7 +1,7 @@
 """A loyalty programme: versioned YAML files, checked as a whole."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import date, datetime
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -158,8 +158,9 @@ class Programme(Strict):
     def at(self, moment: datetime) -> "Programme":
         """The version that holds at a moment, through the same unit."""
         day = moment.astimezone(self.zone).date()
-        held = [version for version in self._versions if version.starts is None or version.starts <= day]
-        return held[-1].of(self.unit) if held and any(u.code == self.unit for u in held[-1].units) else self
+        held = [version for version in self.versions if version.starts is None or version.starts <= day]
+        chosen = held[-1] if held else self.versions[0]
+        return chosen.of(self.unit) if any(unit.code == self.unit for unit in chosen.units) else chosen
 
     @property
     def versions(self) -> tuple["Programme", ...]:
@@ -184,10 +185,6 @@ class Programme(Strict):
         """What a ladder looks at."""
         return next(measure for measure in self.measures if measure.code == ladder.measure)
 
-    def level(self, code: str) -> Level:
-        """A level by its code."""
-        return next(level for ladder in self.ladders for level in ladder.levels if level.code == code)
-
     def expiry_at(self, level: Level | None) -> Expiry:
         """How the unit ends for who holds this level."""
         return (level.expiry.get(self.unit) if level else None) or self.terms.expiry
@@ -195,18 +192,19 @@ class Programme(Strict):
     @property
     def moves_ends(self) -> bool:
         """Whether what happens later moves the end of what is open: by activity, or with the tier."""
+        if not self.units:
+            return False
         own = [self.terms.expiry, *(level.expiry[self.unit] for ladder in self.ladders for level in ladder.levels if self.unit in level.expiry)]  # fmt: skip
         return any(e.mode == "inactivity" or e.extend_by or e.binding == "live" for e in own)
 
-    @property
-    def started(self) -> datetime | None:
-        """The moment from which this version holds."""
-        return datetime.combine(self.starts, time(), self.zone) if self.starts else None
+    def parts(self, units: int) -> int:
+        """Whole units as amounts count them: YAML says whole units, ledger and API their smallest part."""
+        return units * int(10**self.terms.scale)
 
     @cached_property
     def excluded(self) -> frozenset[str]:
         """Articles that earn nothing under any rule for this unit, in capitals."""
-        found = [rule.exclude_skus for rule in self.rules if rule.unit == self.unit and rule.event == "order"]
+        found = [rule.exclude_skus for rule in self.rules if rule.unit == self.unit and rule.event == "order" and rule.times is None]  # fmt: skip
         named = [frozenset(sku.upper() for sku in skus) for skus in found]
         return frozenset.intersection(*named) if named else frozenset()
 
@@ -223,7 +221,9 @@ class Programme(Strict):
     @property
     def remembers(self) -> bool:
         """Whether what is earned depends on what was before: on a level or a limit. It is then bound when it first posts."""
-        return any(rule.by_tier or rule.limit or rule.where.level for rule in self.rules)
+        return any(
+            rule.by_tier or rule.limit or rule.where.level for version in self.versions for rule in version.rules
+        )
 
     @property
     def follows(self) -> tuple[str, ...]:

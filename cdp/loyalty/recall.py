@@ -1,36 +1,34 @@
 """What a customer had done before, read from the ledger, where earning asks for it."""
 
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
-from cdp.loyalty.earning import Occasion, period
 from cdp.loyalty.ladder import Climb, climb
-from cdp.loyalty.orders import Past
+from cdp.loyalty.orders import Past, measured
+from cdp.loyalty.plans import PlanEvent
 from cdp.loyalty.posting import qualifying
 from cdp.loyalty.programme import Programme
-from cdp.store import books
+from cdp.loyalty.terms import Plan
+from cdp.store import books, plans
 
 
-def recall(store: psycopg.Connection, records: list[str], programme: Programme) -> Past:
-    """What counts for the ladder and what limits gave, over all accounts of a customer; nothing where nobody asks."""
-    past = Past()
-    if not programme.remembers:
-        return past
-    accounts = [
-        a.account_id for u in programme.units for a in books.of_records(store, records, programme.programme, u.code)
-    ]
-    rows = books.legs(store, accounts) if accounts else []
-    counted = measured(programme)
-    past.items = qualifying(row for row in rows if row["account_id"].split(":")[1] == counted)
-    rules = {rule.code: rule for version in programme.versions for rule in version.rules if rule.limit is not None}
-    past.bound = {row["posting_key"]: row["details"] for row in rows if row["details"] and row["revision"] == 0}
-    for row in rows:
-        for code, units in (row["details"] or {"rules": {}})["rules"].items():
-            if (rule := rules.get(code)) is not None and rule.limit is not None and row["revision"] == 0:
-                when = period(rule.limit, Occasion(row["occurred_at"], order_id=row["order_id"]), programme)
-                past.tally.note(code, when, units)
-    return past
+def recall(store: psycopg.Connection, record: str, records: list[str], programme: Programme) -> Past:
+    """What level, limits and membership of a record's customer rest on; nothing where no rule asks."""
+    rows: list[dict[str, Any]] = books.issued(store, programme.programme, records) if programme.remembers else []
+    return Past({record: rows}, {record: subscribed(store, records, programme)})
+
+
+def subscribed(
+    store: psycopg.Connection, records: list[str], programme: Programme
+) -> list[tuple[Plan, list[PlanEvent]]]:
+    """(terms, events) of each subscription of these records, where only members earn."""
+    if programme.join != "paid":
+        return []
+    terms = {plan.code: plan for version in programme.versions for plan in version.plans}
+    found = plans.of_records(store, records, programme.programme).values()
+    return [(terms[code], events) for _, code, events in found if code in terms]
 
 
 def way(store: psycopg.Connection, records: list[str], programme: Programme, now: datetime) -> Climb | None:
@@ -40,8 +38,3 @@ def way(store: psycopg.Connection, records: list[str], programme: Programme, now
     accounts = books.of_records(store, records, programme.programme, measured(programme))
     rows = books.legs(store, [account.account_id for account in accounts]) if accounts else []
     return climb(qualifying(rows), programme, programme.ladder, now)
-
-
-def measured(programme: Programme) -> str:
-    """The code of the unit that decides the level; empty where there is no ladder."""
-    return programme.measure(programme.ladder).unit if programme.ladder else ""

@@ -9,7 +9,8 @@ import psycopg
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from cdp.loyalty.posting import locked, rederive
+from cdp.loyalty.groups import locked
+from cdp.loyalty.posting import rederive
 from cdp.loyalty.programme import Programme
 from cdp.store import books
 

@@ -9,10 +9,11 @@ import psycopg
 
 from cdp.errors import NotFound
 from cdp.loyalty.expiry import first_end
+from cdp.loyalty.groups import Posting
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.offers import ALPHABET, typed
 from cdp.loyalty.operations import Act, Refused
-from cdp.loyalty.posting import Posting, post
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.terms import Referral
 from cdp.store import assignment, books, ledger, referrals

@@ -4,7 +4,7 @@ Everything that did not follow from an order (a redemption by a channel, a corre
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -12,12 +12,12 @@ from typing import Any
 
 import psycopg
 
-from cdp.lake import build
 from cdp.lake.engine import Lake
 from cdp.loyalty import orders, targets
+from cdp.loyalty.groups import Group, Posting, account_id
 from cdp.loyalty.ladder import climb
-from cdp.loyalty.lots import Fact, State, derive
-from cdp.loyalty.posting import Group, Posting, account_id, moving, qualifying
+from cdp.loyalty.lots import State, derive
+from cdp.loyalty.posting import moving, qualifying
 from cdp.loyalty.programme import Programme
 from cdp.store import books, ledger
 from cdp.store.ledger import Account
@@ -106,10 +106,9 @@ def people(
 ) -> Iterator[Person]:
     """Every known customer under the programme."""
     same = programme.fingerprint == present.fingerprint
-    bound = books.bound(store, programme.programme) if same and programme.remembers else {}
-    parts, done = build.rows(lake, "core__order_lines") // targets.LINES_AT_A_TIME + 1, 0
+    parts, done = targets.parts_of(lake), 0
     for part in range(parts):
-        made = _wanted(lake, programme, bound, part, parts)
+        made = _wanted(lake, store, programme, same, part, parts)
         for _, records in lake.rows(PEOPLE, {"part": part, "parts": parts}):
             yield _person(store, sorted(records), made, programme, present, now)
             done += 1
@@ -118,11 +117,11 @@ def people(
 
 
 def _wanted(
-    lake: Lake, programme: Programme, bound: Mapping[str, Any], part: int, parts: int
+    lake: Lake, store: psycopg.Connection, programme: Programme, same: bool, part: int, parts: int
 ) -> dict[str, list[Posting]]:
     """What orders and events post under the programme, by record; opening balances are taken from the ledger."""
     found: dict[str, list[Posting]] = defaultdict(list)
-    for values in targets.of_part(lake, programme, bound, part, parts):
+    for values in targets.of_part(lake, programme, part, parts, store, bound=same):
         row = dict(zip(orders.COLUMNS, values, strict=True))
         if row["record_id"] is not None and row["amount"]:
             found[str(row["record_id"])].append(
@@ -141,7 +140,9 @@ def _person(
         group = Group(accounts, [posting for posting in mine if posting.unit == unit.code], records=tuple(records))
         found.rows[unit.code] = [vars(p) | {"contra": p.contra or ledger.CONTRA[p.kind]} for p in group.todo]
         facts = [group.fact(posting) for posting in group.todo]
-        facts += _others(store, records, seen, present, {fact.key for fact in facts})
+        others = _others(store, records, seen, present, {fact.key for fact in facts})
+        found.rows[unit.code] += [row for row in others if row["contra"] == "issued"]
+        facts += books.facts(others, {account.number: account.account_id for account in accounts})
         found.kinds |= {
             fact.fact_id: next((kind for kind in ledger.CONTRA if kind in fact.says), "adjust") for fact in facts
         }
@@ -153,23 +154,28 @@ def _person(
 
 def _others(
     store: psycopg.Connection, records: list[str], programme: Programme, present: Programme, known: set[str]
-) -> list[Fact]:
-    """Facts of the ledger that did not follow from orders, as the other programme would have them."""
+) -> list[dict[str, Any]]:
+    """Legs of the ledger that did not follow from orders, as the other programme would have them."""
     if all(unit.code != programme.unit for unit in present.units):
         return []
     seen = present.of(programme.unit)
     held = books.of_records(store, records, seen.programme, seen.unit)
     if not held:
         return []
-    here = {account.number: account_id(account.record_id, programme) for account in held}
+    place = {record: number for number, record in enumerate(records)}
+    number = {account.number: place[account.record_id] for account in held}
     there = {account.account_id: account_id(account.record_id, programme) for account in held}
     rows = [
-        {**row, "account_id": there[row["account_id"]], "posting_key": _renamed(row["posting_key"], seen, programme), "reverses": _renamed(row["reverses"], seen, programme)}
+        {
+            **row, "account_id": there[row["account_id"]], "posting_key": _renamed(row["posting_key"], seen, programme),
+            "reverses": _renamed(row["reverses"], seen, programme) or None,
+            "scope": [number.get(n, -1 - n) for n in row["scope"]] if row["scope"] is not None else None,
+        }
         for row in books.legs(store, [account.account_id for account in held])
         if row["contra"] != "expired"
     ]  # fmt: skip
-    own = {row["posting_key"] for row in rows if row["kind"] in OWN and row["posting_key"].startswith(programme.prefix) and "|referral:" not in row["posting_key"]}  # fmt: skip
-    return books.facts([row for row in rows if row["posting_key"] not in known | own], here)
+    own = {row["posting_key"] for row in rows if row["kind"] in OWN and row["posting_key"].startswith(programme.prefix)}
+    return [row for row in rows if row["posting_key"] not in known | own]
 
 
 def _renamed(key: str | None, present: Programme, other: Programme) -> str:

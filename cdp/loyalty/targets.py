@@ -2,11 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import polars as pl
+import psycopg
 import pyarrow as pa
 
 from cdp.lake import build
@@ -14,6 +15,8 @@ from cdp.lake.engine import Lake
 from cdp.loyalty.orders import Past, targets
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Line
+from cdp.loyalty.terms import event_name
+from cdp.store import books, plans
 
 TABLE = "core__loyalty_targets"
 INPUTS = (
@@ -54,33 +57,28 @@ EVENTS = """
     from core__interactions i
     join core__record_customers r on r.record_id = i.record_id
     left join core__customers c on c.customer_id = r.customer_id
-    where replace(lower(trim(i.kind)), ' ', '_') in (select unnest($kinds)) and hash(r.customer_id) % $parts = $part
+    where i.kind in (select unnest($kinds)) and hash(r.customer_id) % $parts = $part
     order by i.interaction_id
 """
+RECORDS = "select record_id, customer_id from core__record_customers where hash(customer_id) % $parts = $part"
 OPENINGS = """
     select concat($prefix, record_id, '|opening'), $unit, null, null, record_id, 'opening', points, opened_at, 'opening', null
     from core__opening_balances order by record_id
 """
 
 
-def build_targets(lake: Lake, programme: Programme, bound: Mapping[str, dict[str, Any]]) -> build.Built:
-    """`core__loyalty_targets`: grain = order or event × unit × what it posts (earn, redeem; clawback and restore of a return), and record × opening balance.
-
-    Args:
-        lake: Where.
-        programme: The rules, all versions.
-        bound: Level and rules of what has posted, by posting key: they stand, whatever is learned later.
-    """
-    mark = build.fingerprint(
-        lake, INPUTS, programme.fingerprint, sorted(bound) if programme.remembers else (), "targets 5"
-    )
-    return build.build_table(lake, TABLE, mark, lambda: _table(lake, programme, bound))
+def build_targets(lake: Lake, store: psycopg.Connection, programme: Programme) -> build.Built:
+    """`core__loyalty_targets`: grain = order or event × unit × what it posts (earn, redeem; clawback and restore of a return), and record × opening balance."""
+    asks = programme.remembers or programme.join == "paid"
+    known = (books.issued_so_far(store, programme.programme), plans.so_far(store)) if asks else ()
+    mark = build.fingerprint(lake, INPUTS, programme.fingerprint, known, "targets 6")
+    return build.build_table(lake, TABLE, mark, lambda: _table(lake, store, programme))
 
 
-def _table(lake: Lake, programme: Programme, bound: Mapping[str, dict[str, Any]]) -> pa.Table:
-    parts = build.rows(lake, "core__order_lines") // LINES_AT_A_TIME + 1
+def _table(lake: Lake, store: psycopg.Connection, programme: Programme) -> pa.Table:
+    parts = parts_of(lake)
     frames = [
-        pl.DataFrame(list(of_part(lake, programme, bound, part, parts)), schema=SCHEMA, orient="row")
+        pl.DataFrame(list(of_part(lake, programme, part, parts, store)), schema=SCHEMA, orient="row")
         for part in range(parts)
     ]
     seen = programme.of(programme.spends) if programme.spends else None
@@ -89,21 +87,52 @@ def _table(lake: Lake, programme: Programme, bound: Mapping[str, dict[str, Any]]
     return pl.concat([*frames, opened]).to_arrow()
 
 
+def parts_of(lake: Lake) -> int:
+    """In how many parts orders are read, so that one fits in memory."""
+    return build.rows(lake, "core__order_lines") // LINES_AT_A_TIME + 1
+
+
 def of_part(
-    lake: Lake, programme: Programme, bound: Mapping[str, dict[str, Any]], part: int, parts: int
+    lake: Lake, programme: Programme, part: int, parts: int, store: psycopg.Connection, *, bound: bool = True
 ) -> Iterator[tuple[object, ...]]:
-    """What the orders and events of a part of the customers should have posted: rows of `orders.COLUMNS`."""
+    """What the orders and events of a part of the customers should have posted: rows of `orders.COLUMNS`.
+
+    Args:
+        lake: Where.
+        programme: The rules, all versions.
+        part: Which part.
+        parts: Of how many.
+        store: Where level and rules of what has posted are written.
+        bound: Whether they stand.
+    """
     chosen = {"part": part, "parts": parts}
     lines: dict[str, list[Line]] = defaultdict(list)
     for order, number, sku, quantity, amount in lake.rows(LINES, chosen):
         lines[order].append(Line(number, sku or "", quantity, amount))
     orders = {row["order_id"]: row for row in lake.records(ORDERS, chosen)}
-    events = (
-        [_event(row) for row in lake.records(EVENTS, {**chosen, "kinds": sorted(programme.events)})]
-        if programme.events
-        else []
-    )
-    yield from targets(orders, lines, programme, events, Past(bound))
+    kinds = [
+        kind
+        for (kind,) in lake.rows("select distinct kind from core__interactions order by 1")
+        if event_name(kind) in programme.events
+    ]
+    events = [_event(row) for row in lake.records(EVENTS, {**chosen, "kinds": kinds})] if kinds else []
+    yield from targets(orders, lines, programme, events, _past(lake, store, programme, chosen, bound))
+
+
+def _past(lake: Lake, store: psycopg.Connection, programme: Programme, chosen: dict[str, int], bound: bool) -> Past:
+    """What levels, limits and membership of a part of the customers rest on; nothing where no rule asks."""
+    if not (bound and programme.remembers) and programme.join != "paid":
+        return Past()
+    customers = dict(lake.rows(RECORDS, chosen))
+    rows, held = defaultdict[object, list[dict[str, Any]]](list), defaultdict[object, list[Any]](list)
+    for row in books.issued(store, programme.programme, list(customers)) if bound and programme.remembers else ():
+        rows[customers[row["record_id"]]].append(row)
+    terms = {plan.code: plan for version in programme.versions for plan in version.plans}
+    subscribed = plans.of_records(store, list(customers), programme.programme) if programme.join == "paid" else {}
+    for record, code, happened in subscribed.values():
+        if code in terms:
+            held[customers[record]].append((terms[code], happened))
+    return Past(rows, held)
 
 
 def _event(row: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from typing import Any
 import psycopg
 
 from cdp.errors import CdpError
+from cdp.loyalty.groups import Posting, locked
 from cdp.loyalty.operations import SKEW, Act, Refused, standing, tell
-from cdp.loyalty.posting import Posting, locked, write
+from cdp.loyalty.posting import write
 from cdp.loyalty.programme import Programme
 from cdp.store import assignment, books, tills
 

@@ -220,14 +220,33 @@ def moved(store: psycopg.Connection, records: list[str]) -> dict[str, datetime]:
     return dict(store.execute(query, [records]).fetchall())
 
 
-def bound(store: psycopg.Connection, programme: str) -> dict[str, dict[str, Any]]:
-    """What earnings were bound to when they first posted, by posting key."""
-    rows = store.execute(
-        "select posting_key, details from ledger_entries join ledger_accounts using (account_id) where programme = %s and details is not null "
-        "and revision = 0 and closed_at is null",
-        [programme],
+def issued(store: psycopg.Connection, programme: str, records: list[str]) -> list[dict[str, Any]]:
+    """Legs of what these records were given or had taken back by orders, events and referral, in every unit."""
+    names = (
+        "record_id",
+        "unit",
+        "posting_key",
+        "revision",
+        "kind",
+        "contra",
+        "amount",
+        "occurred_at",
+        "order_id",
+        "original_order_id",
+        "details",
     )
-    return dict(rows.fetchall())
+    rows = store.execute(
+        f"select {', '.join(names)} from ledger_entries join ledger_accounts using (account_id) where programme = %s and record_id = any(%s) "
+        "and contra = 'issued' order by occurred_at, entry_id",
+        [programme, records],
+    )
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def issued_so_far(store: psycopg.Connection, programme: str) -> tuple[Any, ...]:
+    """Changes when something is issued."""
+    query = "select count(*), max(posted_at)::text from ledger_entries join ledger_accounts using (account_id) where programme = %s and contra = 'issued'"
+    return tuple(store.execute(query, [programme]).fetchall()[0])
 
 
 def facts(rows: list[dict[str, Any]], accounts: dict[int, str]) -> list[Fact]:

@@ -34,6 +34,11 @@ def find(store: psycopg.Connection, subscription_id: str) -> tuple[str, str, lis
     return _grouped(store, "subscription_id = %s", [subscription_id]).get(subscription_id)
 
 
+def so_far(store: psycopg.Connection) -> tuple[Any, ...]:
+    """Changes when something happens to a subscription."""
+    return tuple(store.execute("select count(*), max(posted_at)::text from plan_events").fetchall()[0])
+
+
 def _grouped(store: psycopg.Connection, where: str, values: list[Any]) -> dict[str, tuple[str, str, list[PlanEvent]]]:
     found: dict[str, tuple[str, str, list[PlanEvent]]] = {}
     rows = store.execute(

@@ -7,7 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from cdp.loyalty.posting import Posting, post
+from cdp.loyalty.groups import Posting
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import load_programme
 from cdp.store import assignment
 from cdp.store.connect import connect, owner_address

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from benchmarks import ledger as benchmark
 from cdp.loyalty import reconcile
+from cdp.loyalty.groups import Posting, account_id
 from cdp.loyalty.lots import Fact, derive
-from cdp.loyalty.posting import Posting, account_id, post
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import load_programme
 from cdp.store import assignment
 from cdp.store.connect import connect, owner_address

@@ -13,9 +13,10 @@ from benchmarks import offers as bench
 from cdp.errors import NotFound
 from cdp.loyalty import circles, holding, offers, operations, subscriptions
 from cdp.loyalty.entitlements import birthday_window, entitlements
+from cdp.loyalty.groups import Posting
 from cdp.loyalty.operations import Act, Insufficient, Refused
 from cdp.loyalty.plans import PlanEvent, membership, refundable
-from cdp.loyalty.posting import Posting, post
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.terms import Benefit
 from cdp.store import assignment, books

@@ -18,8 +18,9 @@ from hypothesis.stateful import (
 
 from cdp.errors import NotFound
 from cdp.loyalty import holding, operations
+from cdp.loyalty.groups import Posting, locked
 from cdp.loyalty.operations import Act, Insufficient, Refused
-from cdp.loyalty.posting import Posting, locked, post
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import load_programme
 from cdp.store import assignment
 from cdp.store.connect import connect, owner_address

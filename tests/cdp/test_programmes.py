@@ -110,9 +110,11 @@ class Member:
 
     def settle(self, now):
         """What a run of the pipeline does: post what orders and events owe and have not posted."""
-        bound = books.bound(self.store, self.programme.programme)
+        known = books.issued(self.store, self.programme.programme, list(self.records.values()))
         made = []
-        rows = orders.targets(self.orders, self.lines, self.programme, self.events, orders.Past(bound))
+        rows = orders.targets(
+            self.orders, self.lines, self.programme, self.events, orders.Past({self.customers["me"]: known})
+        )
         for row in (dict(zip(orders.COLUMNS, values, strict=True)) for values in rows):
             found = self.store.execute("select coalesce(sum(amount), 0)::bigint, coalesce(max(revision) + 1, 0) from ledger_entries where posting_key = %s", [row["posting_key"]]).fetchall()[0]  # fmt: skip
             if row["amount"] != found[0]:

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from cdp.lake.build import build_table
-from cdp.loyalty.posting import Posting, account_id, post
+from cdp.loyalty.groups import Posting, account_id
+from cdp.loyalty.posting import post
 from cdp.loyalty.programme import load_programme
 from cdp.publish.publish import publish
 from cdp.publish.tables import SERVED

@@ -10,8 +10,9 @@ import pytest
 
 from cdp.errors import NotFound
 from cdp.loyalty import guards, holding, offers, operations, referrals, tills
+from cdp.loyalty.groups import Posting
 from cdp.loyalty.operations import Refused
-from cdp.loyalty.posting import Posting, post
+from cdp.loyalty.posting import post
 from cdp.loyalty.rules import Line
 from cdp.loyalty.tills import Spent
 from cdp.store import assignment

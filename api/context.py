@@ -39,7 +39,7 @@ class Context:
     workspace: Workspace
     pool: ConnectionPool
     policy: Policy
-    programme: Programme
+    programmes: Programme
     trail: Trail
     retention: Retention
     clock: Callable[[], datetime] = system_now
@@ -64,6 +64,11 @@ class Context:
         folder = self.workspace.path("models")
         version = artefact.current(folder)
         return _scorer(str(folder), version) if version else None
+
+    @property
+    def programme(self) -> Programme:
+        """The version of the programme that holds now."""
+        return self.programmes.at(self.clock())
 
     @property
     def pepper(self) -> str:

@@ -53,6 +53,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "Not found",
         409: "Contradicts what stands",
         422: "Invalid request",
+        429: "More than a customer does by hand",
         503: "Store unavailable",
     }
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}

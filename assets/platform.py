@@ -123,5 +123,5 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
 
     @cached_property
     def programme(self) -> Programme:
-        """The loyalty programme."""
-        return load_programme(self._workspace)
+        """The version of the loyalty programme that holds at the run's time; it knows the others."""
+        return load_programme(self._workspace).at(self.now)

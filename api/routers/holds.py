@@ -18,7 +18,7 @@ from cdp.store import holds
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])
 READS = responses(401, 403, 404, 422, 503)
-WRITES = responses(400, 401, 403, 404, 409, 422, 503)
+WRITES = responses(400, 401, 403, 404, 409, 422, 429, 503)
 
 
 @router.post("/customers/{customer_id}/loyalty/holds", status_code=201, responses=WRITES)

@@ -35,7 +35,7 @@ from cdp.store import books, customers, holds
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])
 READS = responses(401, 403, 404, 422, 503)
-WRITES = responses(400, 401, 403, 404, 409, 422, 503)
+WRITES = responses(400, 401, 403, 404, 409, 422, 429, 503)
 
 
 MOST_WAITING = 200
@@ -145,10 +145,7 @@ def preview(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter) ->
 
 def _spending(app: Context, caller: Caller, asked: Spend) -> operations.Act:
     """On whose behalf, in a unit that can be spent."""
-    act = acting(app, caller, asked.reason, asked.unit)
-    if act.programme.units and not act.programme.terms.redeemable:
-        raise Nothing(f"{act.programme.unit} cannot be spent")
-    return act
+    return acting(app, caller, asked.reason, asked.unit)
 
 
 @router.post("/customers/{customer_id}/loyalty/earn", status_code=201, responses=WRITES)
@@ -177,7 +174,7 @@ def _earn(app: Context, caller: Caller, store: psycopg.Connection, customer_id: 
         raise Nothing("a sale in the future earns nothing", "mend the till's clock")
     order = {
         "order_id": f"{asked.source}:{asked.order_key}", "record_id": record, "ordered_at": asked.ordered_at, "currency": asked.currency,
-        "points_redeemed": asked.points_redeemed, "is_member": customers.is_known(store, living),
+        "points_redeemed": asked.points_redeemed, "is_member": customers.is_known(store, living), "source": asked.source,
     }  # fmt: skip
     lines = [Line(line.line_no, line.sku, line.quantity, line.amount) for line in asked.lines]
     done, reason = operations.earn(store, order, lines, act)

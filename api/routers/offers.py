@@ -18,7 +18,7 @@ from cdp.store import assignment, grants
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])
 READS = responses(401, 403, 404, 422, 503)
-WRITES = responses(400, 401, 403, 404, 409, 422, 503)
+WRITES = responses(400, 401, 403, 404, 409, 422, 429, 503)
 
 
 @router.get("/customers/{customer_id}/loyalty/entitlements", responses=READS)

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from api.context import App, Caller, Context, LoyaltyReader, LoyaltyWriter
 from api.idempotency import Idempotent
-from api.loyalty import acting, allowed, allowed_of, asking, audit
+from api.loyalty import acting, allowed, allowed_of, asking, audit, ours
 from api.offers_schemas import Begin, Circle, Invite, Join, Pay, Stop, Subscription, Subscriptions
 from api.problems import responses
 from cdp.errors import NotFound
@@ -140,7 +140,9 @@ def leave(customer_id: UUID, asked: Join, app: App, caller: LoyaltyWriter, once:
 
 def _whose(app: Context, caller: Caller, store: psycopg.Connection, subscription_id: UUID) -> str:
     found = plans.find(store, str(subscription_id))
-    return allowed_of(app, caller, store, found[0] if found else None, "no subscription has this id")
+    living = allowed_of(app, caller, store, found[0] if found else None, "no subscription has this id")
+    assert found is not None
+    return ours(app, store, living, found[0])  # before the clock is read
 
 
 def _told(

@@ -5,12 +5,14 @@ from uuid import UUID
 import psycopg
 from fastapi import APIRouter
 
-from api.context import App, Caller, LoyaltyReader, LoyaltyWriter
+from api.context import App, Caller, Context, LoyaltyReader, LoyaltyWriter
 from api.idempotency import Idempotent
 from api.loyalty import acting, allowed_of, asking, audit
 from api.offers_schemas import Allowance, Ask, Batch, Outcome, Settled
-from api.problems import responses
+from api.problems import Forbidden, responses
+from cdp.errors import NotFound
 from cdp.loyalty import tills
+from cdp.store import assignment
 from cdp.store import tills as kept
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])
@@ -43,9 +45,7 @@ def settle(asked: Batch, app: App, caller: LoyaltyWriter, once: Idempotent) -> S
             tills.Spent(str(t.transaction_id), t.allowance, t.points, t.at, t.order_id) for t in asked.transactions
         ]
         done = tills.settle(store, asked.till, spent, acting(app, caller, "till"), app.pepper)
-        for one in done:
-            _note(app, caller, store, one)
-        return Settled(till=asked.till, transactions=[Outcome.model_validate(vars(one)) for one in done])
+        return Settled(till=asked.till, transactions=[_told(app, caller, store, one) for one in done])
 
     return once.do(caller, work, 200)  # type: ignore[no-any-return]
 
@@ -59,9 +59,24 @@ def explain(transaction_id: UUID, app: App, caller: LoyaltyReader) -> Outcome:
         return Outcome.model_validate(vars(tills.explain(store, str(transaction_id))))
 
 
-def _note(app: App, caller: Caller, store: psycopg.Connection, one: tills.Settled) -> None:
+def _told(app: Context, caller: Caller, store: psycopg.Connection, one: tills.Settled) -> Outcome:
+    """What became of it, noted in the audit log. What a till did has posted; whom the purpose may not see is not told of."""
     row = kept.spend(store, one.transaction_id)
     if one.status == "refused" or row is None:
-        return
-    living = allowed_of(app, caller, store, row["record_id"], "this allowance is of nobody any more")
+        return Outcome.model_validate(vars(one))
+    living = assignment.customer(store, [row["record_id"]])
+    if living is None:
+        raise NotFound("this allowance is of nobody any more")
     audit(app, caller, store, living, "loyalty.till.settled", {"transaction": one.transaction_id, "points": one.points})
+    try:
+        allowed_of(app, caller, store, row["record_id"], "this allowance is of nobody any more")
+    except Forbidden:
+        kept_back = {
+            "status": "settled",
+            "covered": 0,
+            "owed": 0,
+            "because": [],
+            "explanation": "withheld for this purpose",
+        }
+        return Outcome.model_validate({**vars(one), **kept_back})
+    return Outcome.model_validate(vars(one))

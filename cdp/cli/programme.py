@@ -83,7 +83,8 @@ def whatif(
     from cdp.store.connect import connect, database, owner_address
 
     workspace, other = open_workspace(Settings()), read_programme(file)
-    present, now = load_programme(workspace), parse_as_of(as_of) if as_of else system_now()
+    now = parse_as_of(as_of) if as_of else system_now()
+    present = load_programme(workspace).at(now)
     found: dict[str, Replay] = {}
     with database(workspace), connect(owner_address(workspace)) as store, open_lake(workspace, read_only=True) as lake:
         for label, programme in (("as it is", present), ("what if", other)):

@@ -91,7 +91,7 @@ def _one(workspace: Workspace, store: Any, customer: str, now: datetime) -> str:
     stored = customers.profile(store, customer)
     if stored is None:
         return ""
-    profile, programme = stored["profile"], load_programme(workspace)
+    profile, programme = stored["profile"], load_programme(workspace).at(now)
     known = consents.material(store, customer)
     flags = [f for f in customer_flags(known, load_policy(workspace), now) if f.status != "unknown"]
     accounts, _ = customers.loyalty(store, customer)

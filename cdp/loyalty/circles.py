@@ -1,6 +1,7 @@
 """People who share: a circle is founded, others are invited and accept. Never inferred; each membership belongs to a record."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import psycopg
 
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.operations import Act, Refused
-from cdp.store import assignment, ledger, plans
+from cdp.store import assignment, changes, ledger, plans
 
 MEMBER = ("found", "accept")
 
@@ -43,6 +44,12 @@ def _circle(name: str, rows: list[dict[str, Any]]) -> Circle:
     return Circle(name, members, waiting, tuple(row["record_id"] for row in inside))
 
 
+def hold(store: psycopg.Connection, records: list[str], programme: str) -> None:
+    """Keep the circles of these records as they are until the transaction ends: whoever changes or uses one waits here."""
+    for name in sorted({str(row["circle_id"]) for row in plans.circles(store, records, programme)}):
+        store.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"circle|{name}"])
+
+
 def invite(store: psycopg.Connection, record: str, other: str, act: Act, event_id: str) -> Circle:
     """Ask somebody into the circle of a record's customer, which is founded if there is none.
 
@@ -62,6 +69,7 @@ def invite(store: psycopg.Connection, record: str, other: str, act: Act, event_i
     customers = _locked(store, [record, other], act)
     if customers[record] == customers[other]:
         raise Refused("this is the same customer")
+    hold(store, assignment.records(store, sorted(set(customers.values()))), act.programme.programme)
     mine, theirs = (
         of(store, assignment.records(store, [customers[r]]), act.programme.programme) for r in (record, other)
     )
@@ -86,14 +94,20 @@ def accept(store: psycopg.Connection, record: str, act: Act, event_id: str) -> C
     """
     customer = _locked(store, [record], act)[record]
     records = assignment.records(store, [customer])
+    hold(store, records, act.programme.programme)
     rows = plans.circles(store, records, act.programme.programme)
     if any(row["kind"] in MEMBER and row["record_id"] in records for row in rows):
         raise Refused("this customer is in a circle already", "leave it first")
     asked = [row for row in rows if row["kind"] == "invite" and row["record_id"] in records]
     if not asked:
         raise Refused("nobody has invited this customer")
-    _note(store, asked[-1]["circle_id"], asked[-1]["record_id"], "accept", act, event_id)
-    return _circle(asked[-1]["circle_id"], plans.circles(store, records, act.programme.programme))
+    name = str(asked[-1]["circle_id"])
+    if len(_circle(name, rows).members) >= act.programme.household.max_members:
+        raise Refused(f"a circle has at most {act.programme.household.max_members} members")
+    _note(store, name, asked[-1]["record_id"], "accept", act, event_id)
+    found = _circle(name, plans.circles(store, records, act.programme.programme))
+    _tell(store, found.members, act)
+    return found
 
 
 def leave(store: psycopg.Connection, record: str, act: Act, event_id: str) -> None:
@@ -103,13 +117,21 @@ def leave(store: psycopg.Connection, record: str, act: Act, event_id: str) -> No
         Refused: If the customer is in no circle and invited to none.
     """
     records = assignment.records(store, [_locked(store, [record], act)[record]])
+    hold(store, records, act.programme.programme)
     rows = plans.circles(store, records, act.programme.programme)
     held = [row for row in rows if row["record_id"] in records and row["kind"] != "leave"]
     if not held:
         raise Refused("this customer is in no circle")
+    _tell(store, [m for row in held for m in _circle(str(row["circle_id"]), rows).members], act)
     for row in held:
         name = str(uuid.uuid5(NAMESPACE, f"{event_id}#{row['circle_id']}#{row['record_id']}"))
         _note(store, row["circle_id"], row["record_id"], "leave", act, name)
+
+
+def _tell(store: psycopg.Connection, customers: Sequence[str], act: Act) -> None:
+    """Where units are shared, everybody's balance changes with who is in."""
+    if act.programme.household.mode == "pool_units":
+        changes.add(store, [("balance.changed", name, {}) for name in sorted(set(customers))], act.now)
 
 
 def _note(store: psycopg.Connection, circle: str, record: str, kind: str, act: Act, event_id: str) -> None:

@@ -64,7 +64,7 @@ def _sources(store: psycopg.Connection, records: list[str], act: Act) -> Iterato
                 if held.membership.open and assignment.customer(store, records) in sharing:
                     for code in plan.benefits:
                         yield code, f"shared {plan.code}", None if held.membership.renews else held.membership.until
-    if act.programme.join == "paid":
+    if act.programme.join == "paid" and not subscriptions.running(store, records, act):
         return
     way = recall.way(store, records, act.programme, act.now)
     if way is not None:

@@ -66,7 +66,7 @@ class Posting:
     @property
     def says(self) -> frozenset[str]:
         """What it was: its kind, and the rules that gave it."""
-        return frozenset({self.kind, *self.reason.split("+")})
+        return frozenset({self.kind, *(self.reason.split("+") if self.kind == "earn" else ())})
 
     @cached_property
     def transaction_id(self) -> str:

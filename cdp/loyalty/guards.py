@@ -6,7 +6,7 @@ import psycopg
 
 from cdp.errors import CdpError
 from cdp.loyalty.programme import Programme
-from cdp.store import books
+from cdp.store import books, holds
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -18,12 +18,15 @@ class TooFast(CdpError):
     title = "Velocity limit"
 
 
-def spending(store: psycopg.Connection, accounts: list[str], amount: int, programme: Programme, now: datetime) -> None:
+def spending(
+    store: psycopg.Connection, accounts: list[str], records: list[str], amount: int, programme: Programme, now: datetime
+) -> None:
     """Look at what channels spent of these accounts lately, before they spend again.
 
     Args:
         store: In a transaction that holds the customer.
         accounts: All of the customer's, in the unit.
+        records: All of the customer's: what is set aside counts as spent.
         amount: What is to be spent.
         programme: Its `guards`.
         now: The moment.
@@ -31,17 +34,19 @@ def spending(store: psycopg.Connection, accounts: list[str], amount: int, progra
     Raises:
         TooFast: If it would be too often or too much.
     """
-    limits = programme.guards
+    limits, named = programme.guards, (programme.programme, programme.unit)
     if limits.redemptions_per_hour is not None:
-        times, _ = books.lately(store, accounts, "redeem", now, HOUR)
+        times = (
+            books.lately(store, accounts, "redeem", now, HOUR)[0] + holds.lately(store, records, *named, now, HOUR)[0]
+        )
         if times >= limits.redemptions_per_hour:
             raise TooFast(f"{times} redemptions within an hour", "let a person look: an adjustment is not limited")
     if limits.units_per_day is not None:
-        _, units = books.lately(store, accounts, "redeem", now, DAY)
-        if amount - units > limits.units_per_day:
+        units = holds.lately(store, records, *named, now, DAY)[1] - books.lately(store, accounts, "redeem", now, DAY)[1]
+        allowed = programme.parts(limits.units_per_day)
+        if amount + units > allowed:
             raise TooFast(
-                f"{-units} spent within a day, {limits.units_per_day} are allowed",
-                "let a person look: an adjustment is not limited",
+                f"{units} spent within a day, {allowed} are allowed", "let a person look: an adjustment is not limited"
             )
 
 

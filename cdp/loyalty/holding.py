@@ -10,7 +10,7 @@ from cdp.errors import NotFound
 from cdp.loyalty import guards
 from cdp.loyalty.groups import Group, Posting, locked
 from cdp.loyalty.lots import NAMESPACE
-from cdp.loyalty.operations import Act, Receipt, Refused, Standing, needs, post_one, standing, tell
+from cdp.loyalty.operations import Act, Receipt, Refused, Standing, needs, post_one, spendable, standing, tell
 from cdp.store import holds, ledger
 
 
@@ -31,7 +31,10 @@ def hold(
     group = locked(store, [record], act.programme, act.now)[record]
     if (known := holds.find(store, hold_id)) is not None:
         return known, standing(store, group, act)
-    guards.spending(store, [account.account_id for account in group.accounts], amount, act.programme, act.now)
+    spendable(act)
+    guards.spending(
+        store, [account.account_id for account in group.accounts], list(group.records), amount, act.programme, act.now
+    )
     needs(standing(store, group, act), amount)
     named = {"programme": act.programme.programme, "unit": act.programme.unit}
     times = {"created_at": act.now, "expires_at": act.now + timedelta(minutes=minutes)}

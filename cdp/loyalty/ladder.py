@@ -62,6 +62,7 @@ class Climb:
         since: When it was reached.
         until: When it is asked again whether it is kept.
         falls_at: When it is lost, if nothing more happens before: the end of the grace.
+        decided_at: What was looked at when that was decided.
     """
 
     programme: Programme
@@ -71,6 +72,7 @@ class Climb:
     since: datetime = FIRST
     until: datetime | None = None
     falls_at: datetime | None = None
+    decided_at: datetime | None = None
     _items: list[tuple[datetime, int]] = field(default_factory=list)
     _sums: list[int] = field(default_factory=lambda: [0])
     _gone: list[datetime] = field(default_factory=list)  # when each item leaves a rolling window
@@ -174,19 +176,25 @@ class Climb:
     def _turn(self) -> None:
         """What a moment that time alone brought does."""
         if self.falls_at is not None and self.falls_at <= self.clock:
-            self._fall(self.clock)
+            self._fall(self.decided_at or self.clock)
         elif self.until is not None and self.until <= self.clock:
             # a year that has just ended is what is looked at; what made a level does not also keep it
-            looked_at = self.clock - INSTANT if self.ladder.valid == "next_calendar_year_end" else self.clock
+            by_year = self.ladder.valid == "next_calendar_year_end" or self.ladder.upgrade == "period_end"
+            looked_at = self.clock - INSTANT if by_year else self.clock
             if self.value(looked_at) >= self.level.keeps * self.scale:
                 self.until = self._valid(looked_at)
             else:
                 self.until = None
                 self._lose(looked_at)
-        elif self.ladder.upgrade == "period_end" and self._reached(self.value(self.clock - INSTANT)) > self.height:
-            self._rise(self._reached(self.value(self.clock - INSTANT)), self.clock - INSTANT)
         elif self.ladder.valid == "while_qualified":
             self._look()
+        if (
+            self.ladder.upgrade == "period_end"
+            and end_of(self.clock - INSTANT, "year", self.programme.zone) == self.clock
+        ):
+            reached = self._reached(self.value(self.clock - INSTANT))
+            if reached > self.height:
+                self._rise(reached, self.clock - INSTANT)
 
     def _look(self) -> None:
         """What the measure as it stands now reaches, keeps or loses."""
@@ -214,21 +222,23 @@ class Climb:
             return None
         if self.ladder.duration is not None:
             return self.ladder.duration.after(self.clock, zone)
+        if self.ladder.valid == "calendar_year_end":
+            return end_of(self.clock, "year", zone)
         end = end_of(looked_at, "year", zone)
-        return end_of(end, "year", zone) if self.ladder.valid == "next_calendar_year_end" else end
+        return end_of(end, "year", zone)
 
     def _lose(self, looked_at: datetime) -> None:
         """The level is no longer deserved: it goes when the grace is over."""
         if self.ladder.downgrade == "never":
             return
-        self.falls_at = self.ladder.grace.after(self.clock, self.programme.zone)
+        self.falls_at, self.decided_at = self.ladder.grace.after(self.clock, self.programme.zone), looked_at
         if self.falls_at <= self.clock:
             self._fall(looked_at)
 
     def _fall(self, looked_at: datetime) -> None:
         """One level down, or to what the measure still keeps."""
         self.falls_at = None
-        value = self.value(looked_at)
+        value = max(self.value(looked_at), self.value(self.clock))  # a grace never costs what would be kept without it
         kept = [i for i in range(self.height) if self.ladder.levels[i].keeps * self.scale <= value or i == 0]
         self.height = self.height - 1 if self.ladder.downgrade == "one_step" else max(kept)
         self.since = self.clock

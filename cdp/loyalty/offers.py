@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 
 from cdp.errors import NotFound
-from cdp.loyalty import operations, recall
+from cdp.loyalty import circles, operations, recall, subscriptions
 from cdp.loyalty.entitlements import entitlements
 from cdp.loyalty.groups import locked
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.operations import Act, Refused
-from cdp.loyalty.terms import Coupon, Reward
+from cdp.loyalty.terms import Coupon
 from cdp.store import grants, ledger
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing that is read as something else
@@ -45,10 +45,13 @@ def take_reward(
         Refused: If the level is too low, it was taken before and is given once, or none is left.
         Insufficient: If there are not units enough.
     """
-    reward = _reward(act, code)
+    reward = next((r for r in act.programme.rewards if r.code == code), None)
+    if reward is None:
+        raise NotFound("this programme has no such reward")
     records = _locked(store, record, act)
     if (known := grants.find(store, grant_id)) is not None:
-        return Taken(_same(known, records, "reward", code), reward.cost)
+        return Taken(_same(known, records, "reward", code), known["cost"])
+    _members(store, records, act)
     if reward.min_level is not None:
         _reaches(store, records, reward.min_level, act)
     name = act.programme.programme
@@ -56,10 +59,14 @@ def take_reward(
         raise Refused("this reward is given once to a customer")
     if reward.stock is not None and not grants.take(store, name, "reward", code, reward.stock):
         raise Gone("this reward is gone")
-    for unit, amount in reward.cost.items():
+    cost = {unit: act.programme.of(unit).parts(amount) for unit, amount in reward.cost.items()}
+    for unit, amount in cost.items():
         seen = replace(act, programme=act.programme.of(unit), reason=f"reward {code}")
-        operations.redeem(store, record, amount, seen, _spent(grant_id, unit))
-    return Taken(_add(store, record, "reward", code, act, grant_id, order_id=order_id), reward.cost)
+        operations.redeem(store, record, amount, seen, _spent(grant_id, unit), key=f"reward|{grant_id}|{unit}")
+    counted = reward.stock is not None
+    return Taken(
+        _add(store, record, "reward", code, act, grant_id, order_id=order_id, cost=cost, counted=counted), cost
+    )
 
 
 def issue_coupon(store: psycopg.Connection, record: str, code: str, act: Act, grant_id: str) -> dict[str, Any]:
@@ -73,6 +80,7 @@ def issue_coupon(store: psycopg.Connection, record: str, code: str, act: Act, gr
     records = _locked(store, record, act)
     if (known := grants.find(store, grant_id)) is not None:
         return _same(known, records, "coupon", code)
+    _members(store, records, act)
     if coupon.min_level is not None:
         _reaches(store, records, coupon.min_level, act)
     name = act.programme.programme
@@ -83,7 +91,9 @@ def issue_coupon(store: psycopg.Connection, record: str, code: str, act: Act, gr
         raise Gone("the budget of this coupon is used up")
     secret = "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
     ends = coupon.valid.after(act.now, act.programme.zone)
-    return _add(store, record, "coupon", code, act, grant_id, secret=secret, expires_at=ends)
+    return _add(
+        store, record, "coupon", code, act, grant_id, secret=secret, expires_at=ends, counted=coupon.budget is not None
+    )
 
 
 def redeem_coupon(store: psycopg.Connection, secret: str, order_id: str, act: Act) -> dict[str, Any]:
@@ -128,6 +138,7 @@ def use_benefit(
     records = _locked(store, record, act)
     if (known := grants.find(store, grant_id)) is not None:
         return _same(known, records, "benefit", code)
+    circles.hold(store, records, act.programme.programme)
     found = next((e for e in entitlements(store, records, act) if e.benefit == code), None)
     if found is None:
         raise Refused("this customer has no such benefit")
@@ -155,19 +166,20 @@ def undo(store: psycopg.Connection, grant_id: str, act: Act) -> dict[str, Any]:
         grants.use(store, grant_id, None, None)
         return {**found, "used_at": None, "order_id": None}
     if found["kind"] == "reward":
-        for unit in _reward(act, found["offer"]).cost:
-            operations.reverse(store, _spent(grant_id, unit), replace(act, programme=act.programme.of(unit)))
+        for unit in found["cost"]:
+            operations.reverse(
+                store, _spent(grant_id, unit), replace(act, programme=act.programme.of(unit)), of_grant=True
+            )
     grants.undo(store, grant_id, act.now)
-    grants.put_back(store, found["programme"], found["kind"], found["offer"])
+    if found["counted"]:
+        grants.put_back(store, found["programme"], found["kind"], found["offer"])
     return {**found, "undone_at": act.now}
 
 
-def _reward(act: Act, code: str) -> Reward:
-    for version in (act.programme, *reversed(act.programme.versions)):
-        for reward in version.rewards:
-            if reward.code == code:
-                return reward
-    raise NotFound("this programme has no such reward")
+def _members(store: psycopg.Connection, records: list[str], act: Act) -> None:
+    """In a programme that is joined by paying, refuse who has not."""
+    if act.programme.join == "paid" and not subscriptions.running(store, records, act):
+        raise Refused("this is for members", "a plan has to be running")
 
 
 def _coupon(act: Act, code: str) -> Coupon:
@@ -206,10 +218,11 @@ def _spent(grant_id: str, unit: str) -> str:
 def _add(
     store: psycopg.Connection, record: str, kind: str, offer: str, act: Act, grant_id: str, *, order_id: str | None = None,
     secret: str | None = None, expires_at: datetime | None = None, used_at: datetime | None = None,
+    cost: dict[str, int] | None = None, counted: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     row = {
         "grant_id": grant_id, "record_id": record, "programme": act.programme.programme, "kind": kind, "offer": offer, "at": act.now,
-        "expires_at": expires_at, "code": secret, "order_id": order_id, "used_at": used_at, "reason": act.reason, "actor": act.actor,
+        "expires_at": expires_at, "code": secret, "order_id": order_id, "used_at": used_at, "reason": act.reason, "actor": act.actor, "cost": cost or {}, "counted": counted,
     }  # fmt: skip
     grants.add(store, row)
     return {**row, "undone_at": None}

@@ -14,7 +14,7 @@ from cdp.errors import CdpError, Conflict, NotFound
 from cdp.loyalty import guards
 from cdp.loyalty.expiry import first_end, schedule
 from cdp.loyalty.groups import Group, Posting, locked, pooled
-from cdp.loyalty.lots import NAMESPACE
+from cdp.loyalty.lots import NAMESPACE, State
 from cdp.loyalty.orders import sale
 from cdp.loyalty.posting import derived, write
 from cdp.loyalty.programme import Programme
@@ -114,6 +114,8 @@ def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Sta
     """A customer's accounts and how they stand, without a lock."""
     records = assignment.records(store, [customer])
     records = pooled(store, records, act.programme) or records
+    if not act.programme.units:
+        return Group([], open=State(), records=tuple(records)), Standing(0, 0, 0, "0")
     accounts = books.of_records(store, records, act.programme.programme, act.programme.unit)
     group = Group(accounts, records=tuple(records))
     return group, standing(store, group, act)
@@ -133,15 +135,16 @@ def version(group: Group) -> str:
 
 
 def redeem(
-    store: psycopg.Connection, record: str, amount: int, act: Act, transaction: str, order_id: str | None = None
-) -> Receipt:
-    """Spend points of the record's customer; never more than is available.
+    store: psycopg.Connection, record: str, amount: int, act: Act, transaction: str, order_id: str | None = None, key: str | None = None
+) -> Receipt:  # fmt: skip
+    """Spend points of the record's customer; never more than is available. `key`: of a reward that they pay for.
 
     Raises:
         Insufficient: If less is available; nothing is changed.
     """
     # under the order's own key the pipeline knows it: its file is not charged again, its return gives back what was spent here
-    key = act.programme.key(order_id, "redeem") if order_id else f"redeem|{transaction}"
+    spendable(act)
+    key = key or (act.programme.key(order_id, "redeem") if order_id else f"redeem|{transaction}")
     posting = Posting(
         key, 0, record, "redeem", -amount, act.now, act.reason, order_id, across=True, actor=act.actor,
         transaction=transaction,
@@ -173,6 +176,16 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
     known = books.known_keys(store, [posting.key for posting in made])
     fresh = [replace(posting, actor=act.actor) for posting in made if posting.key not in known]
     if fresh:
+        spent = sum(-posting.amount for posting in fresh if posting.kind == "redeem")
+        if spent:
+            guards.spending(
+                store,
+                [account.account_id for account in group.accounts],
+                list(group.records),
+                spent,
+                programme,
+                act.now,
+            )
         guards.earning(store, [account.account_id for account in group.accounts], programme, act.now)
     units, written = dict[str, int](), 0
     for unit in sorted(programme.units, key=lambda unit: not programme.of(unit.code).follows):
@@ -201,7 +214,17 @@ def adjust(store: psycopg.Connection, record: str, amount: int, act: Act, transa
     return post_one(store, posting, act, needed=max(0, -amount))
 
 
-def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
+def spendable(act: Act) -> None:
+    """Refuse a unit that only counts.
+
+    Raises:
+        Refused: If it cannot be spent.
+    """
+    if act.programme.units and not act.programme.terms.redeemable:
+        raise Refused(f"{act.programme.unit} cannot be spent")
+
+
+def reverse(store: psycopg.Connection, transaction: str, act: Act, *, of_grant: bool = False) -> Receipt:
     """Take a transaction back whole: what was spent returns to its lots, what was given is taken again, into deficit if need be.
 
     Raises:
@@ -213,6 +236,8 @@ def reverse(store: psycopg.Connection, transaction: str, act: Act) -> Receipt:
         raise NotFound("no transaction has this id")
     if about["contra"] == "expired" or about["is_reversal"]:
         raise Refused("an expiry or a reversal cannot be reversed", "adjust the balance instead")
+    if about["posting_key"].startswith("reward|") and not of_grant:
+        raise Refused("this paid for a reward", "undo the reward: units and stock come back together")
     of_order = about["posting_key"].startswith(act.programme.prefix)
     if of_order and (about["kind"] != "redeem" or about["actor"] == "pipeline"):
         raise Refused("this follows from an order", "send the corrected order or its return: the points follow")
@@ -241,7 +266,9 @@ def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int,
     before, posted = _look(store, group, act, posting.transaction_id)
     if not posted:
         if guarded:
-            guards.spending(store, [a.account_id for a in group.accounts], needed, act.programme, act.now)
+            guards.spending(
+                store, [a.account_id for a in group.accounts], list(group.records), needed, act.programme, act.now
+            )
         if needed:
             needs(before, needed)
             # what is available is spent: not before what made it available, if another clock is a little ahead

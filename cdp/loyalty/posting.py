@@ -11,10 +11,11 @@ import psycopg
 
 from cdp.loyalty.expiry import Moving
 from cdp.loyalty.groups import FRESH, Group, Posting, locked
-from cdp.loyalty.ladder import FIRST, Item
+from cdp.loyalty.ladder import FIRST, INSTANT, Item, climb
 from cdp.loyalty.lots import NAMESPACE, Lot, State, derive
 from cdp.loyalty.programme import Programme
 from cdp.store import books, ledger
+from cdp.store.consents import members_at
 from cdp.store.ledger import Leg
 
 
@@ -121,9 +122,35 @@ def moving(
         others = books.of_records(store, records, programme.programme, unit)
         counted = books.legs(store, [account.account_id for account in others]) if others else []
     fresh = [vars(posting) | {"contra": posting.contra or ledger.CONTRA[posting.kind]} for posting in group.todo] if measured is None and unit == programme.unit else []  # fmt: skip
-    moved = {group.by_record[r].account_id: at for r, at in books.moved(store, records).items() if r in group.by_record}
+    moved = _lost_by_moving(store, group, records, programme)
     off = {row["transaction_id"] for row in rows if row["contra"] == "expired" and row["occurred_at"] < moved.get(row["account_id"], FIRST)}  # fmt: skip
     return Moving(programme, qualifying([*counted, *fresh]), moved, frozenset(off))
+
+
+def _lost_by_moving(
+    store: psycopg.Connection, group: Group, records: list[str], programme: Programme
+) -> dict[str, datetime]:
+    """When accounts lost an exemption because customers were told apart or put together: what they held lives on for a while."""
+    if not programme.exempts:
+        return {}
+    found, asked = dict[str, datetime](), dict[tuple[str, datetime], bool]()
+    for record, (at, before) in books.moved(store, records).items():
+        if record in group.by_record:
+            if (before, at) not in asked:
+                asked[before, at] = _was_exempt(store, before, at - INSTANT, programme)
+            if asked[before, at]:
+                found[group.by_record[record].account_id] = at
+    return found
+
+
+def _was_exempt(store: psycopg.Connection, customer: str, at: datetime, programme: Programme) -> bool:
+    """Whether a customer, of the records it had then, held a level under which units end otherwise."""
+    assert programme.ladder is not None
+    unit = programme.measure(programme.ladder).unit
+    accounts = books.of_records(store, members_at(store, customer, at), programme.programme, unit)
+    rows = books.legs(store, [account.account_id for account in accounts]) if accounts else []
+    held = climb(qualifying(rows), programme, programme.ladder, at).level.expiry.get(programme.unit)
+    return held is not None and held.binding == "live"
 
 
 def qualifying(rows: Iterable[Mapping[str, Any]]) -> list[Item]:

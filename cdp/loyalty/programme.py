@@ -112,6 +112,9 @@ class Programme(Strict):
             named.append((f"rule {rule.code}", "level", set(rule.where.level), levels))
         for plan in self.plans:
             named.append((f"plan {plan.code}", "benefit", set(plan.benefits), benefits))
+        kinds = {"earn", "redeem", "adjust", *(rule.code for rule in self.rules)}
+        for unit in self.units:
+            named.append((f"unit {unit.code}: activities", "kind of entry or rule", set(unit.expiry.activities), kinds))
         for reward in self.rewards:
             named.append((f"reward {reward.code}", "unit", set(reward.cost), {u.code for u in self.units if u.redeemable}))  # fmt: skip
             named.append((f"reward {reward.code}", "level", {reward.min_level or ""} - {""}, levels))
@@ -128,6 +131,18 @@ class Programme(Strict):
             e.binding == "live" for ladder in self.ladders for step in ladder.levels for e in step.expiry.values()
         ):
             yield "household: pool_units and an expiry with binding live cannot go together: whose level would count?"
+        if len(self.ladders) > 1:
+            yield "one ladder decides the level: put what a second one would give into benefits of plans"
+        moving = {u.code for u in self.units if u.expiry.mode == "inactivity" or u.expiry.extend_by}
+        fixed = {
+            u
+            for ladder in self.ladders
+            for step in ladder.levels
+            for u, e in step.expiry.items()
+            if e.binding == "at_earn"
+        }
+        if moving & fixed:
+            yield f"unit {', '.join(sorted(moving & fixed))}: a level's own end (binding at_earn) and one that activity moves cannot go together"
         if self.join == "paid" and not self.plans:
             yield "join: paid needs a plan"
 
@@ -188,6 +203,12 @@ class Programme(Strict):
     def expiry_at(self, level: Level | None) -> Expiry:
         """How the unit ends for who holds this level."""
         return (level.expiry.get(self.unit) if level else None) or self.terms.expiry
+
+    @property
+    def exempts(self) -> bool:
+        """Whether the unit ends otherwise while a level is held."""
+        found = [step.expiry.get(self.unit) for ladder in self.ladders for step in ladder.levels]
+        return any(expiry is not None and expiry.binding == "live" for expiry in found)
 
     @property
     def moves_ends(self) -> bool:

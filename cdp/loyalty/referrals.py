@@ -12,7 +12,7 @@ from cdp.loyalty.expiry import first_end
 from cdp.loyalty.groups import Posting
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.offers import ALPHABET, typed
-from cdp.loyalty.operations import Act, Refused
+from cdp.loyalty.operations import Act, Refused, tell_about
 from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.terms import Referral
@@ -67,9 +67,9 @@ def claim(store: psycopg.Connection, record: str, text: str, act: Act, referral_
         raise Refused("this customer was invited by somebody else before")
     if inviter is None or inviter == customer:
         raise SelfReferral("this is the customer's own code")
-    if (reason := referrals.connected(store, customer, inviter)) is not None:
+    if referrals.connected(store, customer, inviter) is not None:  # what connects them is not the caller's to know
         raise SelfReferral(
-            f"the two are connected by a shared {reason}", "people of one household do not refer each other"
+            "this customer cannot be invited by that one", "people who belong together do not refer each other"
         )
     if referrals.has_ordered(store, customer):
         raise Refused("this customer has bought before: a referral is for new ones")
@@ -79,7 +79,8 @@ def claim(store: psycopg.Connection, record: str, text: str, act: Act, referral_
         "referrer_record": found["record_id"],
         "referred_record": record,
     }
-    referrals.add(store, {**row, "programme": act.programme.programme, "at": act.now, "actor": act.actor})
+    if not referrals.add(store, {**row, "programme": act.programme.programme, "at": act.now, "actor": act.actor}):
+        raise Refused("this record has claimed before, or this id was used", "make a new id for every claim")
     return referral_id
 
 
@@ -89,20 +90,21 @@ def settle(store: psycopg.Connection, programme: Programme, now: datetime) -> tu
     Returns:
         Entries written, and how many claims stand how: rewarded, waiting, connected, over_limit.
     """
-    terms, written, told = programme.referral, 0, Counter[str]()
-    if terms is None:
+    written, told, given, orders = 0, Counter[str](), Counter[tuple[str, int]](), set[str]()
+    newest = programme.referral
+    if newest is None:
         return 0, told
-    given = Counter[tuple[str, int]]()
-    seen = programme.of(terms.unit)
-    for row in referrals.bought(store, programme.programme, programme.currency, terms.min_order):
-        state = _state(store, row, terms, given, programme)
+    for row in referrals.bought(store, programme.programme, programme.currency, newest.min_order):
+        terms = programme.at(row["at"]).referral or newest
+        seen = programme.of(terms.unit)
+        state = _state(store, row, terms, given, orders, programme)
         told[state] += 1
         made = []
         for side, amount in (("referrer", terms.referrer), ("referred", terms.referred)):
-            key = f"{seen.prefix}referral:{row['referral_id']}|{side}"
+            key = f"{programme.programme}|referral:{row['referral_id']}|{side}"
             posted, revision = books.posted_under(store, key)
-            wanted = amount if state == "rewarded" else 0
-            if wanted != posted and (wanted or state in ("waiting", "connected")):
+            wanted = seen.parts(amount) if state == "rewarded" else 0
+            if wanted != posted and (wanted or state in ("waiting", "connected", "counted_before")):
                 at = row["ordered_at"] if not revision else now
                 made.append(
                     Posting(
@@ -114,6 +116,8 @@ def settle(store: psycopg.Connection, programme: Programme, now: datetime) -> tu
         if made:
             with store.transaction():
                 written += post(store, made, seen, now)
+                for posting in made:
+                    tell_about(store, posting.record_id, "balance.changed", now)
     return written, told
 
 
@@ -122,12 +126,16 @@ def _state(
     row: dict[str, object],
     terms: Referral,
     given: Counter[tuple[str, int]],
+    orders: set[str],
     programme: Programme,
 ) -> str:
     """How a claim stands; one that was rewarded before the two were found to be connected is taken back."""
     ordered = row["ordered_at"]
     if not isinstance(ordered, datetime) or row["net"] is None or row["net"] < terms.min_order:  # type: ignore[operator]
         return "waiting"
+    if row["order_id"] in orders:  # two accounts that claimed each, and are one person now: one order, one reward
+        return "counted_before"
+    orders.add(str(row["order_id"]))
     one, other = str(row["referrer"]), str(row["referred"])
     if one == other or referrals.connected(store, one, other):
         return "connected"

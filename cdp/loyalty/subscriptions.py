@@ -34,6 +34,16 @@ def standing(store: psycopg.Connection, records: list[str], act: Act) -> list[Su
     return sorted(found, key=lambda s: s.membership.since, reverse=True)
 
 
+def running(store: psycopg.Connection, records: list[str], act: Act) -> bool:
+    """Whether a plan of these records is running, or one that somebody shares with them."""
+    if any(held.membership.open for held in standing(store, records, act)):
+        return True
+    circle = circles.of(store, records, act.programme.programme)
+    if circle is None or not set(records) & set(circle.records):
+        return False
+    return any(held.membership.open for held in standing(store, assignment.records(store, list(circle.members)), act))
+
+
 def start(
     store: psycopg.Connection, record: str, code: str, paid: Decimal, act: Act, subscription_id: str
 ) -> Subscription:
@@ -43,13 +53,17 @@ def start(
         NotFound: If the programme has no such plan.
         Refused: If one is running, or a second trial is asked for.
     """
-    plan = _plan(act, code)
+    plan = next((p for p in act.programme.plans if p.code == code), None)
     if plan is None:
         raise NotFound("this programme has no such plan")
     records = _locked(store, record, act)
     before = standing(store, records, act)
-    if known := [s for s in before if s.subscription_id == subscription_id]:
-        return known[0]
+    if (known := plans.find(store, subscription_id)) is not None:
+        if known[0] not in records or known[1] != code or known[2][0].amount != paid:
+            raise Refused("this id was used for something else", "make a new id for every subscription")
+        return Subscription(
+            subscription_id, known[0], membership(known[2], plan, act.programme, max(act.now, known[2][0].at))
+        )
     if any(s.membership.open for s in before):
         raise Refused("a plan is running already", "cancel it, or let it end")
     if not paid and (not plan.trial or before):
@@ -61,7 +75,7 @@ def start(
 def renew(store: psycopg.Connection, subscription_id: str, paid: Decimal, act: Act, event_id: str) -> Subscription:
     """A payment came: one period more."""
     held, plan = _held(store, subscription_id, act)
-    if held.membership.status == "refunded":
+    if _refunded(store, subscription_id) is not None:
         raise Refused("this subscription was refunded", "start a new one")
     _price(paid, plan, act)
     return _note(store, subscription_id, held.record_id, plan, PlanEvent(act.now, "renew", paid), act, event_id)
@@ -82,10 +96,9 @@ def refund(store: psycopg.Connection, subscription_id: str, act: Act, event_id: 
         Refused: If nothing is to be given back.
     """
     held, plan = _held(store, subscription_id, act)
-    known = plans.find(store, subscription_id)
-    assert known is not None
-    if held.membership.status == "refunded":
-        return held, -next((event.amount for event in known[2] if event.kind == "refund"), Decimal(0))
+    if (before := _refunded(store, subscription_id)) is not None:
+        return held, before
+    circles.hold(store, [held.record_id], act.programme.programme)
     sharing = sorted({*_locked(store, held.record_id, act), *_shared_with(store, held.record_id, act)})
     used = any(
         row["offer"] in plan.benefits and row["at"] >= held.membership.period_began
@@ -98,9 +111,17 @@ def refund(store: psycopg.Connection, subscription_id: str, act: Act, event_id: 
     return _note(store, subscription_id, held.record_id, plan, event, act, event_id), back
 
 
+def _refunded(store: psycopg.Connection, subscription_id: str) -> Decimal | None:
+    """What was given back, if it was: whatever a clock says, once is once."""
+    found = plans.find(store, subscription_id)
+    events = [event for event in found[2] if event.kind == "refund"] if found else []
+    return -events[0].amount if events else None
+
+
 def _shared_with(store: psycopg.Connection, record: str, act: Act) -> list[str]:
-    found = circles.of(store, [record], act.programme.programme)
-    return assignment.records(store, list(found.members)) if found else []
+    """The records of all who were ever in a circle with this one: who has left may have used it too."""
+    rows = plans.circles(store, [record], act.programme.programme)
+    return assignment.records(store, sorted({str(row["customer_id"]) for row in rows if row["customer_id"]}))
 
 
 def _price(paid: Decimal, plan: Plan, act: Act) -> None:
@@ -135,7 +156,9 @@ def _note(
     store: psycopg.Connection, subscription_id: str, record: str, plan: Plan, event: PlanEvent, act: Act, event_id: str
 ) -> Subscription:
     name = str(uuid.uuid5(NAMESPACE, f"plan#{event_id}#{event.kind}"))
-    plans.add(store, {"event_id": name, "subscription_id": subscription_id, "record_id": record, "programme": act.programme.programme, "plan": plan.code, "kind": event.kind, "at": event.at, "amount": event.amount, "reason": act.reason, "actor": act.actor, "posted_at": act.now})  # fmt: skip
+    added = plans.add(store, {"event_id": name, "subscription_id": subscription_id, "record_id": record, "programme": act.programme.programme, "plan": plan.code, "kind": event.kind, "at": event.at, "amount": event.amount, "reason": act.reason, "actor": act.actor, "posted_at": act.now})  # fmt: skip
+    if not added:
+        raise Refused("this id was used before", "make a new id for every operation")
     tell_about(store, record, "plan.changed", act.now)
     known = plans.find(store, subscription_id)
     assert known is not None

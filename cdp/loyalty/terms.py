@@ -43,6 +43,9 @@ class Expiry(Strict):
             raise ValueError(f"mode {self.mode} needs 'after', such as P12M")
         if (self.mode == "calendar") != bool(self.dates):
             raise ValueError("mode calendar and 'dates' (MM-DD) belong together")
+        for day in self.dates:
+            if int(day[3:]) > (29, 31)[int(day[:2]) in (1, 3, 5, 7, 8, 10, 12)] + (int(day[:2]) in (4, 6, 9, 11)):
+                raise ValueError(f"{day} is no day of a year")
         if self.extend_by is not None and self.mode not in ("after", "calendar"):
             raise ValueError("extend_by goes with the modes after and calendar")
         return self
@@ -107,6 +110,15 @@ class Level(Strict):
         """What keeps the level."""
         return self.enter_at if self.keep_at is None else self.keep_at
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for unit, expiry in self.expiry.items():
+            if expiry.mode == "inactivity" or expiry.extend_by:
+                raise ValueError(
+                    f"expiry of {unit}: what a level gives ends after a time, on a date, or never; activity moves the unit's own"
+                )
+        return self
+
 
 class Ladder(Strict):
     """Levels, how they are reached, how long they hold and how they are lost.
@@ -134,6 +146,9 @@ class Ladder(Strict):
             raise ValueError("levels start at 0 and rise")
         if any(level.keeps > level.enter_at for level in self.levels):
             raise ValueError("keep_at cannot be above enter_at")
+        if self.upgrade == "period_end" and self.valid not in ("calendar_year_end", "next_calendar_year_end"):
+            raise ValueError("upgrade: period_end goes with a validity to the end of a year")
+        codes(self.levels, "level")
         if (self.valid == "duration") != bool(self.duration):
             raise ValueError("valid: duration and 'duration' belong together")
         return self
@@ -183,7 +198,7 @@ class Active(Strict):
     start: date | None = None
     end: date | None = None
     days: tuple[MonthDay, ...] = ()
-    month_days: tuple[int, ...] = ()
+    month_days: tuple[Annotated[int, Field(ge=1, le=31)], ...] = ()
 
     def at(self, moment: datetime, zone: ZoneInfo) -> bool:
         """Whether it holds; both dates are included."""
@@ -267,6 +282,12 @@ class Plan(Strict):
     share_with: int = Field(default=0, ge=0)
     refund: Literal["none", "prorata", "full_if_unused"] = "none"
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.price and not self.trial:
+            raise ValueError("a plan has a price, or a trial")
+        return self
+
 
 class Quota(Strict):
     """How often a benefit may be used in a rolling time."""
@@ -285,6 +306,12 @@ class Benefit(Strict):
     quota: Quota | None = None
     window: Duration | None = None
     value: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind == "birthday" and not self.window:
+            raise ValueError("a birthday needs a 'window', such as P7D")
+        return self
 
 
 class Reward(Strict):

@@ -16,7 +16,7 @@ import psycopg
 
 from cdp.errors import CdpError
 from cdp.loyalty.groups import Posting, locked
-from cdp.loyalty.operations import SKEW, Act, Refused, standing, tell
+from cdp.loyalty.operations import SKEW, Act, Refused, spendable, standing, tell
 from cdp.loyalty.posting import write
 from cdp.loyalty.programme import Programme
 from cdp.store import assignment, books, tills
@@ -81,10 +81,13 @@ def allow(
         if (known["record_id"], known["till"]) != (record, till):
             raise Refused("this id was used for something else", "make a new id for every allowance")
         return known, sign(known, secret)
+    spendable(act)
     available = standing(store, group, act).available
-    if points > min(available, limits.offline_units) or hours > limits.offline_hours:
+    out = tills.outstanding(store, group.own(record), till, act.now)
+    most = act.programme.parts(limits.offline_units) - out
+    if points > min(available, most) or hours > limits.offline_hours:
         raise Refused(
-            f"{available} are available; offline at most {limits.offline_units} for {limits.offline_hours} hours",
+            f"{available} are available; offline at most {max(0, most)} more for {limits.offline_hours} hours",
             "ask for less",
         )
     row = {
@@ -129,12 +132,15 @@ def settle(store: psycopg.Connection, till: str, spent: list[Spent], act: Act, s
     What cannot be ours (a forged allowance, another till's, a time in the future, an id that stands for something else) is
     refused by itself, with the reason, and holds up nothing else.
     """
-    outcomes, good = dict[str, Settled](), list[tuple[Spent, dict[str, Any]]]()
-    for one in spent:
+    outcomes, good = dict[int, Settled](), list[tuple[Spent, dict[str, Any]]]()
+    seen: dict[str, Spent] = {}
+    for number, one in enumerate(spent):
         try:
+            if seen.setdefault(one.transaction_id, one) != one:
+                raise Refused("this id was used for something else", "make a new id for every operation")
             good.append((one, _allowed(store, till, one, act, secret)))
         except (Forged, Refused) as error:
-            outcomes[one.transaction_id] = Settled(one.transaction_id, "refused", one.points, 0, 0, [], error.message)
+            outcomes[number] = Settled(one.transaction_id, "refused", one.points, 0, 0, [], error.message)
     for unit in sorted({row["unit"] for _, row in good}):
         _post(
             store,
@@ -142,7 +148,7 @@ def settle(store: psycopg.Connection, till: str, spent: list[Spent], act: Act, s
             [(one, row) for one, row in good if row["unit"] == unit],
             replace(act, programme=act.programme.of(unit)),
         )
-    return [outcomes.get(one.transaction_id) or explain(store, one.transaction_id) for one in spent]
+    return [outcomes.get(number) or explain(store, one.transaction_id) for number, one in enumerate(spent)]
 
 
 def _post(store: psycopg.Connection, till: str, good: list[tuple[Spent, dict[str, Any]]], act: Act) -> None:
@@ -184,6 +190,10 @@ def _allowed(store: psycopg.Connection, till: str, one: Spent, act: Act, secret:
     )
     if not same and (known is not None or books.transaction(store, one.transaction_id) is not None):
         raise Refused("this id was used for something else", "make a new id for every operation")
+    key = _key(act.programme.of(row["unit"]), one)
+    charged, revision = books.posted_under(store, key)
+    if known is None and revision and charged != -one.points:
+        raise Refused(f"this order was charged {-charged} before", "its file has come, or another till has sent it")
     return row
 
 

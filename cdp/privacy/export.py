@@ -45,6 +45,8 @@ def export(store: psycopg.Connection, policy: Policy, customer_id: str, now: dat
             "grants": customers.all_of(store, "grants", customer_id),
             "referral_codes": customers.all_of(store, "referral_codes", customer_id),
             "till_allowances": customers.all_of(store, "till_allowances", customer_id),
+            "referrals": customers.referrals(store, customer_id),
+            "till_spends": customers.till_spends(store, customer_id),
         },
         "identity_history": customers.all_of(store, "assignment_history", customer_id),
         "privacy_requests": requests.of_customer(store, customer_id),

@@ -131,8 +131,10 @@ def lately(
 ) -> tuple[int, int]:
     """How often channels moved these accounts lately, and by how much in all."""
     query = (
-        "select count(distinct transaction_id), coalesce(sum(amount), 0)::bigint from ledger_entries where account_id = any(%s) and kind = %s "
-        "and actor <> 'pipeline' and posted_at > %s and posted_at <= %s"
+        # what is spread anew keeps the time it first posted
+        "select count(*), coalesce(sum(amount), 0)::bigint from (select sum(amount) as amount from ledger_entries where account_id = any(%s) "
+        "and kind in (%s, 'reversal') and actor <> 'pipeline' group by transaction_id having min(posted_at) > %s and min(posted_at) <= %s "
+        "and sum(amount) <> 0) as lately"
     )
     row = store.execute(query, [accounts, kind, now - within, now]).fetchall()[0]
     return int(row[0]), int(row[1])
@@ -204,8 +206,8 @@ def legs(store: psycopg.Connection, accounts: list[str]) -> list[dict[str, Any]]
     return [dict(zip(names, row, strict=True)) for row in store.execute(query, [accounts])]
 
 
-def moved(store: psycopg.Connection, records: list[str]) -> dict[str, datetime]:
-    """When each of these records last went from one customer to another, or was left by one that had been with it."""
+def moved(store: psycopg.Connection, records: list[str]) -> dict[str, tuple[datetime, str]]:
+    """When each of these records last went from one customer to another, or was left by one that had been with it; and whose it was."""
     query = """
         with held as (select record_id, customer_id from assignment where record_id = any(%s)),
         moves as (
@@ -213,11 +215,11 @@ def moved(store: psycopg.Connection, records: list[str]) -> dict[str, datetime]:
             from assignment_history
             where record_id in (select record_id from assignment_history where customer_id in (select customer_id from held))
         )
-        select h.record_id, max(m.at) from held h
+        select distinct on (h.record_id) h.record_id, m.at, m.before::text from held h
         join moves m on m.before <> m.customer_id and (m.record_id = h.record_id or m.before = h.customer_id)
-        group by h.record_id
+        order by h.record_id, m.at desc, m.record_id
     """
-    return dict(store.execute(query, [records]).fetchall())
+    return {record: (at, before) for record, at, before in store.execute(query, [records]).fetchall()}
 
 
 def issued(store: psycopg.Connection, programme: str, records: list[str]) -> list[dict[str, Any]]:
@@ -274,5 +276,5 @@ def _fact(name: str, rows: list[dict[str, Any]], accounts: dict[int, str]) -> Fa
     return Fact(
         name, first["posting_key"], own, sum(moved.values()), first["occurred_at"], order,
         tuple(accounts[number] for number in scope) if whole else (), first["expires_at"], first["reverses"], None if whole else moved,
-        frozenset({first["kind"], *first["reason"].split("+")}),
+        frozenset({first["kind"], *(first["reason"].split("+") if first["kind"] == "earn" else ())}),
     )  # fmt: skip

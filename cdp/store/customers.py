@@ -181,6 +181,27 @@ def all_of(connection: psycopg.Connection, table: str, customer_id: str) -> list
     return [row["row"] for row in _all(connection, query, [customer_id])]
 
 
+def referrals(connection: psycopg.Connection, customer_id: str) -> list[Row]:
+    """Claims that a customer made or that name it, without the other side's record."""
+    return _all(
+        connection,
+        "select referral_id::text, at, case when referred_record in (select record_id from assignment where customer_id = %(id)s) then 'invited' "
+        "else 'inviter' end as side from referrals where referred_record in (select record_id from assignment where customer_id = %(id)s) "
+        "or referrer_record in (select record_id from assignment where customer_id = %(id)s) order by at, 1",
+        {"id": customer_id},
+    )
+
+
+def till_spends(connection: psycopg.Connection, customer_id: str) -> list[Row]:
+    """What tills spent for a customer while they were offline."""
+    return _all(
+        connection,
+        "select transaction_id::text, s.amount, s.at, s.received_at, s.order_id, a.till from till_spends s join till_allowances a using (allowance_id) "
+        "join assignment using (record_id) where customer_id = %s order by s.at, 1",
+        [customer_id],
+    )
+
+
 def _all(connection: psycopg.Connection, query: Any, parameters: Any) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, parameters).fetchall()

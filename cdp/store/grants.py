@@ -5,9 +5,10 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 Row = dict[str, Any]
-GRANT = "grant_id::text, record_id, programme, kind, offer, at, expires_at, code, order_id, used_at, undone_at, reason, actor"
+GRANT = "grant_id::text, record_id, programme, kind, offer, at, expires_at, code, order_id, used_at, undone_at, reason, actor, cost, counted"
 
 
 def take(store: psycopg.Connection, programme: str, kind: str, offer: str, limit: int) -> bool:
@@ -48,10 +49,10 @@ def given(store: psycopg.Connection, programme: str, kind: str) -> dict[str, int
 def add(store: psycopg.Connection, grant: Row) -> None:
     """Note what was given."""
     store.execute(
-        "insert into grants (grant_id, record_id, programme, kind, offer, at, expires_at, code, order_id, used_at, reason, actor) values "
+        "insert into grants (grant_id, record_id, programme, kind, offer, at, expires_at, code, order_id, used_at, reason, actor, cost, counted) values "
         "(%(grant_id)s, %(record_id)s, %(programme)s, %(kind)s, %(offer)s, %(at)s, %(expires_at)s, %(code)s, %(order_id)s, %(used_at)s, "
-        "%(reason)s, %(actor)s)",
-        grant,
+        "%(reason)s, %(actor)s, %(cost)s, %(counted)s)",
+        {**grant, "cost": Jsonb(grant["cost"])},
     )
 
 

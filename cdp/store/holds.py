@@ -1,6 +1,6 @@
 """Units that are set aside for a moment, and adjustments that wait for a second person."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -18,6 +18,18 @@ def held(store: psycopg.Connection, records: list[str], programme: str, unit: st
         "and resolved_at is null and expires_at > %s"
     )
     return int(store.execute(query, [records, programme, unit, now]).fetchall()[0][0])
+
+
+def lately(
+    store: psycopg.Connection, records: list[str], programme: str, unit: str, now: datetime, within: timedelta
+) -> tuple[int, int]:
+    """How often and how much was set aside lately for these records and is still open."""
+    query = (
+        "select count(*), coalesce(sum(amount), 0)::bigint from ledger_holds where record_id = any(%s) and programme = %s and unit = %s "
+        "and resolved_at is null and expires_at > %s and created_at > %s"
+    )
+    row = store.execute(query, [records, programme, unit, now, now - within]).fetchall()[0]
+    return int(row[0]), int(row[1])
 
 
 def add(store: psycopg.Connection, hold: Row) -> bool:

@@ -1,5 +1,6 @@
 """Allowances of tills and what they did with them."""
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -21,6 +22,12 @@ def find(store: psycopg.Connection, allowance_id: str) -> Row | None:
     """An allowance."""
     query = "select allowance_id::text, record_id, programme, unit, till, amount, granted_at, expires_at, actor from till_allowances where allowance_id = %s"
     return _one(store, query, [allowance_id])
+
+
+def outstanding(store: psycopg.Connection, records: list[str], till: str, now: datetime) -> int:
+    """What a till may still do for a customer under allowances that have not ended."""
+    query = "select coalesce(sum(amount), 0)::bigint from till_allowances where record_id = any(%s) and till = %s and expires_at > %s"
+    return int(store.execute(query, [records, till, now]).fetchall()[0][0])
 
 
 def add_spend(store: psycopg.Connection, row: Row) -> None:

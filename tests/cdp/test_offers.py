@@ -462,3 +462,121 @@ def test_a_preview_that_lies_would_be_found(workspace):
 
     with connect(owner_address(workspace)) as store:
         assert bench._both(store, work)
+
+
+def test_what_paid_for_a_reward_goes_back_with_it_alone(shop):
+    record, name = shop.customer(100), str(uuid4())
+    shop.do(offers.take_reward, record, "mug", shop.act(), name)
+    spent = shop.store.execute(
+        "select transaction_id::text from ledger_entries where posting_key = %s", [f"reward|{name}|pt"]
+    ).fetchall()[0][0]
+    with pytest.raises(Refused, match="undo the reward"):
+        shop.do(operations.reverse, spent, shop.act())
+    shop.do(offers.undo, name, shop.act())
+    assert shop.balance(record).balance == 100
+
+
+def later(shop, **changed):
+    """The same programme with a newer version that holds from now on."""
+    first = shop.rules
+    newer = Programme.model_validate(
+        {
+            **first.model_dump(mode="json"),
+            "version": "2",
+            "starts": (shop.now - timedelta(days=2)).date().isoformat(),
+            **changed,
+        }
+    )
+    for version in (first, newer):
+        version._versions = (first, newer)
+    shop.rules = newer
+
+
+def test_what_a_newer_version_drops_is_no_longer_given_but_still_given_back(shop):
+    record, name = shop.customer(100), str(uuid4())
+    shop.do(offers.take_reward, record, "mug", shop.act(), name)
+    held = shop.do(subscriptions.start, record, "year", Decimal("60.00"), shop.act(), str(uuid4()))
+    later(shop, rewards=[], plans=[], coupons=[])
+    for work, what in ((offers.take_reward, "mug"), (offers.issue_coupon, "ten")):
+        with pytest.raises(NotFound):
+            shop.do(work, record, what, shop.act(), str(uuid4()))
+    with pytest.raises(NotFound, match="no such plan"):
+        shop.do(subscriptions.start, shop.customer(), "year", Decimal("60.00"), shop.act(), str(uuid4()))
+    shop.do(offers.undo, name, shop.act())
+    assert shop.balance(record).balance == 100
+    assert shop.do(subscriptions.refund, held.subscription_id, shop.act(), str(uuid4()))[1] == Decimal("60.00")
+
+
+def test_a_reward_taken_when_there_was_no_stock_frees_none(workspace):
+    shop = Shop(workspace, programme(rewards=[{"code": "mug", "cost": {"pt": 1}}]))
+    names = [str(uuid4()) for _ in range(2)]
+    for name in names:
+        shop.do(offers.take_reward, shop.customer(5), "mug", shop.act(), name)
+    later(shop, rewards=[{"code": "mug", "cost": {"pt": 2}, "stock": 1}])
+    shop.do(offers.take_reward, shop.customer(5), "mug", shop.act(), str(uuid4()))
+    for name in names:
+        shop.do(offers.undo, name, shop.act())
+    with pytest.raises(offers.Gone):
+        shop.do(offers.take_reward, shop.customer(5), "mug", shop.act(), str(uuid4()))
+
+
+def test_an_id_of_another_customers_subscription_is_refused(shop):
+    name = str(uuid4())
+    shop.do(subscriptions.start, shop.customer(), "year", Decimal("60.00"), shop.act(), name)
+    with pytest.raises(Refused, match="used for something else"):
+        shop.do(subscriptions.start, shop.customer(), "year", Decimal("60.00"), shop.act(), name)
+
+
+def test_a_plan_is_given_back_once_whatever_the_clocks_say(shop):
+    held = shop.do(subscriptions.start, shop.customer(), "year", Decimal("60.00"), shop.act(), str(uuid4()))
+    early = shop.act()
+    first = shop.do(subscriptions.refund, held.subscription_id, shop.act(3600), str(uuid4()))[1]
+    again = shop.do(subscriptions.refund, held.subscription_id, early, str(uuid4()))[1]
+    assert first == again
+    rows = shop.store.execute(
+        "select count(*) from plan_events where subscription_id = %s and kind = 'refund'", [held.subscription_id]
+    ).fetchall()
+    assert rows == [(1,)]
+    with pytest.raises(Refused, match="refunded"):
+        shop.do(subscriptions.renew, held.subscription_id, Decimal("60.00"), early, str(uuid4()))
+
+
+def test_a_circle_that_many_invite_into_at_once_stays_within_its_size(shop):
+    one, two = shop.customer(), shop.customer()
+    shop.do(circles.invite, one, two, shop.act(), str(uuid4()))
+    shop.do(circles.accept, two, shop.act(), str(uuid4()))
+    others, act = [shop.customer() for _ in range(8)], shop.act()
+    found = race(shop, 8, lambda store, n: circles.invite(store, (one, two)[n % 2], others[n], act, str(uuid4())))
+    assert sum(not isinstance(f, Exception) for f in found) == 1
+
+
+def test_whoever_used_a_shared_plan_and_left_counts_for_its_refund(workspace):
+    plan = {
+        "code": "year",
+        "price": "60.00",
+        "every": "P1Y",
+        "benefits": ["ship"],
+        "share_with": 1,
+        "refund": "full_if_unused",
+    }
+    shop = Shop(workspace, programme(plans=[plan]))
+    owner, friend = shop.customer(), shop.customer()
+    held = shop.do(subscriptions.start, owner, "year", Decimal("60.00"), shop.act(), str(uuid4()))
+    shop.do(circles.invite, owner, friend, shop.act(), str(uuid4()))
+    shop.do(circles.accept, friend, shop.act(), str(uuid4()))
+    shop.do(offers.use_benefit, friend, "ship", shop.act(), str(uuid4()))
+    shop.do(circles.leave, friend, shop.act(), str(uuid4()))
+    with pytest.raises(Refused, match="nothing is given back"):
+        shop.do(subscriptions.refund, held.subscription_id, shop.act(), str(uuid4()))
+
+
+def test_in_a_programme_that_is_joined_by_paying_only_members_take(workspace):
+    shop = Shop(workspace, programme(join="paid"))
+    record = shop.customer(100)
+    for work, what in ((offers.take_reward, "mug"), (offers.issue_coupon, "ten")):
+        with pytest.raises(Refused, match="for members"):
+            shop.do(work, record, what, shop.act(), str(uuid4()))
+    assert benefits(shop, record) == {}
+    shop.do(subscriptions.start, record, "year", Decimal("60.00"), shop.act(), str(uuid4()))
+    shop.do(offers.take_reward, record, "mug", shop.act(), str(uuid4()))
+    assert set(benefits(shop, record)) == {"ship", "lounge", "bday"}

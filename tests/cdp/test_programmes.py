@@ -57,7 +57,7 @@ class Member:
         self.orders, self.lines, self.events, self.subscription = {}, {}, [], None
 
     def act(self, at):
-        return Act(self.programme, "key:test", at, "test")
+        return Act(self.programme.at(at), "key:test", at, "test")
 
     def step(self, entry):
         at, record = when(entry["at"]), self.records[entry.get("who", "me")]
@@ -258,6 +258,14 @@ rules:
         (5, "units: [{code: u, expiry: {mode: after}}]", "mode after needs 'after'"),
         (5, "units: [{code: u, expiry: {mode: calendar}}]", "mode calendar and 'dates' (MM-DD) belong together"),
         (5, "units: [{code: u}, {code: u}]", "unit u stands twice"),
+        (5, "units: [{code: u, expiry: {mode: calendar, dates: [02-30]}}]", "02-30 is no day of a year"),
+        (5, "units: [{code: u, expiry: {mode: after, after: P1Y, activities: [visit]}}]", "unknown kind of entry or rule visit"),
+        (12, "      - {code: low, enter_at: 100}", "level low stands twice"),
+        (12, "      - {code: high, enter_at: 100, expiry: {u: {mode: inactivity, after: P1Y}}}", "activity moves the unit's own"),
+        (9, "    measure: m\n    upgrade: period_end", "goes with a validity to the end of a year"),
+        (14, "  - {code: r, unit: u, fixed: 1, active: {month_days: [45]}}", ":14: rules.0.active.month_days.0"),
+        (4, "currency: EUR\nbenefits: [{code: b, kind: birthday}]", "a birthday needs a 'window'"),
+        (4, 'currency: EUR\nplans: [{code: p, price: "0", every: P1M}]', "a plan has a price, or a trial"),
         (14, "  - {code: r, unit: u, fixed: 1, on: order}", "YAML reads the key 'on' as true or false"),
     ],
 )  # fmt: skip
@@ -400,3 +408,201 @@ def test_a_merge_and_its_split_post_nothing_and_leave_levels_as_they_were(store)
         )
     assert levels() == ["insider", "insider"]
     assert member.ledger() == before
+
+
+def versions(*texts):
+    """Programmes that know one another, the newest last."""
+    made = [Programme.model_validate(yaml.safe_load(text)) for text in texts]
+    for version in made:
+        version._versions = tuple(made)
+    return made[-1]
+
+
+LEVELLED = GOOD.replace(
+    'per_money: {units: 1, amount: "1.00"}', 'per_money: {units: 1, amount: "1.00"}, by_tier: true'
+).replace("enter_at: 100}", 'enter_at: 100, earn_multiplier: "2"}')
+
+
+def newer(text, starts):
+    return text.replace('version: "1"', f'version: "2"\nstarts: {starts}')
+
+
+def bought(member, name, at, amount="100.00"):
+    member.step({"at": at, "order": name, "lines": {"X": amount}})
+
+
+def earned(member):
+    return [(unit, amount) for _, unit, kind, amount, _ in member.ledger() if kind in ("earn", "adjust")]
+
+
+def test_a_version_that_has_not_started_rules_nothing(store):
+    future = newer(
+        LEVELLED.replace("enter_at: 100,", "enter_at: 9000,").replace("units: 1,", "units: 7,"), "2099-01-01"
+    )
+    member = Member(store, versions(LEVELLED, future))
+    bought(member, "a", "2026-01-05T12:00Z")
+    bought(member, "b", "2026-01-06T12:00Z")
+    assert earned(member) == [("u", 100), ("u", 200)], "gold by the version that holds, at its rate"
+    assert (
+        recall.way(
+            store, [member.records["me"]], member.act(when("2026-01-07T12:00Z")).programme, when("2026-01-07T12:00Z")
+        ).level.code
+        == "high"
+    )
+
+
+def test_a_newer_version_takes_nothing_back_that_an_older_gave(store):
+    plain = newer(GOOD, "2026-06-01")
+    member = Member(store, versions(LEVELLED, plain))
+    bought(member, "a", "2026-01-05T12:00Z")
+    bought(member, "b", "2026-01-06T12:00Z")
+    with store.transaction():
+        assert member.settle(when("2026-07-01T12:00Z")) == 0
+    bought(member, "c", "2026-07-02T12:00Z")
+    assert earned(member) == [("u", 100), ("u", 200), ("u", 100)]
+
+
+def test_a_version_that_adds_a_unit_leaves_orders_before_it_alone(store):
+    wider = newer(
+        GOOD.replace("units: [{code: u}]", "units: [{code: star}, {code: u}]").replace("units: 1,", "units: 3,"),
+        "2026-06-01",
+    )
+    wider = wider.replace("rules:\n", "rules:\n  - {code: s, unit: star, fixed: 5}\n")
+    member = Member(store, versions(GOOD, wider))
+    bought(member, "a", "2026-01-05T12:00Z")
+    assert earned(member) == [("u", 100)]
+    bought(member, "b", "2026-06-05T12:00Z")
+    assert sorted(earned(member)) == [("star", 5), ("u", 100), ("u", 300)]
+
+
+def test_a_limit_in_units_holds_through_every_later_run(store):
+    rules = GOOD.replace(
+        'per_money: {units: 1, amount: "1.00"}',
+        'per_money: {units: 1, amount: "1.00"}, limit: {units: 100, per: month}',
+    )
+    member = Member(store, versions(rules))
+    bought(member, "a", "2026-01-05T12:00Z", "70.00")
+    bought(member, "b", "2026-01-06T12:00Z", "300.00")
+    bought(member, "c", "2026-01-07T12:00Z", "300.00")
+    with store.transaction():
+        assert member.settle(when("2026-01-08T12:00Z")) == 0
+    assert earned(member) == [("u", 70), ("u", 30)]
+
+
+def test_a_limit_counts_smallest_parts_alike_in_one_run_and_in_two(store):
+    rules = GOOD.replace("[{code: u}]", "[{code: u, scale: 2}]").replace(
+        'per_money: {units: 1, amount: "1.00"}', 'per_money: {units: 1, amount: "1.00"}, limit: {units: 2, per: ever}'
+    )
+    member = Member(store, versions(rules))
+    for number in range(4):
+        bought(member, f"o{number}", f"2026-01-0{number + 1}T12:00Z", "0.90")
+    assert earned(member) == [("u", 90), ("u", 90), ("u", 20)]
+
+
+def reviewed(member, at, amount="0", of=None):
+    member.step({"at": at, "event": "Product  Reviewed", "amount": amount, **({"of": of} if of else {})})
+
+
+REVIEWS = GOOD.replace(
+    '  - {code: r, unit: u, per_money: {units: 1, amount: "1.00"}}',
+    "  - {code: r, event: Product Reviewed, unit: u, fixed: 10, limit: {times: 1, per: order}, where: {amount_from: 1}}",
+)
+
+
+def test_reviews_of_no_order_are_each_their_own_and_a_later_run_adds_nothing(store):
+    member = Member(store, versions(REVIEWS))
+    for day in (1, 2, 3):
+        reviewed(member, f"2026-01-0{day}T12:00Z", "5")
+    with store.transaction():
+        assert member.settle(when("2026-01-08T12:00Z")) == 0
+    assert earned(member) == [("u", 10)] * 3
+
+
+def test_an_event_that_is_corrected_gives_back_what_it_gave(store):
+    member = Member(store, versions(REVIEWS))
+    reviewed(member, "2026-01-01T12:00Z", "5")
+    member.events[0]["amount"] = Decimal(0)
+    with store.transaction():
+        assert member.settle(when("2026-01-02T12:00Z")) == 1
+    assert earned(member) == [("u", 10), ("u", -10)] or earned(member) == [("u", -10), ("u", 10)]
+
+
+def test_an_event_that_is_called_like_an_order_is_another_thing(store):
+    member = Member(
+        store,
+        versions(
+            REVIEWS.replace("rules:\n", 'rules:\n  - {code: s, unit: u, per_money: {units: 1, amount: "1.00"}}\n')
+        ),
+    )
+    bought(member, "e0", "2026-01-01T12:00Z")
+    reviewed(member, "2026-01-02T12:00Z", "5")
+    with store.transaction():
+        assert member.settle(when("2026-01-03T12:00Z")) == 0
+    assert earned(member) == [("u", 100), ("u", 10)]
+
+
+def test_what_a_source_forgot_still_counts_for_level_and_limit(store):
+    member = Member(store, versions(LEVELLED))
+    bought(member, "a", "2026-01-05T12:00Z")
+    member.orders.clear()
+    bought(member, "b", "2026-01-06T12:00Z")
+    assert earned(member) == [("u", 100), ("u", 200)]
+    with store.transaction():
+        assert member.settle(when("2026-01-07T12:00Z")) == 0
+
+
+def test_only_members_of_a_paid_programme_earn(store):
+    paid = GOOD.replace("currency: EUR", 'currency: EUR\njoin: paid\nplans: [{code: p, price: "5", every: P1M}]')
+    member = Member(store, versions(paid))
+    known = {
+        "kind": "sale",
+        "order_id": "o",
+        "record_id": member.records["me"],
+        "original_order_id": None,
+        "original_key": None,
+        "currency": "EUR",
+        "is_member": True,
+        "points_redeemed": 0,
+    }
+    sold = [Line(1, "X", 1, Decimal("10.00"))]
+
+    def points(at):
+        past = recall.recall(store, member.records["me"], [member.records["me"]], member.programme)
+        return orders.sale({**known, "ordered_at": when(at)}, sold, member.programme, past)
+
+    assert points("2026-01-05T12:00Z")[1] == "no_plan"
+    with store.transaction():
+        subscriptions.start(
+            store, member.records["me"], "p", Decimal(5), member.act(when("2026-01-06T12:00Z")), str(uuid4())
+        )
+    assert [p.amount for p in points("2026-01-07T12:00Z")[0]] == [10]
+    assert points("2026-03-07T12:00Z")[1] == "no_plan"
+
+
+@pytest.mark.parametrize("name", ["nike", "prime"])
+def test_points_at_a_till_in_a_programme_where_nothing_can_be_spent_post_nothing(name):
+    rules = shipped(name)
+    order = {"kind": "sale", "order_id": "o", "record_id": "r", "original_order_id": None, "original_key": None, "currency": "USD", "is_member": True, "points_redeemed": 50, "ordered_at": NOW}  # fmt: skip
+    made, _ = orders.sale(order, [Line(1, "X", 1, Decimal("100.00"))], rules)
+    assert [p.kind for p in made] == (["earn"] if name == "nike" else [])
+
+
+def test_a_multiple_leaves_articles_excluded(store):
+    rules = (
+        GOOD.replace('amount: "1.00"}', 'amount: "1.00"}, exclude_skus: [POST]').rstrip()
+        + "\n  - {code: d, unit: u, times: 2}\n"
+    )
+    assert versions(rules).excluded == {"POST"}
+
+
+def test_a_move_that_loses_no_exemption_prolongs_nothing(store):
+    member = Member(store, shipped("sephora"))
+    bought(member, "a", "2026-01-05T12:00Z")
+    with store.transaction():
+        assignment.apply(
+            store, [assignment.Move(member.records["me"], uuid7(NOW))], when("2027-07-04T12:00Z"), "test", "test"
+        )
+        reconcile.expire(store, member.programme, when("2027-07-06T12:00Z"))
+    assert [(at, n) for at, unit, kind, n, _ in member.ledger() if kind == "expire"] == [
+        (when("2027-07-05T11:00Z"), -100)
+    ]

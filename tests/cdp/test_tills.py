@@ -16,6 +16,7 @@ from cdp.loyalty.posting import post
 from cdp.loyalty.rules import Line
 from cdp.loyalty.tills import Spent
 from cdp.store import assignment
+from cdp.store import referrals as graph
 from identity.ids import uuid7
 from tests.cdp.test_ledger import UNBALANCED
 from tests.cdp.test_offers import Shop, programme
@@ -266,7 +267,9 @@ def test_self_referral_by_a_second_account_is_refused(shop):
         "link": second("insert into edges values (%s, %s, 'name', 'probabilistic', 3, 'm', '{}', '')", one, None),
     }
     for reason, record in same.items():
-        with pytest.raises(referrals.SelfReferral, match=f"shared {reason}"):
+        customers = [assignment.customer(shop.store, [r]) for r in (one, record)]
+        assert graph.connected(shop.store, *customers) == reason
+        with pytest.raises(referrals.SelfReferral, match="cannot be invited by that one"):
             shop.do(referrals.claim, record, code, shop.act(), str(uuid4()))
 
 
@@ -302,3 +305,79 @@ def test_invitations_are_for_new_customers_and_limited_a_year(shop):
     other = shop.do(referrals.code, shop.customer(), shop.act())
     with pytest.raises(Refused, match="somebody else"):
         shop.do(referrals.claim, invited, other, shop.act(), str(uuid4()))
+
+
+def test_two_claims_of_what_is_one_person_reward_one_order_once(shop):
+    inviters, invited = [shop.customer(), shop.customer()], [shop.customer(), shop.customer()]
+    for inviter, record in zip(inviters, invited, strict=True):
+        shop.do(referrals.claim, record, shop.do(referrals.code, inviter, shop.act()), shop.act(), str(uuid4()))
+    shop.move([invited[1]], assignment.customer(shop.store, [invited[0]]))
+    buys(shop, invited[0], "30.00")
+    assert settled(shop)[1] == {"rewarded": 1, "counted_before": 1}
+    assert sum(shop.balance(record).balance for record in {*inviters, invited[0]}) == 70
+
+
+def test_what_is_set_aside_counts_as_spent_and_a_sale_paid_with_points_too(workspace):
+    shop = Shop(
+        workspace,
+        programme(
+            guards={"redemptions_per_hour": 2, "units_per_day": 60},
+            rules=[{"code": "r", "unit": "pt", "per_money": {}}],
+        ),
+    )
+    record = shop.customer(500)
+    held = [str(uuid4()), str(uuid4())]
+    for name in held:
+        shop.do(holding.hold, record, 10, shop.act(), name, 30)
+    with pytest.raises(guards.TooFast, match="2 redemptions within an hour"):
+        shop.do(holding.hold, record, 10, shop.act(), str(uuid4()), 30)
+    for name in held:
+        shop.do(holding.capture, name, None, shop.act())
+    act = shop.act()
+    order = {
+        "order_id": f"pos:{uuid4()}",
+        "record_id": record,
+        "ordered_at": act.now,
+        "currency": "EUR",
+        "points_redeemed": 1,
+        "is_member": True,
+        "source": "pos",
+    }
+    with pytest.raises(guards.TooFast):
+        shop.do(operations.earn, order, [Line(1, "X", 1, Decimal("5.00"))], act)
+
+
+def test_a_till_has_no_more_than_its_allowance_in_all(shop):
+    record = shop.customer(2000)
+    allowed(shop, record, "T1", 300)
+    with pytest.raises(Refused, match="at most 200 more"):
+        allowed(shop, record, "T1", 300)
+    allowed(shop, record, "T1", 200)
+    allowed(shop, record, "T2", 500)  # another till has its own
+
+
+def test_an_order_that_two_transactions_charge_differently_is_refused_the_second_time(shop):
+    record = shop.customer(100)
+    paper = allowed(shop, record, "T1", 80)
+    shop.now += timedelta(hours=1)
+    first, second = (Spent(str(uuid4()), paper, points, shop.now, "pos:77") for points in (40, 30))
+    assert shop.do(tills.settle, "T1", [first], shop.act(), SECRET)[0].status == "settled"
+    told = shop.do(tills.settle, "T1", [second], shop.act(), SECRET)[0]
+    assert (told.status, told.explanation) == ("refused", "this order was charged 40 before")
+    twice = shop.do(tills.settle, "T1", [first, replace(first, points=1)], shop.act(), SECRET)
+    assert [t.status for t in twice] == ["settled", "refused"]
+    assert shop.balance(record).balance == 60
+
+
+def test_a_unit_that_only_counts_is_not_spent_anywhere(workspace):
+    shop = Shop(workspace, programme(units=[{"code": "pt"}, {"code": "gem"}, {"code": "seen", "redeemable": False}]))
+    record = shop.customer()
+    shop.give(record, 50, "seen")
+    act = replace(shop.act(), programme=shop.rules.of("seen"))
+    for work in (
+        lambda store: operations.redeem(store, record, 1, act, str(uuid4())),
+        lambda store: holding.hold(store, record, 1, act, str(uuid4()), 5),
+        lambda store: tills.allow(store, record, "T", 1, 1, act, SECRET, str(uuid4())),
+    ):
+        with pytest.raises(Refused, match="seen cannot be spent"):
+            shop.do(work)

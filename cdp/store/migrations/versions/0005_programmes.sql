@@ -46,6 +46,8 @@ create table store.grants (
     order_id text,
     used_at timestamptz,
     undone_at timestamptz,
+    cost jsonb not null default '{}',                  -- unit → amount, as it was paid
+    counted boolean not null default false,            -- whether it took one of a limited offer
     reason text not null,
     actor text not null
 );

@@ -324,6 +324,7 @@ def speed(made: Workspace, seconds: float) -> dict[str, Any]:
     """Earn and redeem against the bare transaction, in turns, for customers of one account and of fifty."""
     programme, result = load_programme(made), dict[str, Any]()
     with connect(owner_address(made)) as store:
+        store.execute("set plan_cache_mode = force_generic_plan")  # as the API's connections do
         store.execute(BARE)
         for accounts in (1, 50):
             people = [customer(store, accounts) for _ in range(40)]

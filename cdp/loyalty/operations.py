@@ -276,8 +276,7 @@ def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int,
             if posting.occurred_at <= last < posting.occurred_at + SKEW:
                 posting = replace(posting, occurred_at=last + timedelta(microseconds=1))
         group.todo = [posting]
-        write(store, [group], act.programme, act.now, new=True)
-        tell(store, group, act)
+        write(store, [group], act.programme, act.now, new=True, tell=True)
         assert group.open is not None
         legs = {a: n for (t, a), n in group.open.legs.items() if t == posting.transaction_id and n}
         return Receipt(posting.transaction_id, posting.amount, _standing(group, before.held, act), legs)

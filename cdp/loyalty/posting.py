@@ -41,9 +41,12 @@ def _post(store: psycopg.Connection, todo: list[Posting], programme: Programme, 
 
 
 def write(
-    store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime, *, new: bool = False
-) -> int:
-    """Post what is to be posted to locked groups; returns how many legs that were. `new`: none of it was posted before."""
+    store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime, *, new: bool = False, tell: bool = False
+) -> int:  # fmt: skip
+    """Post what is to be posted to locked groups; returns how many legs that were.
+
+    `new`: none of it was posted before. `tell`: the feed learns whose balance changed, with what changed it.
+    """
     named = set() if new else {posting.transaction_id for group in groups for posting in group.todo}
     known = {name: done for group in groups for name, done in group.asked.items()}
     done = load(store, groups, sorted(named - set(known))) | {name for name in named if known.get(name)}
@@ -57,8 +60,8 @@ def write(
     awaited = books.awaited(store, sorted(debits)) if debits else set[str]()
     quick = [group for group in groups if not (programme.moves_ends or group.is_late(awaited))]
     due = [g for g in quick if g.open and any(t.expires_at and t.expires_at <= now for t in g.open.lots.values())]
-    rows = _append(store, [g for g in quick if g not in due], programme, now)
-    rows += rederive(store, [g for g in groups if g not in quick or g in due], programme, now)
+    rows = _append(store, [g for g in quick if g not in due], programme, now, tell)
+    rows += rederive(store, [g for g in groups if g not in quick or g in due], programme, now, tell)
     for unit in programme.follows:  # a level may have changed: what ends with it is looked at in the same transaction
         rows += _follow(store, groups, programme.of(unit), now)
     return rows
@@ -75,7 +78,9 @@ def _follow(store: psycopg.Connection, groups: list[Group], programme: Programme
     return rederive(store, [group for group in others if group.accounts], programme, now)
 
 
-def rederive(store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime) -> int:
+def rederive(
+    store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime, tell: bool = False
+) -> int:
     """Derive the groups from all their facts and post what their legs should be and are not; returns how many legs."""
     every = [account.account_id for group in groups for account in group.accounts]
     by_account: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -94,7 +99,10 @@ def rederive(store: psycopg.Connection, groups: list[Group], programme: Programm
         for name in ("lots", "allocations", "deficits"):
             getattr(whole, name).update(getattr(state, name))
     if every:
-        derived_rows = ledger.Rows(written, list(whole.lots.values()), whole.allocations, whole.deficits, times)
+        told = _customers(groups) if tell and written else []
+        derived_rows = ledger.Rows(
+            written, list(whole.lots.values()), whole.allocations, whole.deficits, times, told=told
+        )
         ledger.rewrite(store, every, derived_rows, now)
     _stand(groups, written)
     return len(written)
@@ -200,7 +208,11 @@ def _state(group: Group) -> State:
     return group.open
 
 
-def _append(store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime) -> int:
+def _customers(groups: list[Group]) -> list[str]:
+    return sorted({customer for group in groups for customer in group.customer_of.values()})
+
+
+def _append(store: psycopg.Connection, groups: list[Group], programme: Programme, now: datetime, tell: bool) -> int:
     """Facts later than all others: only what they touch is written."""
     rows: list[Leg] = []
     lots: list[Lot] = []
@@ -224,7 +236,8 @@ def _append(store: psycopg.Connection, groups: list[Group], programme: Programme
         smaller |= {key: n for key, n in state.deficits.items() if owed.get(key, n) != n}
         paid += [key for key in owed if key not in state.deficits]
     if groups:
-        ledger.write(store, ledger.Rows(rows, lots, allocations, fresh, times, drawn, smaller, paid), now)
+        told = _customers(groups) if tell else []
+        ledger.write(store, ledger.Rows(rows, lots, allocations, fresh, times, drawn, smaller, paid, told), now)
     _stand(groups, rows)
     return len(rows)
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -98,9 +99,13 @@ OPENED = f"""
     union all
     select 'deficit', null, transaction_id::text, account_id, amount, null, occurred_at, null, null, null, null
     from ledger_deficits where account_id in (select account_id from own)
+"""
+SET_ASIDE = """
     union all
     select 'held', null, null, record_id, amount, null, null, null, null, null, null from ledger_holds
     where record_id in (select record_id from mine) and programme = %(programme)s and unit = %(unit)s and resolved_at is null and expires_at > %(now)s
+"""
+KNOWN = """
     union all
     select distinct 'posted', null, transaction_id::text, null, null::bigint, null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null, null
     from ledger_entries where transaction_id = any(%(asked)s::uuid[])
@@ -132,10 +137,11 @@ def lock(
         The customers, and which of the transactions were posted before.
     """
     said = {"records": records, "programme": programme, "unit": unit, "now": now, "asked": list(asked)}
+    query = OPENED + (SET_ASIDE if now is not None else "") + (KNOWN if asked else "")
     while True:
-        with store.pipeline():  # the second statement sees what was committed while the first waited
-            waited, read = store.execute(LOCK, said), store.execute(OPENED, said)
-            ours, found = {str(row[0]) for row in waited.fetchall()}, read.fetchall()
+        # two statements: the second sees what was committed while the first waited
+        ours = {str(row[0]) for row in store.execute(LOCK, said)}
+        found = store.execute(query, said, binary=True).fetchall()
         people = sorted((row[1:] for row in found if row[0] == "account"), key=lambda row: str(row[0]))
         if all(row[1] in ours for row in people):  # else a record moved while we waited
             break
@@ -253,6 +259,7 @@ class Rows:
         drawn: Lots that were drawn from.
         smaller: Deficits that are smaller now.
         paid: Deficits that are gone.
+        told: Customers of whose balance the feed learns.
     """
 
     legs: list[Leg] = field(default_factory=list)
@@ -263,10 +270,11 @@ class Rows:
     drawn: list[Lot] = field(default_factory=list)
     smaller: dict[tuple[str, str], int] = field(default_factory=dict)
     paid: list[tuple[str, str]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
 
-WRITE = """
-    with legs as (
+PARTS = {
+    "legs": """
         insert into ledger_entries (entry_id, account_id, kind, amount, occurred_at, posted_at, posting_key, revision, order_id, original_order_id,
             programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at, details)
         select entry_id, account_id, kind, amount, occurred_at, %(now)s, posting_key, revision, order_id, original_order_id,
@@ -274,30 +282,45 @@ WRITE = """
         from jsonb_to_recordset(%(legs)s::jsonb) as x (entry_id uuid, account_id text, kind text, amount bigint, occurred_at timestamptz, posting_key text,
             revision integer, order_id text, original_order_id text, programme_version text, reason text, actor text, transaction_id uuid, contra text,
             scope bigint[], reverses text, expires_at timestamptz, details jsonb)
-    ), moved as (
+    """,
+    "moved": """
         update ledger_accounts t set balance = t.balance + x.amount, version = t.version + 1, last_at = greatest(t.last_at, x.last_at)
         from jsonb_to_recordset(%(moved)s::jsonb) as x (account_id text, amount bigint, last_at timestamptz) where t.account_id = x.account_id
-    ), lots as (
+    """,
+    "lots": """
         insert into ledger_lots (lot_id, transaction_id, account_id, amount, remaining, occurred_at, opened_at, expires_at, order_id, origin)
         select * from jsonb_to_recordset(%(lots)s::jsonb) as x (lot_id uuid, transaction_id uuid, account_id text, amount bigint, remaining bigint,
             occurred_at timestamptz, opened_at timestamptz, expires_at timestamptz, order_id text, origin uuid)
-    ), allocations as (
+    """,
+    "allocations": """
         insert into ledger_allocations
         select * from jsonb_to_recordset(%(allocations)s::jsonb) as x (transaction_id uuid, lot_id uuid, amount bigint)
-    ), deficits as (
+    """,
+    "deficits": """
         insert into ledger_deficits
         select * from jsonb_to_recordset(%(deficits)s::jsonb) as x (transaction_id uuid, account_id text, amount bigint, occurred_at timestamptz)
-    ), drawn as (
+    """,
+    "drawn": """
         update ledger_lots t set remaining = x.remaining
         from jsonb_to_recordset(%(drawn)s::jsonb) as x (lot_id uuid, remaining bigint) where t.lot_id = x.lot_id
-    ), smaller as (
+    """,
+    "smaller": """
         update ledger_deficits t set amount = x.amount
         from jsonb_to_recordset(%(smaller)s::jsonb) as x (transaction_id uuid, account_id text, amount bigint)
         where t.transaction_id = x.transaction_id and t.account_id = x.account_id
-    )
-    delete from ledger_deficits t using jsonb_to_recordset(%(paid)s::jsonb) as x (transaction_id uuid, account_id text)
-    where t.transaction_id = x.transaction_id and t.account_id = x.account_id
-"""
+    """,
+    "paid": """
+        delete from ledger_deficits t using jsonb_to_recordset(%(paid)s::jsonb) as x (transaction_id uuid, account_id text)
+        where t.transaction_id = x.transaction_id and t.account_id = x.account_id
+    """,
+    "told": "insert into changes (type, customer_id, details, at) select 'balance.changed', unnest(%(told)s::uuid[]), '{}', %(now)s",
+}
+
+
+@cache
+def _statement(parts: tuple[str, ...]) -> str:
+    """One statement that writes these parts: each sees the tables as they were before."""
+    return "with " + ", ".join(f"{name} as ({PARTS[name]})" for name in parts) + " select 1"
 
 
 def write(store: psycopg.Connection, rows: Rows, now: datetime) -> None:
@@ -306,20 +329,20 @@ def write(store: psycopg.Connection, rows: Rows, now: datetime) -> None:
     for leg in rows.legs:
         moved[leg.account_id] += leg.amount
         last[leg.account_id] = max(leg.occurred_at, last.get(leg.account_id, leg.occurred_at))
-    store.execute(
-        WRITE,
-        {
-            "now": now,
-            "legs": _json([_leg(leg) for leg in rows.legs]),
-            "moved": _json([{"account_id": a, "amount": n, "last_at": last[a]} for a, n in sorted(moved.items())]),
-            "lots": _json([_lot(lot) for lot in rows.lots]),
-            "allocations": _json([{"transaction_id": d, "lot_id": lot, "amount": n} for (d, lot), n in rows.allocations.items()]),
-            "deficits": _json([{"transaction_id": d, "account_id": a, "amount": n, "occurred_at": rows.times[d]} for (d, a), n in rows.deficits.items()]),
-            "drawn": _json([{"lot_id": lot.lot_id, "remaining": lot.remaining} for lot in rows.drawn]),
-            "smaller": _json([{"transaction_id": d, "account_id": a, "amount": n} for (d, a), n in rows.smaller.items()]),
-            "paid": _json([{"transaction_id": d, "account_id": a} for d, a in rows.paid]),
-        },
-    )  # fmt: skip
+    parts: dict[str, list[dict[str, Any]]] = {
+        "legs": [_leg(leg) for leg in rows.legs],
+        "moved": [{"account_id": a, "amount": n, "last_at": last[a]} for a, n in sorted(moved.items())],
+        "lots": [_lot(lot) for lot in rows.lots],
+        "allocations": [{"transaction_id": d, "lot_id": lot, "amount": n} for (d, lot), n in rows.allocations.items()],
+        "deficits": [{"transaction_id": d, "account_id": a, "amount": n, "occurred_at": rows.times[d]} for (d, a), n in rows.deficits.items()],
+        "drawn": [{"lot_id": lot.lot_id, "remaining": lot.remaining} for lot in rows.drawn],
+        "smaller": [{"transaction_id": d, "account_id": a, "amount": n} for (d, a), n in rows.smaller.items()],
+        "paid": [{"transaction_id": d, "account_id": a} for d, a in rows.paid],
+    }  # fmt: skip
+    said = {name: orjson.dumps(part).decode() for name, part in parts.items() if part}
+    if said or rows.told:
+        told = {"told": rows.told} if rows.told else {}
+        store.execute(_statement((*said, *told)), {"now": now, **said, **told})
 
 
 def rewrite(store: psycopg.Connection, accounts: list[str], rows: Rows, now: datetime) -> None:
@@ -332,10 +355,6 @@ def rewrite(store: psycopg.Connection, accounts: list[str], rows: Rows, now: dat
         store.execute("delete from ledger_deficits where account_id = any(%s)", [accounts])
         store.execute("delete from ledger_lots where account_id = any(%s)", [accounts])
         write(store, rows, now)
-
-
-def _json(rows: list[dict[str, Any]]) -> str:
-    return orjson.dumps(rows).decode() if rows else "[]"
 
 
 def _leg(leg: Leg) -> dict[str, Any]:

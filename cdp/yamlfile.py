@@ -8,6 +8,15 @@ from pydantic import BaseModel, ValidationError
 
 from cdp.errors import ConfigError
 
+
+class Mistakes(ValueError):
+    """What a model's own check found in several places of a file: (place, what is wrong)."""
+
+    def __init__(self, found: list[tuple[tuple[str | int, ...], str]]) -> None:
+        super().__init__("; ".join(text for _, text in found))
+        self.found = found
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -45,7 +54,11 @@ def load_yaml(path: Path, model: type[Model], base: str = "", docs: str = "docs/
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"{path}:{_line(root, list(item['loc']))}: {_where(item)}: {item['msg']}" for item in error.errors()]
+        lines = [
+            f"{path}:{_line(root, list(place))}: {_where(place)}: {text}"
+            for item in error.errors()
+            for place, text in _mistakes(item)
+        ]
         raise ConfigError("\n".join(lines), f"mend these lines; {docs} explains every key") from error
 
 
@@ -57,8 +70,14 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _where(item: Any) -> str:
-    return ".".join(str(part) for part in item["loc"]) or "file"
+def _mistakes(item: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    """(place, what is wrong) of one error of pydantic's; of several where the model looked at the whole."""
+    raised = item.get("ctx", {}).get("error")
+    return raised.found if isinstance(raised, Mistakes) else [(item["loc"], item["msg"])]
+
+
+def _where(place: tuple[str | int, ...]) -> str:
+    return ".".join(str(part) for part in place) or "file"
 
 
 def _line(node: yaml.Node | None, location: list[str | int]) -> int:

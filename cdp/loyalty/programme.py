@@ -1,6 +1,5 @@
 """A loyalty programme: versioned YAML files, checked as a whole."""
 
-from collections.abc import Iterator
 from datetime import date, datetime
 from functools import cached_property
 from itertools import pairwise
@@ -11,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from cdp.errors import ConfigError
-from cdp.loyalty import short
+from cdp.loyalty import references, short
 from cdp.loyalty.terms import (
     Benefit,
     Coupon,
@@ -27,11 +26,10 @@ from cdp.loyalty.terms import (
     Reward,
     Rule,
     Unit,
-    codes,
 )
 from cdp.strict import NAME, Strict
 from cdp.workspace import Workspace
-from cdp.yamlfile import load_yaml
+from cdp.yamlfile import Mistakes, load_yaml
 
 
 class Programme(Strict):
@@ -86,65 +84,9 @@ class Programme(Strict):
 
     @model_validator(mode="after")
     def _references(self) -> Self:
-        for problem in self._unknown():
-            raise ValueError(problem)
+        if found := list(references.problems(self)):
+            raise Mistakes(found)
         return self
-
-    def _unknown(self) -> Iterator[str]:
-        units, measures, benefits = (
-            codes(self.units, "unit"),
-            codes(self.measures, "measure"),
-            codes(self.benefits, "benefit"),
-        )
-        levels = {level.code for ladder in self.ladders for level in ladder.levels}
-        for parts, what in ((self.ladders, "ladder"), (self.rules, "rule"), (self.plans, "plan"), (self.rewards, "reward"), (self.coupons, "coupon")):  # fmt: skip
-            codes(parts, what)
-        named: list[tuple[str, str, set[str], set[str]]] = []
-        for measure in self.measures:
-            named.append((f"measure {measure.code}", "unit", {measure.unit}, units))
-        for ladder in self.ladders:
-            named.append((f"ladder {ladder.code}", "measure", {ladder.measure}, measures))
-            for level in ladder.levels:
-                named.append((f"level {level.code}", "benefit", set(level.benefits), benefits))
-                named.append((f"level {level.code}", "unit", set(level.expiry), units))
-        for rule in self.rules:
-            named.append((f"rule {rule.code}", "unit", {rule.unit}, units))
-            named.append((f"rule {rule.code}", "level", set(rule.where.level), levels))
-        for plan in self.plans:
-            named.append((f"plan {plan.code}", "benefit", set(plan.benefits), benefits))
-        kinds = {"earn", "redeem", "adjust", *(rule.code for rule in self.rules)}
-        for unit in self.units:
-            named.append((f"unit {unit.code}: activities", "kind of entry or rule", set(unit.expiry.activities), kinds))
-        for reward in self.rewards:
-            named.append((f"reward {reward.code}", "unit", set(reward.cost), {u.code for u in self.units if u.redeemable}))  # fmt: skip
-            named.append((f"reward {reward.code}", "level", {reward.min_level or ""} - {""}, levels))
-        if self.referral is not None:
-            named.append(("referral", "unit", {self.referral.unit}, units))
-        for coupon in self.coupons:
-            named.append((f"coupon {coupon.code}", "level", {coupon.min_level or ""} - {""}, levels))
-        for where, what, used, known in named:
-            if missing := sorted(used - known):
-                yield f"{where}: unknown {what} {', '.join(missing)}, expected one of {', '.join(sorted(known)) or 'none'}"  # fmt: skip
-        if any(rule.by_tier or rule.where.level for rule in self.rules) and not self.ladders:
-            yield "rules that ask for a level need a ladder"
-        if self.household.mode == "pool_units" and any(
-            e.binding == "live" for ladder in self.ladders for step in ladder.levels for e in step.expiry.values()
-        ):
-            yield "household: pool_units and an expiry with binding live cannot go together: whose level would count?"
-        if len(self.ladders) > 1:
-            yield "one ladder decides the level: put what a second one would give into benefits of plans"
-        moving = {u.code for u in self.units if u.expiry.mode == "inactivity" or u.expiry.extend_by}
-        fixed = {
-            u
-            for ladder in self.ladders
-            for step in ladder.levels
-            for u, e in step.expiry.items()
-            if e.binding == "at_earn"
-        }
-        if moving & fixed:
-            yield f"unit {', '.join(sorted(moving & fixed))}: a level's own end (binding at_earn) and one that activity moves cannot go together"
-        if self.join == "paid" and not self.plans:
-            yield "join: paid needs a plan"
 
     @cached_property
     def zone(self) -> ZoneInfo:

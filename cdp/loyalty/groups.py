@@ -64,6 +64,15 @@ class Posting:
     unit: str = ""
 
     @property
+    def draws(self) -> int | None:
+        """How much it draws from lots in their order; None where it looks at others first."""
+        if self.reverses or (
+            self.amount < 0 and not (self.across and (self.kind == "redeem" or self.order_id is None))
+        ):
+            return None
+        return max(0, -self.amount)
+
+    @property
     def says(self) -> frozenset[str]:
         """What it was: its kind, and the rules that gave it."""
         return frozenset({self.kind, *(self.reason.split("+") if self.kind == "earn" else ())})
@@ -85,6 +94,7 @@ class Group:
         records: All records of the customer, and of those it shares units with.
         customer_of: The customer of each record that is somebody's.
         held: Set aside, once read.
+        whole: Whether all open lots are at hand, or only those that the next debit draws from.
         asked: Whether transactions were posted before, once read.
     """
 
@@ -95,6 +105,7 @@ class Group:
     records: tuple[str, ...] = ()
     customer_of: dict[str, str] = field(default_factory=dict)
     held: int | None = None
+    whole: bool = True
     asked: dict[str, bool] = field(default_factory=dict)
 
     def add(self, account: Account) -> None:
@@ -151,11 +162,13 @@ def locked(
     now: datetime,
     wide: Collection[str] = (),
     asked: Sequence[str] = (),
+    needed: int | None = None,
 ) -> dict[str, Group]:
     """The accounts of these records' customers, locked customer by customer in id order, opened where missing.
 
     For the records in `wide` the accounts of all their customer's records are opened: what a debit may draw from does
-    not depend on which of them has earned yet. Whether the transactions `asked` about were posted before is read too.
+    not depend on which of them has earned yet. Whether the transactions `asked` about were posted before is read too. For
+    one record, only the lots can be read that a debit of `needed` draws from.
     """
     if not records:
         return {}
@@ -165,7 +178,7 @@ def locked(
             "its plans and benefits are under /loyalty/plans and /loyalty/entitlements",
         )
     named, found = (programme.programme, programme.unit), dict[str, Group]()
-    for group in _grouped(store, records, programme, now, asked):
+    for group in _grouped(store, records, programme, now, asked, needed if len(records) == 1 else None):
         found |= dict.fromkeys(group.records, group)
     every = {*records, *(member for record in wide for member in found[record].records)}
     missing = sorted(record for record in every if record not in found[record].by_record)
@@ -177,13 +190,18 @@ def locked(
 
 
 def _grouped(
-    store: psycopg.Connection, records: list[str], programme: Programme, now: datetime, asked: Sequence[str]
+    store: psycopg.Connection,
+    records: list[str],
+    programme: Programme,
+    now: datetime,
+    asked: Sequence[str],
+    needed: int | None,
 ) -> list[Group]:
     """The customers of these records, locked; those that share units are one group."""
     named = (programme.programme, programme.unit)
     if programme.household.mode != "pool_units":
-        items, posted = ledger.lock(store, records, *named, now, asked)
-        return [_of(item, posted, asked) for item in items]
+        items, posted = ledger.lock(store, records, *named, now, asked, needed)
+        return [_of(item, posted, asked, needed) for item in items]
     while True:
         shared = {record: pooled(store, [record], programme) for record in records}
         every = sorted({*records, *(r for others in shared.values() for r in others)})
@@ -199,9 +217,10 @@ def _grouped(
     return groups
 
 
-def _of(item: ledger.Locked, posted: set[str], asked: Sequence[str]) -> Group:
+def _of(item: ledger.Locked, posted: set[str], asked: Sequence[str], needed: int | None = None) -> Group:
     customer_of = {record: item.customer_id for record in item.records if item.customer_id is not None}
     group = Group(item.accounts, open=item.open, records=tuple(item.records), customer_of=customer_of)
+    group.whole = needed is None
     group.held, group.asked = item.held if item.open is not None else None, {name: name in posted for name in asked}
     return group
 

@@ -88,7 +88,7 @@ def _look(store: psycopg.Connection, group: Group, act: Act, transaction: str | 
     """How a group stands, and whether a transaction was posted before; one query for both, or none where it was just locked."""
     if group.open is not None and group.held is not None and (transaction is None or transaction in group.asked):
         if act.programme.moves_ends:
-            group.open = derived(store, group, act.programme, act.now)
+            group.open, group.whole = derived(store, group, act.programme, act.now), True
         return _standing(group, group.held, act), group.asked.get(transaction or "", False)
     holder = {
         "records": list(group.records),
@@ -100,13 +100,17 @@ def _look(store: psycopg.Connection, group: Group, act: Act, transaction: str | 
     group.open, posted, held = ledger.open_state(store, accounts, [transaction] if transaction else None, holder)
     if act.programme.moves_ends:
         group.open = derived(store, group, act.programme, act.now)
+    group.whole = True
     return _standing(group, held, act), bool(posted)
 
 
 def _standing(group: Group, held: int, act: Act) -> Standing:
     assert group.open is not None
-    lots = sum(t.remaining for t in group.open.lots.values() if t.ends_at > act.now)
-    balance = lots - sum(group.open.deficits.values())
+    lots = group.open.lots.values()
+    if group.whole:
+        balance = sum(t.remaining for t in lots if t.ends_at > act.now) - sum(group.open.deficits.values())
+    else:  # Σ open lots − Σ deficits is the balance; what has ended and is not written off yet is at hand
+        balance = sum(a.balance for a in group.accounts) - sum(t.remaining for t in lots if t.ends_at <= act.now)
     return Standing(balance, held, max(0, balance - held), version(group))
 
 
@@ -262,7 +266,7 @@ def post_one(store: psycopg.Connection, posting: Posting, act: Act, needed: int,
     """Post one fact; the same fact again answers what it did then."""
     wide = {posting.record_id} if posting.across else ()
     name = posting.transaction_id
-    group = locked(store, [posting.record_id], act.programme, act.now, wide, [name])[posting.record_id]
+    group = locked(store, [posting.record_id], act.programme, act.now, wide, [name], posting.draws)[posting.record_id]
     before, posted = _look(store, group, act, posting.transaction_id)
     if not posted:
         if guarded:

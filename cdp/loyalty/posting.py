@@ -34,7 +34,9 @@ def post(store: psycopg.Connection, postings: Iterable[Posting], programme: Prog
 def _post(store: psycopg.Connection, todo: list[Posting], programme: Programme, now: datetime) -> int:
     wide = {posting.record_id for posting in todo if posting.across}
     asked = [posting.transaction_id for posting in todo]
-    groups = locked(store, sorted({posting.record_id for posting in todo}), programme, now, wide, asked)
+    draws = [posting.draws for posting in todo]
+    needed = None if None in draws else sum(n for n in draws if n is not None)
+    groups = locked(store, sorted({posting.record_id for posting in todo}), programme, now, wide, asked, needed)
     for posting in todo:
         groups[posting.record_id].todo.append(posting)
     return write(store, list({id(group): group for group in groups.values()}.values()), programme, now)
@@ -95,7 +97,7 @@ def rederive(
         state = derive(facts, max([now, *ended]), moving(store, group, rows, programme))
         times |= {fact.fact_id: fact.at for fact in facts}
         written += _differences(group, rows, state, programme)
-        group.open = state
+        group.open, group.whole = state, True
         for name in ("lots", "allocations", "deficits"):
             getattr(whole, name).update(getattr(state, name))
     if every:

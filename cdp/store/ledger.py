@@ -84,7 +84,7 @@ LOCK = """
     select customer_id::text from customers where customer_id in (select customer_id from assignment where record_id = any(%(records)s))
     order by customer_id for no key update
 """
-OPENED = f"""
+OPENED = """
     with mine as materialized (
         select record_id, customer_id from assignment
         where customer_id in (select customer_id from assignment where record_id = any(%(records)s))
@@ -95,11 +95,20 @@ OPENED = f"""
         l.version::text, null::text
     from mine m left join own l using (record_id)
     union all
-    select 'lot', {LOT} from ledger_lots where account_id in (select account_id from own) and remaining > 0
-    union all
     select 'deficit', null, transaction_id::text, account_id, amount, null, occurred_at, null, null, null, null
     from ledger_deficits where account_id in (select account_id from own)
 """
+EVERY_LOT = f"""
+    union all
+    select 'lot', {LOT} from ledger_lots where account_id in (select account_id from own) and remaining > 0
+"""
+ENOUGH_LOTS = f"""
+    union all
+    select 'lot', {LOT} from (
+        select *, sum(remaining) over (order by coalesce(expires_at, 'infinity'), occurred_at, lot_id) - remaining as before
+        from ledger_lots where account_id in (select account_id from own) and remaining > 0
+    ) as l where before < %(needed)s or expires_at <= %(now)s
+"""  # in the order in which a debit draws
 SET_ASIDE = """
     union all
     select 'held', null, null, record_id, amount, null, null, null, null, null, null from ledger_holds
@@ -119,6 +128,7 @@ def lock(
     unit: str,
     now: datetime | None = None,
     asked: Sequence[str] = (),
+    needed: int | None = None,
 ) -> tuple[list[Locked], set[str]]:
     """The customers of these records, locked in id order: one row for each stands for its assignment and all its accounts.
 
@@ -132,12 +142,25 @@ def lock(
         unit: The unit's code.
         now: What is set aside at this moment; at none where left out.
         asked: Transactions.
+        needed: Only lots that a debit of so much draws from, and those that have ended, are read; all of them where left out.
 
     Returns:
         The customers, and which of the transactions were posted before.
     """
-    said = {"records": records, "programme": programme, "unit": unit, "now": now, "asked": list(asked)}
-    query = OPENED + (SET_ASIDE if now is not None else "") + (KNOWN if asked else "")
+    said = {
+        "records": records,
+        "programme": programme,
+        "unit": unit,
+        "now": now,
+        "asked": list(asked),
+        "needed": needed,
+    }
+    query = (
+        OPENED
+        + (EVERY_LOT if needed is None or now is None else ENOUGH_LOTS)
+        + (SET_ASIDE if now is not None else "")
+        + (KNOWN if asked else "")
+    )
     while True:
         # two statements: the second sees what was committed while the first waited
         ours = {str(row[0]) for row in store.execute(LOCK, said)}

@@ -425,3 +425,18 @@ def test_whatever_happens_the_books_hold_after_every_step(store, programme):
             max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_a_debit_that_reads_only_what_it_draws_from_draws_as_if_it_had_read_all(desk):
+    ends = [25, None, 3, 17, 9, None, 40, 1, 12, 30]
+    for days in ends:
+        desk.earn(10, who=days is None, ends=days)
+    desk.now += timedelta(days=2)  # one has ended and is not written off yet
+    assert (done := desk.redeem(35)).standing.balance == 55
+    left = desk.store.execute(
+        "select remaining from ledger_lots join ledger_accounts using (account_id) where record_id = any(%s) "
+        "order by coalesce(expires_at, 'infinity'), occurred_at", [desk.records],
+    ).fetchall()  # fmt: skip
+    assert [n for (n,) in left] == [0, 0, 0, 0, 5, 10, 10, 10, 10, 10]
+    assert desk.stands().balance == done.standing.balance == 55
+    assert desk.redeem(55, who=1).standing.balance == 0

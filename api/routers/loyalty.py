@@ -212,7 +212,8 @@ def adjust(customer_id: UUID, asked: Correct, app: App, caller: LoyaltyWriter, o
     """Correct a balance, with a reason. Above the programme's limit it waits until somebody else approves it."""
     if asked.points == 0:
         raise Nothing("a correction of 0 points changes nothing")
-    waits = abs(asked.points) > app.programme.adjust_limit
+    seen = acting(app, caller, asked.reason, asked.unit).programme
+    waits = bool(seen.units) and abs(asked.points) > seen.parts(seen.adjust_limit)
 
     def work(store: psycopg.Connection) -> Any:
         living, record = asking(app, caller, store, customer_id, asked.record_id)

@@ -98,15 +98,18 @@ OPENED = """
     select 'deficit', null, transaction_id::text, account_id, amount, null, occurred_at, null, null, null, null
     from ledger_deficits where account_id in (select account_id from own)
 """
-EVERY_LOT = f"""
-    union all
-    select 'lot', {LOT} from ledger_lots where account_id in (select account_id from own) and remaining > 0
+
+# by account, whatever the planner believes of sizes: a lateral that is not pulled up
+OPEN_LOTS = """
+    own cross join lateral (select * from ledger_lots l where l.account_id = own.account_id and l.remaining > 0 offset 0) as open
 """
+LOTS = ", ".join(f"open.{name.strip()}" for name in LOT.split(","))
+EVERY_LOT = f"union all select 'lot', {LOTS} from {OPEN_LOTS}"
+ENDED_LOTS = f"union all select 'lot', {LOTS} from {OPEN_LOTS} where open.expires_at <= %(now)s"
 ENOUGH_LOTS = f"""
     union all
     select 'lot', {LOT} from (
-        select *, sum(remaining) over (order by coalesce(expires_at, 'infinity'), occurred_at, lot_id) - remaining as before
-        from ledger_lots where account_id in (select account_id from own) and remaining > 0
+        select open.*, sum(remaining) over (order by coalesce(expires_at, 'infinity'), occurred_at, lot_id) - remaining as before from {OPEN_LOTS}
     ) as l where before < %(needed)s or expires_at <= %(now)s
 """  # in the order in which a debit draws
 SET_ASIDE = """
@@ -155,12 +158,8 @@ def lock(
         "asked": list(asked),
         "needed": needed,
     }
-    query = (
-        OPENED
-        + (EVERY_LOT if needed is None or now is None else ENOUGH_LOTS)
-        + (SET_ASIDE if now is not None else "")
-        + (KNOWN if asked else "")
-    )
+    lots = EVERY_LOT if needed is None or now is None else ENOUGH_LOTS if needed else ENDED_LOTS
+    query = OPENED + lots + (SET_ASIDE if now is not None else "") + (KNOWN if asked else "")
     while True:
         # two statements: the second sees what was committed while the first waited
         ours = {str(row[0]) for row in store.execute(LOCK, said)}

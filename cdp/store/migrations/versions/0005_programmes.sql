@@ -105,3 +105,10 @@ create table store.till_spends (
     order_id text
 );
 create index on store.till_spends (allowance_id);
+
+-- A debit changes what remains of a lot and the balance of an account: no index may look at either, and a page keeps room
+-- for the new version, so that the old one is pruned where it stands.
+drop index store.ledger_lots_expires_at_idx;
+create index on store.ledger_lots (expires_at) where expires_at is not null;
+alter table store.ledger_lots set (fillfactor = 70);
+alter table store.ledger_accounts set (fillfactor = 70);

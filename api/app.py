@@ -11,6 +11,7 @@ from api import problems
 from api.context import Context
 from api.routers import (
     audiences,
+    changes,
     consents,
     customers,
     health,
@@ -83,7 +84,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app.include_router(health.router)
     app.include_router(identity.router)
     app.include_router(customers.router)
-    for part in (loyalty, holds, offers, plans, referrals, tills, consents, unsubscribe, audiences, privacy):
+    for part in (changes, loyalty, holds, offers, plans, referrals, tills, consents, unsubscribe, audiences, privacy):
         app.include_router(part.router)
     return app
 

@@ -105,7 +105,12 @@ OPEN_LOTS = """
 """
 LOTS = ", ".join(f"open.{name.strip()}" for name in LOT.split(","))
 EVERY_LOT = f"union all select 'lot', {LOTS} from {OPEN_LOTS}"
-ENDED_LOTS = f"union all select 'lot', {LOTS} from {OPEN_LOTS} where open.expires_at <= %(now)s"
+ENDED_LOTS = f"""
+    union all
+    select 'lot', {LOTS} from own cross join lateral (
+        select * from ledger_lots l where l.account_id = own.account_id and l.expires_at <= %(now)s and l.remaining > 0 offset 0
+    ) as open
+"""
 ENOUGH_LOTS = f"""
     union all
     select 'lot', {LOT} from (

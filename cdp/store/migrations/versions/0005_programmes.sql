@@ -109,6 +109,8 @@ create index on store.till_spends (allowance_id);
 -- A debit changes what remains of a lot and the balance of an account: no index may look at either, and a page keeps room
 -- for the new version, so that the old one is pruned where it stands.
 drop index store.ledger_lots_expires_at_idx;
+drop index store.ledger_lots_account_id_idx;
+create index on store.ledger_lots (account_id, expires_at);
 create index on store.ledger_lots (expires_at) where expires_at is not null;
 alter table store.ledger_lots set (fillfactor = 70);
 alter table store.ledger_accounts set (fillfactor = 70);

@@ -17,6 +17,7 @@ from api.routers import (
     health,
     holds,
     identity,
+    intake,
     loyalty,
     offers,
     plans,
@@ -84,7 +85,20 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app.include_router(health.router)
     app.include_router(identity.router)
     app.include_router(customers.router)
-    for part in (changes, loyalty, holds, offers, plans, referrals, tills, consents, unsubscribe, audiences, privacy):
+    for part in (
+        intake,
+        changes,
+        loyalty,
+        holds,
+        offers,
+        plans,
+        referrals,
+        tills,
+        consents,
+        unsubscribe,
+        audiences,
+        privacy,
+    ):
         app.include_router(part.router)
     return app
 

@@ -51,6 +51,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "No living key",
         403: "The key lacks the scope",
         404: "Not found",
+        413: "Too large",
         409: "Contradicts what stands",
         422: "Invalid request",
         429: "More than a customer does by hand",
@@ -69,11 +70,14 @@ def answer(
     detail: str,
     errors: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """One problem document."""
+    """One problem document; `more`: members besides those of RFC 9457."""
     kind = TYPES + title.lower().replace(" ", "-")
     body = Problem(type=kind, title=title, status=status, detail=detail, errors=errors or [])
-    return JSONResponse(body.model_dump(), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return JSONResponse(
+        {**body.model_dump(), **(more or {})}, status_code=status, media_type=MEDIA_TYPE, headers=headers
+    )
 
 
 def _note_refusal(request: Request, error: CdpError) -> None:

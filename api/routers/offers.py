@@ -13,7 +13,7 @@ from api.offers_schemas import Entitlements, Grant, Offers, Redeem, Take
 from api.problems import responses
 from cdp.loyalty import offers, operations, recall
 from cdp.loyalty.entitlements import entitlements
-from cdp.loyalty.terms import Reward
+from cdp.loyalty.giving import Reward
 from cdp.store import assignment, grants
 
 router = APIRouter(prefix="/v1", tags=["loyalty"])

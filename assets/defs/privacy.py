@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
+from cdp import inbox
 from cdp.privacy import erase, guard, retention, transparency
 from cdp.privacy.erase import Job
 from cdp.retention import load_retention
@@ -11,7 +12,11 @@ from cdp.retention import load_retention
 
 @dg.asset(group_name="ingest", kinds={"duckdb", "postgres"}, owners=OWNERS)
 def ops__erasures(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Grain: run. Erasures whose identity is proven are carried out before anything is read: the rest of the run makes anew."""
+    """Grain: run. Erasures whose identity is proven are carried out before anything is read: the rest of the run makes anew.
+
+    What channels sent is handed to landing files first, so that nothing waits where an erasure does not look.
+    """
+    inbox.drain(platform.store, platform.landing, platform.sources, platform.now, context.log.info)
     return dg.MaterializeResult(metadata={"customers erased": erase.carry_out(_job(context, platform))})
 
 

@@ -13,7 +13,7 @@ from cdp.privacy.trail import tell
 from cdp.settings import Settings
 from cdp.store import keys as store_keys
 from cdp.store.connect import connect, database, owner_address
-from cdp.workspace import open_workspace
+from cdp.workspace import Workspace, open_workspace
 
 keys = typer.Typer(help="API keys: created, listed, revoked.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -26,23 +26,42 @@ def create(
     purpose: Annotated[
         list[str] | None, typer.Option(help="What it may read for, 'service' by default; repeat for several.")
     ] = None,
+    source: Annotated[str, typer.Option(help="The source that events sent with it belong to (web, app …).")] = "",
 ) -> None:
     """Make a key. Its text is the last line printed, and is never shown again.
 
     Example: cdp keys create till-12 --scope profiles:read --scope loyalty:read
+    Example: cdp keys create shop-sdk --scope events:write --source web
     Example: cdp keys create mailer --scope audiences:read --purpose email_marketing
     """
     workspace, now = open_workspace(Settings()), system_now()
     purposes = list(dict.fromkeys(purpose or ["service"]))
     if unknown := sorted(set(purposes) - set(load_policy(workspace).purposes)):
         raise ConfigError(f"unknown purpose {', '.join(unknown)}", "consent.yaml lists the purposes")
+    if source or "events:write" in scope:
+        _takes_events(workspace, source)
     with database(workspace), connect(owner_address(workspace)) as store:
-        text = store_keys.create(store, workspace.secrets["pepper"], name, scope, now, purposes=purposes)
+        text = store_keys.create(
+            store, workspace.secrets["pepper"], name, scope, now, purposes=purposes, source=source or None
+        )
         tell(workspace, store, "key.created", {"key": name, "scopes": sorted(set(scope)), "purposes": purposes}, now)
     say(
         f"Key '{name}' may: {', '.join(sorted(set(scope)))}, for {', '.join(purposes)}. Keep it; it is not shown again."
     )
     print(text)
+
+
+def _takes_events(workspace: Workspace, name: str) -> None:
+    """Refuse a source that takes no events."""
+    from cdp.inbox import takes_events
+    from cdp.sources.load import load_sources
+
+    known = sorted(source.source for source in load_sources(workspace) if takes_events(source))
+    if name not in known:
+        raise ConfigError(
+            f"events belong to a source: '{name}' takes none" if name else "events belong to a source",
+            f"add --source, one of {', '.join(known)}",
+        )
 
 
 @keys.command("list")

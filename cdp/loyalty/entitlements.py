@@ -7,10 +7,10 @@ from datetime import date, datetime
 import psycopg
 
 from cdp.loyalty import circles, recall, subscriptions
+from cdp.loyalty.giving import Benefit
 from cdp.loyalty.ladder import standing
 from cdp.loyalty.operations import Act
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.terms import Benefit
 from cdp.store import assignment, customers, grants
 
 

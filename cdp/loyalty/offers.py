@@ -11,10 +11,10 @@ import psycopg
 from cdp.errors import NotFound
 from cdp.loyalty import circles, operations, recall, subscriptions
 from cdp.loyalty.entitlements import entitlements
+from cdp.loyalty.giving import Coupon
 from cdp.loyalty.groups import locked
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.operations import Act, Refused
-from cdp.loyalty.terms import Coupon
 from cdp.store import grants, ledger
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: nothing that is read as something else

@@ -10,13 +10,14 @@ from typing import Any
 
 from cdp.loyalty.earning import Occasion, Tally, earn, period
 from cdp.loyalty.expiry import first_end
+from cdp.loyalty.giving import Plan
 from cdp.loyalty.groups import Posting, transaction_id
 from cdp.loyalty.ladder import Climb, Item, climb
 from cdp.loyalty.plans import PlanEvent, membership
 from cdp.loyalty.posting import qualifying
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Earned, Line, Return, clawbacks, given_back
-from cdp.loyalty.terms import Level, Plan, event_name
+from cdp.loyalty.terms import Level, event_name
 
 COLUMNS = (
     "posting_key", "unit", "order_id", "original_order_id", "record_id", "kind", "amount", "occurred_at", "reason", "details",

@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
+from cdp.loyalty.giving import Plan
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.terms import Plan
 
 CENT = Decimal("0.01")
 

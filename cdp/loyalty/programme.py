@@ -11,22 +11,8 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from cdp.errors import ConfigError
 from cdp.loyalty import references, short
-from cdp.loyalty.terms import (
-    Benefit,
-    Coupon,
-    Expiry,
-    Goal,
-    Guards,
-    Household,
-    Ladder,
-    Level,
-    Measure,
-    Plan,
-    Referral,
-    Reward,
-    Rule,
-    Unit,
-)
+from cdp.loyalty.giving import Benefit, Coupon, Goal, Guards, Household, Plan, Referral, Reward
+from cdp.loyalty.terms import Expiry, Ladder, Level, Measure, Rule, Unit
 from cdp.strict import NAME, Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import Mistakes, load_yaml

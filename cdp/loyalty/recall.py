@@ -5,12 +5,12 @@ from typing import Any
 
 import psycopg
 
+from cdp.loyalty.giving import Plan
 from cdp.loyalty.ladder import Climb, climb
 from cdp.loyalty.orders import Past, measured
 from cdp.loyalty.plans import PlanEvent
 from cdp.loyalty.posting import qualifying
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.terms import Plan
 from cdp.store import books, plans
 
 

@@ -9,13 +9,13 @@ import psycopg
 
 from cdp.errors import NotFound
 from cdp.loyalty.expiry import first_end
+from cdp.loyalty.giving import Referral
 from cdp.loyalty.groups import Posting
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.offers import ALPHABET, typed
 from cdp.loyalty.operations import Act, Refused, tell_about
 from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.terms import Referral
 from cdp.store import assignment, books, ledger, referrals
 
 LENGTH = 10

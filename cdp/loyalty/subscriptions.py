@@ -9,10 +9,10 @@ import psycopg
 from cdp.errors import NotFound
 from cdp.loyalty import circles
 from cdp.loyalty import plans as rules
+from cdp.loyalty.giving import Plan
 from cdp.loyalty.lots import NAMESPACE
 from cdp.loyalty.operations import Act, Refused, tell_about
 from cdp.loyalty.plans import Membership, PlanEvent, membership
-from cdp.loyalty.terms import Plan
 from cdp.store import assignment, grants, ledger, plans
 
 

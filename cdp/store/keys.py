@@ -31,6 +31,7 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    source: str | None = None
 
     def allows(self, scope: str) -> bool:
         """Whether this key may do what the scope names."""
@@ -45,8 +46,9 @@ def create(
     now: datetime,
     expires_at: datetime | None = None,
     purposes: Iterable[str] = ("service",),
+    source: str | None = None,
 ) -> str:
-    """Make a key; its text is returned here and never again.
+    """Make a key; its text is returned here and never again. `source`: what its events belong to.
 
     Raises:
         ConfigError: If a scope is unknown, none is given, or the name is taken.
@@ -59,8 +61,8 @@ def create(
     try:
         with connection.transaction():
             connection.execute(
-                "insert into api_keys (key_id, name, prefix, hash, scopes, purposes, created_at, expires_at) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s)",
+                "insert into api_keys (key_id, name, prefix, hash, scopes, purposes, created_at, expires_at, source) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     uuid.uuid4(),
                     name,
@@ -70,6 +72,7 @@ def create(
                     list(purposes),
                     now,
                     expires_at,
+                    source,
                 ],
             )
     except psycopg.errors.UniqueViolation as error:
@@ -83,10 +86,10 @@ def find(connection: psycopg.Connection, pepper: str, text: str, now: datetime) 
     if len(parts) != 3 or parts[0] != "cdp":
         return None
     row = connection.execute(
-        "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at, hash from api_keys where prefix = %s",
+        "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at, source, hash from api_keys where prefix = %s",
         [parts[1]],
     ).fetchone()
-    if row is None or not hmac.compare_digest(row[8], _hash(pepper, parts[2])):
+    if row is None or not hmac.compare_digest(row[9], _hash(pepper, parts[2])):
         return None
     key = _key(row)
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
@@ -96,7 +99,7 @@ def find(connection: psycopg.Connection, pepper: str, text: str, now: datetime) 
 
 def listed(connection: psycopg.Connection) -> list[Key]:
     """All keys, newest first."""
-    query = "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at from api_keys order by created_at desc"
+    query = "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at, source from api_keys order by created_at desc"
     return [_key(row) for row in connection.execute(query)]
 
 
@@ -115,7 +118,7 @@ def revoke(connection: psycopg.Connection, name: str, now: datetime) -> None:
 
 
 def _key(row: tuple[Any, ...]) -> Key:
-    return Key(row[0], row[1], row[2], tuple(row[3]), tuple(row[4]), row[5], row[6], row[7])
+    return Key(row[0], row[1], row[2], tuple(row[3]), tuple(row[4]), row[5], row[6], row[7], row[8])
 
 
 def _hash(pepper: str, secret: str) -> str:

@@ -41,6 +41,7 @@ WRITTEN = {
     "referrals": "insert",
     "till_allowances": "insert",
     "till_spends": "insert",
+    "inbox": "insert",
     "idempotency_keys": "insert",
     "audit_log": "insert",
     "audit_seals": "insert",

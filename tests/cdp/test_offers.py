@@ -13,12 +13,12 @@ from benchmarks import offers as bench
 from cdp.errors import NotFound
 from cdp.loyalty import circles, holding, offers, operations, subscriptions
 from cdp.loyalty.entitlements import birthday_window, entitlements
+from cdp.loyalty.giving import Benefit
 from cdp.loyalty.groups import Posting
 from cdp.loyalty.operations import Act, Insufficient, Refused
 from cdp.loyalty.plans import PlanEvent, membership, refundable
 from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme
-from cdp.loyalty.terms import Benefit
 from cdp.store import assignment, books
 from cdp.store.connect import connect, owner_address
 from identity.ids import uuid7

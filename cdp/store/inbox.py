@@ -1,0 +1,35 @@
+"""The inbox: events between their acknowledgement and the next run."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import psycopg
+
+
+def add(store: psycopg.Connection, source: str, events: Sequence[tuple[str, str]], now: datetime) -> int:
+    """Keep (message id, text) events; one that is there already adds nothing. Returns how many were new."""
+    done = store.execute(
+        "insert into inbox (source, message_id, received_at, payload) select %s, m, %s, p from unnest(%s::text[], %s::text[]) as x (m, p) "
+        "on conflict do nothing",
+        [source, now, [name for name, _ in events], [text for _, text in events]],
+    )
+    return done.rowcount
+
+
+def waiting(store: psycopg.Connection, source: str, limit: int) -> list[tuple[int, str]]:
+    """(id, text) of events that no landing file holds yet, the oldest first."""
+    rows = store.execute(
+        "select inbox_id, payload from inbox where source = %s and payload is not null order by inbox_id limit %s",
+        [source, limit],
+    )
+    return [(int(row[0]), str(row[1])) for row in rows]
+
+
+def handed_over(store: psycopg.Connection, ids: list[int]) -> None:
+    """These events are in a landing file: only their ids stay, so that a late repeat is known."""
+    store.execute("update inbox set payload = null where inbox_id = any(%s)", [ids])
+
+
+def forget(store: psycopg.Connection, before: datetime) -> None:
+    """Ids of what was handed over long ago."""
+    store.execute("delete from inbox where payload is null and received_at < %s", [before])

@@ -125,7 +125,7 @@ def redeem(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter, onc
     def work(store: psycopg.Connection) -> Receipt:
         living, record = asking(app, caller, store, customer_id, asked.record_id)
         name = str(asked.transaction_id or once.transaction_id(caller))
-        act = _spending(app, caller, asked)
+        act = acting(app, caller, asked.reason, asked.unit)
         done = operations.redeem(store, record, asked.points, act, name, asked.order_id)
         return receipt(app, caller, store, living, "loyalty.redeem", done)
 
@@ -138,14 +138,9 @@ def preview(customer_id: UUID, asked: Spend, app: App, caller: LoyaltyWriter) ->
     with app.store() as store, store.transaction(force_rollback=True):
         living, record = asking(app, caller, store, customer_id, asked.record_id)
         name = str(asked.transaction_id or uuid4())
-        act = _spending(app, caller, asked)
+        act = acting(app, caller, asked.reason, asked.unit)
         done = operations.redeem(store, record, asked.points, act, name, asked.order_id)
     return shown(living, done)
-
-
-def _spending(app: Context, caller: Caller, asked: Spend) -> operations.Act:
-    """On whose behalf, in a unit that can be spent."""
-    return acting(app, caller, asked.reason, asked.unit)
 
 
 @router.post("/customers/{customer_id}/loyalty/earn", status_code=201, responses=WRITES)

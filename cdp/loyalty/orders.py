@@ -144,7 +144,7 @@ def _person(
             taken = clawbacks(own, earned, items, seen)
             for item in items:
                 yield _row(seen, orders[item.order_id], "clawback", thing["record_id"], -taken[item.order_id], "return")
-            if way is not None and unit.code == measured(rules):
+            if way is not None and unit.code == rules.measured:
                 ladder.later(Item(max(at, i.occurred_at), at, -taken[i.order_id]) for i in items if taken[i.order_id])
                 if earned.points:
                     ladder.add(Item(at, at, earned.points))
@@ -152,11 +152,6 @@ def _person(
             yield _row(rules, thing, "earn", thing["record_id"], 0, reason or "no_unit")
         if sale and thing["points_redeemed"]:
             yield from _paid(thing, own, items, orders, programme)
-
-
-def measured(programme: Programme) -> str:
-    """The code of the unit that decides the level; empty where there is no ladder."""
-    return programme.measure(programme.ladder).unit if programme.ladder else ""
 
 
 def _recall(
@@ -173,7 +168,7 @@ def _recall(
         for item in returns.get(thing["id"], ())
     }
     elsewhere = [row for row in past if row["posting_key"] not in here]
-    ladder.later(qualifying(row for row in elsewhere if row["unit"] == measured(programme)))
+    ladder.later(qualifying(row for row in elsewhere if row["unit"] == programme.measured))
     for row in past:
         if row["details"] and row["revision"] == 0:
             for rule, when in (row["details"].get("periods") or {}).items():

@@ -124,9 +124,9 @@ def moving(
     """
     if not programme.moves_ends:
         return None
-    if (ladder := programme.ladder) is None:
+    if programme.ladder is None:
         return Moving(programme)
-    unit, records = programme.measure(ladder).unit, list(group.records or group.by_record)
+    unit, records = programme.measured, list(group.records or group.by_record)
     counted = rows if measured is None else measured
     if measured is None and unit != programme.unit:
         others = books.of_records(store, records, programme.programme, unit)
@@ -156,7 +156,7 @@ def _lost_by_moving(
 def _was_exempt(store: psycopg.Connection, customer: str, at: datetime, programme: Programme) -> bool:
     """Whether a customer, of the records it had then, held a level under which units end otherwise."""
     assert programme.ladder is not None
-    unit = programme.measure(programme.ladder).unit
+    unit = programme.measured
     accounts = books.of_records(store, members_at(store, customer, at), programme.programme, unit)
     rows = books.legs(store, [account.account_id for account in accounts]) if accounts else []
     held = climb(qualifying(rows), programme, programme.ladder, at).level.expiry.get(programme.unit)

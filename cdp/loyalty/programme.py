@@ -168,6 +168,11 @@ class Programme(Strict):
         return self.ladders[0] if self.ladders else None
 
     @property
+    def measured(self) -> str:
+        """The code of the unit that decides the level; empty where there is no ladder."""
+        return self.measure(self.ladder).unit if self.ladder else ""
+
+    @property
     def remembers(self) -> bool:
         """Whether what is earned depends on what was before: on a level or a limit. It is then bound when it first posts."""
         return any(
@@ -178,7 +183,7 @@ class Programme(Strict):
     def follows(self) -> tuple[str, ...]:
         """Other units whose ends follow a level that this one decides."""
         ladder = self.ladder
-        if ladder is None or self.measure(ladder).unit != self.unit:
+        if ladder is None or self.measured != self.unit:
             return ()
         live = {unit for level in ladder.levels for unit, expiry in level.expiry.items() if expiry.binding == "live"}
         return tuple(sorted(live - {self.unit}))

@@ -7,7 +7,7 @@ import psycopg
 
 from cdp.loyalty.giving import Plan
 from cdp.loyalty.ladder import Climb, climb
-from cdp.loyalty.orders import Past, measured
+from cdp.loyalty.orders import Past
 from cdp.loyalty.plans import PlanEvent
 from cdp.loyalty.posting import qualifying
 from cdp.loyalty.programme import Programme
@@ -35,6 +35,6 @@ def way(store: psycopg.Connection, records: list[str], programme: Programme, now
     """Where a customer stands on the programme's ladder; None where it has none."""
     if programme.ladder is None:
         return None
-    accounts = books.of_records(store, records, programme.programme, measured(programme))
+    accounts = books.of_records(store, records, programme.programme, programme.measured)
     rows = books.legs(store, [account.account_id for account in accounts]) if accounts else []
     return climb(qualifying(rows), programme, programme.ladder, now)

@@ -96,7 +96,7 @@ def replay(
         for unit, state in person.states.items():
             _count(found.units[unit], state, person.kinds, programme.of(unit))
         if programme.ladder is not None:
-            counted = person.rows.get(programme.measure(programme.ladder).unit, [])
+            counted = person.rows.get(programme.measured, [])
             found.levels[climb(qualifying(counted), programme, programme.ladder, now).level.code] += 1
     return found
 
@@ -147,7 +147,7 @@ def _person(
             fact.fact_id: next((kind for kind in ledger.CONTRA if kind in fact.says), "adjust") for fact in facts
         }
         found.times |= {fact.fact_id: fact.at for fact in facts}
-        counted = found.rows.get(programme.measure(programme.ladder).unit, []) if programme.ladder else []
+        counted = found.rows.get(programme.measured, [])
         found.states[unit.code] = derive(facts, now, moving(store, group, [], seen, counted))
     return found
 

@@ -96,7 +96,7 @@ def _tiers(lake: Lake, programme: Programme, now: datetime) -> list[tuple[object
         return []
     items: dict[str, list[Item]] = {}
     for customer, known_from, at, amount in lake.rows(
-        QUALIFYING, {"programme": programme.programme, "unit": programme.measure(ladder).unit}
+        QUALIFYING, {"programme": programme.programme, "unit": programme.measured}
     ):
         items.setdefault(customer, []).append(Item(known_from, at, amount))
     rows: list[tuple[object, ...]] = []

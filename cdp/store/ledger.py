@@ -235,11 +235,6 @@ ASKED = """
     select 'held', null, null, null, coalesce(sum(amount), 0)::bigint, null, null, null, null, null, null from ledger_holds
     where record_id = any(%(records)s) and programme = %(programme)s and unit = %(unit)s and resolved_at is null and expires_at > %(now)s
 """
-POSTED = """
-    union all
-    select distinct 'posted', null, transaction_id::text, null, null::bigint, null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null, null
-    from ledger_entries where transaction_id = any(%(transactions)s::uuid[])
-"""
 
 
 def open_state(
@@ -260,8 +255,8 @@ def open_state(
         The state, the transactions that were posted, units set aside.
     """
     state, posted, held, owed = State(), set[str](), 0, list[tuple[datetime, str, str, int]]()
-    query = STATE + (POSTED if transactions else "") + (ASKED if holder else "")
-    for what, *row in store.execute(query, {"accounts": accounts, "transactions": transactions, **(holder or {})}):
+    query = STATE + (KNOWN if transactions else "") + (ASKED if holder else "")
+    for what, *row in store.execute(query, {"accounts": accounts, "asked": transactions, **(holder or {})}):
         if what == "lot":
             state.lots[row[0]] = Lot(*row)
         elif what == "deficit":

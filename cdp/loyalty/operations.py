@@ -54,13 +54,21 @@ class Standing:
         balance: Σ open lots − Σ deficits; what has ended by now does not count.
         held: Set aside.
         available: What may be spent: the balance less what is set aside, never below nothing.
-        version: Grows with every change of the accounts; another one after a merge or split.
+        changes: Of each account ever used: (number, how often it changed).
     """
 
     balance: int
     held: int
     available: int
-    version: str
+    changes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Grows with every change of the accounts; another one after a merge or split."""
+        if not self.changes:
+            return "0"
+        text = "|".join(f"{number}.{times}" for number, times in sorted(self.changes))
+        return f"{sum(times for _, times in self.changes)}-{uuid.uuid5(NAMESPACE, text).hex[:8]}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,9 @@ def _standing(group: Group, held: int, act: Act) -> Standing:
         balance = sum(t.remaining for t in lots if t.ends_at > act.now) - sum(group.open.deficits.values())
     else:  # Σ open lots − Σ deficits is the balance; what has ended and is not written off yet is at hand
         balance = sum(a.balance for a in group.accounts) - sum(t.remaining for t in lots if t.ends_at <= act.now)
-    return Standing(balance, held, max(0, balance - held), version(group))
+    return Standing(
+        balance, held, max(0, balance - held), tuple((a.number, a.version) for a in group.accounts if a.version)
+    )
 
 
 def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Standing]:
@@ -119,7 +129,7 @@ def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Sta
     records = assignment.records(store, [customer])
     records = pooled(store, records, act.programme) or records
     if not act.programme.units:
-        return Group([], open=State(), records=tuple(records)), Standing(0, 0, 0, "0")
+        return Group([], open=State(), records=tuple(records)), Standing(0, 0, 0)
     accounts = books.of_records(store, records, act.programme.programme, act.programme.unit)
     group = Group(accounts, records=tuple(records))
     return group, standing(store, group, act)
@@ -129,13 +139,6 @@ def ending(group: Group, now: datetime) -> list[tuple[datetime | None, int]]:
     """When open points end: (when, how many), what does not end last. Less what is owed they sum to the balance."""
     assert group.open is not None
     return schedule(group.open.lots.values(), now)
-
-
-def version(group: Group) -> str:
-    """The version of a group: its accounts and how often each changed."""
-    used = sorted((account.number, account.version) for account in group.accounts if account.version)
-    text = "|".join(f"{number}.{changes}" for number, changes in used)
-    return f"{sum(account.version for account in group.accounts)}-{uuid.uuid5(NAMESPACE, text).hex[:8]}"
 
 
 def redeem(
@@ -171,7 +174,7 @@ def earn(store: psycopg.Connection, order: dict[str, Any], lines: list[Line], ac
     row = {"kind": "sale", "original_order_id": None, "original_key": None, **order}
     programme, record = act.programme, order["record_id"]
     if not programme.units:
-        return Receipt("", 0, Standing(0, 0, 0, "0"), {}), sale(row, lines, programme)[1]
+        return Receipt("", 0, Standing(0, 0, 0), {}), sale(row, lines, programme)[1]
     store.execute(
         "select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"order|{order['order_id']}"]
     )  # whoever buys it

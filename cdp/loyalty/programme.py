@@ -17,6 +17,15 @@ from cdp.strict import NAME, Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import Mistakes, load_yaml
 
+VIEWED = (
+    "unit",
+    "terms",
+    "exempts",
+    "moves_ends",
+    "follows",
+    "excluded",
+)  # kept of one unit: not handed to the view of another
+
 
 class Programme(Strict):
     """One version of one programme, seen through one of its units.
@@ -79,12 +88,12 @@ class Programme(Strict):
         """The time zone of its days, months and years."""
         return ZoneInfo(self.timezone)
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """The code of the unit that is looked at; the first one where none was chosen."""
         return self._viewed or (self.units[0].code if self.units else "")
 
-    @property
+    @cached_property
     def terms(self) -> Unit:
         """The rules of the unit that is looked at."""
         return next(unit for unit in self.units if unit.code == self.unit)
@@ -94,7 +103,8 @@ class Programme(Strict):
         if unit == self.unit:
             return self
         seen = self.model_copy()
-        seen.__dict__.pop("excluded", None)
+        for name in VIEWED:
+            seen.__dict__.pop(name, None)
         seen._viewed, seen._versions = unit, self._versions
         return seen
 
@@ -132,13 +142,13 @@ class Programme(Strict):
         """How the unit ends for who holds this level."""
         return (level.expiry.get(self.unit) if level else None) or self.terms.expiry
 
-    @property
+    @cached_property
     def exempts(self) -> bool:
         """Whether the unit ends otherwise while a level is held."""
         found = [step.expiry.get(self.unit) for ladder in self.ladders for step in ladder.levels]
         return any(expiry is not None and expiry.binding == "live" for expiry in found)
 
-    @property
+    @cached_property
     def moves_ends(self) -> bool:
         """Whether what happens later moves the end of what is open: by activity, or with the tier."""
         if not self.units:
@@ -179,7 +189,7 @@ class Programme(Strict):
             rule.by_tier or rule.limit or rule.where.level for version in self.versions for rule in version.rules
         )
 
-    @property
+    @cached_property
     def follows(self) -> tuple[str, ...]:
         """Other units whose ends follow a level that this one decides."""
         ladder = self.ladder

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import orjson
@@ -80,53 +79,7 @@ class Locked:
     held: int = 0
 
 
-LOCK = """
-    select customer_id::text from customers where customer_id in (select customer_id from assignment where record_id = any(%(records)s))
-    order by customer_id for no key update
-"""
-OPENED = """
-    with mine as materialized (
-        select record_id, customer_id from assignment
-        where customer_id in (select customer_id from assignment where record_id = any(%(records)s))
-    ), own as materialized (
-        select l.* from ledger_accounts l join mine using (record_id) where l.programme = %(programme)s and l.unit = %(unit)s
-    )
-    select 'account', m.record_id, m.customer_id::text, l.account_id, l.account_no, l.balance, l.last_at, null::timestamptz, null::timestamptz,
-        l.version::text, null::text
-    from mine m left join own l using (record_id)
-    union all
-    select 'deficit', null, transaction_id::text, account_id, amount, null, occurred_at, null, null, null, null
-    from ledger_deficits where account_id in (select account_id from own)
-"""
-
-# by account, whatever the planner believes of sizes: a lateral that is not pulled up
-OPEN_LOTS = """
-    own cross join lateral (select * from ledger_lots l where l.account_id = own.account_id and l.remaining > 0 offset 0) as open
-"""
-LOTS = ", ".join(f"open.{name.strip()}" for name in LOT.split(","))
-EVERY_LOT = f"union all select 'lot', {LOTS} from {OPEN_LOTS}"
-ENDED_LOTS = f"""
-    union all
-    select 'lot', {LOTS} from own cross join lateral (
-        select * from ledger_lots l where l.account_id = own.account_id and l.expires_at <= %(now)s and l.remaining > 0 offset 0
-    ) as open
-"""
-ENOUGH_LOTS = f"""
-    union all
-    select 'lot', {LOT} from (
-        select open.*, sum(remaining) over (order by coalesce(expires_at, 'infinity'), occurred_at, lot_id) - remaining as before from {OPEN_LOTS}
-    ) as l where before < %(needed)s or expires_at <= %(now)s
-"""  # in the order in which a debit draws
-SET_ASIDE = """
-    union all
-    select 'held', null, null, record_id, amount, null, null, null, null, null, null from ledger_holds
-    where record_id in (select record_id from mine) and programme = %(programme)s and unit = %(unit)s and resolved_at is null and expires_at > %(now)s
-"""
-KNOWN = """
-    union all
-    select distinct 'posted', null, transaction_id::text, null, null::bigint, null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null, null
-    from ledger_entries where transaction_id = any(%(asked)s::uuid[])
-"""
+OPEN = "select * from store.ledger_open(%s, %s, %s, %s, %s::uuid[], %s)"
 
 
 def lock(
@@ -155,47 +108,32 @@ def lock(
     Returns:
         The customers, and which of the transactions were posted before.
     """
-    said = {
-        "records": records,
-        "programme": programme,
-        "unit": unit,
-        "now": now,
-        "asked": list(asked),
-        "needed": needed,
-    }
-    lots = EVERY_LOT if needed is None or now is None else ENOUGH_LOTS if needed else ENDED_LOTS
-    query = OPENED + lots + (SET_ASIDE if now is not None else "") + (KNOWN if asked else "")
-    while True:
-        # two statements: the second sees what was committed while the first waited
-        ours = {str(row[0]) for row in store.execute(LOCK, said)}
-        found = store.execute(query, said, binary=True).fetchall()
-        people = sorted((row[1:] for row in found if row[0] == "account"), key=lambda row: str(row[0]))
-        if all(row[1] in ours for row in people):  # else a record moved while we waited
-            break
+    found = store.execute(OPEN, [records, programme, unit, now, list(asked), needed], binary=True).fetchall()
     customers: dict[str, Locked] = {}
     of_account, of_record = dict[str, Locked](), dict[str, Locked]()
-    for record, customer, account, number, balance, last_at, _, _, version, _ in people:
+    for _, record, customer, *_ in sorted(row for row in found if row[0] == "record"):
         item = of_record[record] = customers.setdefault(customer, Locked(customer, [], [], State()))
         item.records.append(record)
-        if account is not None:
-            of_account[account] = item
-            item.accounts.append(Account(account, number, record, balance, int(version), last_at))
     owed = []
     for what, *row in found:
-        if what == "lot":
-            state = of_account[row[2]].open
-            assert state is not None
-            state.lots[row[0]] = Lot(*row)
+        if what == "account":
+            item = of_account[row[2]] = of_record[row[0]]
+            item.accounts.append(Account(row[2], row[3], row[0], row[4], int(row[8]), row[5]))
+        elif what == "lot":
+            _state(of_account[row[2]]).lots[row[0]] = Lot(*row)
         elif what == "deficit":
             owed.append((row[5], row[1], row[2], row[3]))
         elif what == "held":
             of_record[row[2]].held += row[3]
     for _, transaction, account, amount in sorted(owed):
-        state = of_account[account].open
-        assert state is not None
-        state.deficits[transaction, account] = amount
+        _state(of_account[account]).deficits[transaction, account] = amount
     alone = _alone(store, sorted(set(records) - set(of_record)), programme, unit)
     return [*customers.values(), *alone], {row[2] for row in found if row[0] == "posted"}
+
+
+def _state(item: Locked) -> State:
+    assert item.open is not None
+    return item.open
 
 
 def _alone(store: psycopg.Connection, records: list[str], programme: str, unit: str) -> list[Locked]:
@@ -229,6 +167,11 @@ STATE = f"""
     union all
     select 'deficit', null, transaction_id::text, account_id, amount, null, occurred_at, null, null, null, null
     from ledger_deficits where account_id = any(%(accounts)s)
+"""
+KNOWN = """
+    union all
+    select distinct 'posted', null, transaction_id::text, null, null::bigint, null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null, null
+    from ledger_entries where transaction_id = any(%(asked)s::uuid[])
 """
 ASKED = """
     union all
@@ -295,63 +238,16 @@ class Rows:
     told: list[str] = field(default_factory=list)
 
 
-PARTS = {
-    "legs": """
-        insert into ledger_entries (entry_id, account_id, kind, amount, occurred_at, posted_at, posting_key, revision, order_id, original_order_id,
-            programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at, details)
-        select entry_id, account_id, kind, amount, occurred_at, %(now)s, posting_key, revision, order_id, original_order_id,
-            programme_version, reason, actor, transaction_id, contra, scope, reverses, expires_at, details
-        from jsonb_to_recordset(%(legs)s::jsonb) as x (entry_id uuid, account_id text, kind text, amount bigint, occurred_at timestamptz, posting_key text,
-            revision integer, order_id text, original_order_id text, programme_version text, reason text, actor text, transaction_id uuid, contra text,
-            scope bigint[], reverses text, expires_at timestamptz, details jsonb)
-    """,
-    "moved": """
-        update ledger_accounts t set balance = t.balance + x.amount, version = t.version + 1, last_at = greatest(t.last_at, x.last_at)
-        from jsonb_to_recordset(%(moved)s::jsonb) as x (account_id text, amount bigint, last_at timestamptz) where t.account_id = x.account_id
-    """,
-    "lots": """
-        insert into ledger_lots (lot_id, transaction_id, account_id, amount, remaining, occurred_at, opened_at, expires_at, order_id, origin)
-        select * from jsonb_to_recordset(%(lots)s::jsonb) as x (lot_id uuid, transaction_id uuid, account_id text, amount bigint, remaining bigint,
-            occurred_at timestamptz, opened_at timestamptz, expires_at timestamptz, order_id text, origin uuid)
-    """,
-    "allocations": """
-        insert into ledger_allocations
-        select * from jsonb_to_recordset(%(allocations)s::jsonb) as x (transaction_id uuid, lot_id uuid, amount bigint)
-    """,
-    "deficits": """
-        insert into ledger_deficits
-        select * from jsonb_to_recordset(%(deficits)s::jsonb) as x (transaction_id uuid, account_id text, amount bigint, occurred_at timestamptz)
-    """,
-    "drawn": """
-        update ledger_lots t set remaining = x.remaining
-        from jsonb_to_recordset(%(drawn)s::jsonb) as x (lot_id uuid, remaining bigint) where t.lot_id = x.lot_id
-    """,
-    "smaller": """
-        update ledger_deficits t set amount = x.amount
-        from jsonb_to_recordset(%(smaller)s::jsonb) as x (transaction_id uuid, account_id text, amount bigint)
-        where t.transaction_id = x.transaction_id and t.account_id = x.account_id
-    """,
-    "paid": """
-        delete from ledger_deficits t using jsonb_to_recordset(%(paid)s::jsonb) as x (transaction_id uuid, account_id text)
-        where t.transaction_id = x.transaction_id and t.account_id = x.account_id
-    """,
-    "told": "insert into changes (type, customer_id, details, at) select 'balance.changed', unnest(%(told)s::uuid[]), '{}', %(now)s",
-}
-
-
-@cache
-def _statement(parts: tuple[str, ...]) -> str:
-    """One statement that writes these parts: each sees the tables as they were before."""
-    return "with " + ", ".join(f"{name} as ({PARTS[name]})" for name in parts) + " select 1"
+WRITE = "select store.ledger_write(%s, %s::jsonb)"
 
 
 def write(store: psycopg.Connection, rows: Rows, now: datetime) -> None:
-    """Append legs, bring the snapshots of their accounts up to date, write derived rows: one statement for all of it."""
+    """Append legs, bring the snapshots of their accounts up to date, write derived rows: all of it in one call."""
     moved, last = defaultdict[str, int](int), dict[str, datetime]()
     for leg in rows.legs:
         moved[leg.account_id] += leg.amount
         last[leg.account_id] = max(leg.occurred_at, last.get(leg.account_id, leg.occurred_at))
-    parts: dict[str, list[dict[str, Any]]] = {
+    parts: dict[str, list[Any]] = {
         "legs": [_leg(leg) for leg in rows.legs],
         "moved": [{"account_id": a, "amount": n, "last_at": last[a]} for a, n in sorted(moved.items())],
         "lots": [_lot(lot) for lot in rows.lots],
@@ -360,11 +256,10 @@ def write(store: psycopg.Connection, rows: Rows, now: datetime) -> None:
         "drawn": [{"lot_id": lot.lot_id, "remaining": lot.remaining} for lot in rows.drawn],
         "smaller": [{"transaction_id": d, "account_id": a, "amount": n} for (d, a), n in rows.smaller.items()],
         "paid": [{"transaction_id": d, "account_id": a} for d, a in rows.paid],
+        "told": rows.told,
     }  # fmt: skip
-    said = {name: orjson.dumps(part).decode() for name, part in parts.items() if part}
-    if said or rows.told:
-        told = {"told": rows.told} if rows.told else {}
-        store.execute(_statement((*said, *told)), {"now": now, **said, **told})
+    if said := {name: part for name, part in parts.items() if part}:
+        store.execute(WRITE, [now, orjson.dumps(said).decode()])
 
 
 def rewrite(store: psycopg.Connection, accounts: list[str], rows: Rows, now: datetime) -> None:

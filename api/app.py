@@ -1,14 +1,21 @@
 """The API: reads what the pipeline published, from the store, under scoped keys."""
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
+import orjson
+import structlog
 from fastapi import FastAPI
 from psycopg_pool import ConnectionPool
 
 from api import problems
 from api.context import Context
+from api.edge import Edge
+from api.limits import Limiter
+from api.metrics import Metrics
 from api.routers import (
     audiences,
     changes,
@@ -46,6 +53,8 @@ Errors are RFC 9457 problem documents."""
 def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -> FastAPI:
     """The application over one workspace; it opens its pool when it starts."""
 
+    metrics = Metrics()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         workspace = open_workspace(settings)
@@ -72,6 +81,8 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
                 load_programme(workspace),
                 trail,
                 load_retention(workspace),
+                metrics,
+                Limiter(),
                 clock,
             )
             try:
@@ -82,6 +93,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
 
     app = FastAPI(title="Omnichannel CDP", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
     problems.install(app)
+    app.add_middleware(Edge, metrics=metrics)
     app.include_router(health.router)
     app.include_router(identity.router)
     app.include_router(customers.router)
@@ -103,6 +115,15 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     return app
 
 
+def _dumps(said: Any, **_: Any) -> str:
+    return orjson.dumps(said, default=str).decode()
+
+
 def from_environment() -> FastAPI:
-    """What uvicorn starts: `uvicorn --factory api.app:from_environment`."""
+    """What uvicorn starts: `uvicorn --factory api.app:from_environment`. Its log is JSON, a line each, without personal data."""
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer(serializer=_dumps)],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )  # fmt: skip
     return create_app(Settings())

@@ -14,6 +14,8 @@ from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from psycopg_pool import ConnectionPool
 
+from api.limits import Limiter, TooMany
+from api.metrics import Metrics
 from api.problems import Forbidden, Unauthorised
 from cdp.clock import system_now
 from cdp.consent.policy import Policy
@@ -42,6 +44,8 @@ class Context:
     programmes: Programme
     trail: Trail
     retention: Retention
+    metrics: Metrics
+    limiter: Limiter
     clock: Callable[[], datetime] = system_now
 
     @contextmanager
@@ -136,6 +140,7 @@ def requires(scope: str) -> Callable[..., Caller]:
             app.trail.note(Event(f"refused {action}", "nobody", customer_id=customer, reason="no living key"))
             raise Unauthorised("this key does not exist, has expired or was revoked")
         caller = Caller(key, asked or asked_here or key.purposes[0])
+        within_limit(request, app, caller)
         if reason := _refusal(caller, scope, app.policy):
             app.trail.note(Event(f"refused {action}", caller.name, key.key_id, customer, None, reason))
             raise Forbidden(reason)
@@ -144,6 +149,20 @@ def requires(scope: str) -> Callable[..., Caller]:
         return caller
 
     return check
+
+
+def within_limit(request: Request, app: Context, caller: Caller) -> None:
+    """Count one call of the key.
+
+    Raises:
+        TooMany: If it is one more than the key may make; only the first of a window is audited.
+    """
+    left = request.state.left = app.limiter.take(caller.key.key_id, caller.key.rate_limit)
+    if left.remaining >= 0:
+        return
+    if left.remaining == -1:
+        app.trail.note(caller.event("refused for too many calls"))
+    raise TooMany(f"this key may call {left.quota:,} times a minute", "wait as Retry-After says")
 
 
 def _refusal(caller: Caller, scope: str, policy: Policy) -> str | None:

@@ -16,6 +16,20 @@ from cdp.errors import CdpError, StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "https://omnichannel-cdp.example/problems/"
+EXAMPLES = {
+    304: ("Not modified", ""),
+    400: ("Idempotency-Key missing", "send an Idempotency-Key: a new one for every operation, the same for a retry"),
+    401: ("Unauthorised", "this key does not exist, has expired or was revoked"),
+    403: ("Forbidden", "this key lacks the scope loyalty:write"),
+    404: ("Not found", "no customer has this id"),
+    409: ("Insufficient points", "120 are available, 500 are needed"),
+    412: ("Changed meanwhile", "this is not the customer that you read: read it again"),
+    413: ("Too large", "a body has at most 1,000,000 bytes"),
+    422: ("Invalid request", "the request does not match the schema"),
+    428: ("If-Match missing", "send If-Match with the ETag of what you read"),
+    429: ("Too many requests", "this key may call 12,000 times a minute"),
+    503: ("Store unavailable", "the database does not answer; try again in a moment"),
+}
 log = structlog.get_logger("api")
 
 
@@ -51,16 +65,32 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "No living key",
         403: "The key lacks the scope",
         404: "Not found",
+        412: "Changed meanwhile",
         413: "Too large",
         409: "Contradicts what stands",
         422: "Invalid request",
-        429: "More than a customer does by hand",
+        428: "If-Match missing",
+        429: "Too many requests; wait as Retry-After says",
         503: "Store unavailable",
     }
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    # whoever must send a key may send it too often, and any body may be too large
+    every = sorted({*statuses, *((413, 429) if 401 in statuses else ())})
     return {
-        status: {"description": titles[status], "model": Problem, "content": {MEDIA_TYPE: schema}}
-        for status in statuses
+        status: {"description": titles[status], "content": {MEDIA_TYPE: {**schema, "example": example(status)}}}
+        for status in every
+    }
+
+
+def example(status: int) -> dict[str, Any]:
+    """What a problem of this status looks like."""
+    title, detail = EXAMPLES[status]
+    return {
+        "type": TYPES + title.lower().replace(" ", "-"),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "errors": [],
     }
 
 
@@ -104,7 +134,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return answer(error.status_code, str(error.detail), str(error.detail), headers=error.headers)
+        title = getattr(error, "title", str(error.detail))
+        return answer(error.status_code, title, str(error.detail), headers=error.headers)
 
     @app.exception_handler(psycopg.OperationalError)
     def _database(_: Request, error: psycopg.OperationalError) -> JSONResponse:

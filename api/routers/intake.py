@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 
-from api.context import App, Caller, Context
+from api.context import App, Caller, Context, within_limit
 from api.problems import Forbidden, Unauthorised, answer, responses
 from cdp.errors import CdpError, StoreUnavailable
 from cdp.sources import intake
@@ -80,6 +80,7 @@ def _keep(app: Context, request: Request, text: str, events: list[tuple[str, str
         if key is None:
             raise Unauthorised("send a write key: as user name of Basic, as Bearer, or as 'writeKey' in the body")
         caller = Caller(key, key.purposes[0])
+        within_limit(request, app, caller)
         if not key.allows(SCOPE) or key.source is None:
             raise Forbidden(
                 f"this key lacks the scope {SCOPE}"
@@ -88,11 +89,11 @@ def _keep(app: Context, request: Request, text: str, events: list[tuple[str, str
             )
         with store.transaction():
             inbox.add(store, key.source, events, app.clock())
+        app.metrics.events.labels(key.source).inc(len(events))
     app.trail.note(caller.event(f"POST {request.url.path}"))
 
 
 def _refused(error: CdpError) -> JSONResponse:
     """A problem document that also says `code` and `message`, which client libraries read."""
     more = {"code": error.title.lower().replace(" ", "_"), "message": error.message}
-    headers = {"Retry-After": "1"} if error.status_code in (429, 503) else None
-    return answer(error.status_code, error.title, error.message, headers=headers, more=more)
+    return answer(error.status_code, error.title, error.message, more=more)

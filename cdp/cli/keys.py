@@ -1,5 +1,6 @@
 """`cdp keys`: who may call the API, and for what."""
 
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from cdp.store import keys as store_keys
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace, open_workspace
 
-keys = typer.Typer(help="API keys: created, listed, revoked.", no_args_is_help=True)
+keys = typer.Typer(help="API keys: created, listed, changed, revoked.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 
@@ -27,12 +28,14 @@ def create(
         list[str] | None, typer.Option(help="What it may read for, 'service' by default; repeat for several.")
     ] = None,
     source: Annotated[str, typer.Option(help="The source that events sent with it belong to (web, app …).")] = "",
+    rate_limit: Annotated[int, typer.Option(min=1, help="Calls a minute.")] = store_keys.RATE_LIMIT,
+    days: Annotated[int | None, typer.Option(min=1, help="It ends after so many days; never where left out.")] = None,
 ) -> None:
     """Make a key. Its text is the last line printed, and is never shown again.
 
     Example: cdp keys create till-12 --scope profiles:read --scope loyalty:read
     Example: cdp keys create shop-sdk --scope events:write --source web
-    Example: cdp keys create mailer --scope audiences:read --purpose email_marketing
+    Example: cdp keys create mailer --scope audiences:read --purpose email_marketing --days 90
     """
     workspace, now = open_workspace(Settings()), system_now()
     purposes = list(dict.fromkeys(purpose or ["service"]))
@@ -42,8 +45,8 @@ def create(
         _takes_events(workspace, source)
     with database(workspace), connect(owner_address(workspace)) as store:
         text = store_keys.create(
-            store, workspace.secrets["pepper"], name, scope, now, purposes=purposes, source=source or None
-        )
+            store, workspace.secrets["pepper"], name, scope, now, now + timedelta(days=days) if days else None, purposes, source or None, rate_limit
+        )  # fmt: skip
         tell(workspace, store, "key.created", {"key": name, "scopes": sorted(set(scope)), "purposes": purposes}, now)
     say(
         f"Key '{name}' may: {', '.join(sorted(set(scope)))}, for {', '.join(purposes)}. Keep it; it is not shown again."
@@ -67,7 +70,7 @@ def _takes_events(workspace: Workspace, name: str) -> None:
 @keys.command("list")
 def list_keys() -> None:
     """List the keys, without their texts."""
-    workspace = open_workspace(Settings())
+    workspace, now = open_workspace(Settings()), system_now()
     with database(workspace), connect(owner_address(workspace)) as store:
         found = store_keys.listed(store)
     rows = [
@@ -76,12 +79,42 @@ def list_keys() -> None:
             f"cdp_{k.prefix}_…",
             " ".join(k.scopes),
             " ".join(k.purposes),
+            f"{k.rate_limit:,}/min",
             f"{k.created_at:%Y-%m-%d}",
-            "revoked" if k.revoked_at else "living",
+            f"{k.last_used_at:%Y-%m-%d %H:%M}" if k.last_used_at else "never",
+            _state(k, now),
         )
         for k in found
     ]
-    print(table(["name", "key", "scopes", "purposes", "created", "state"], rows))
+    print(table(["name", "key", "scopes", "purposes", "limit", "created", "last used", "state"], rows))
+
+
+def _state(key: store_keys.Key, now: datetime) -> str:
+    if key.revoked_at:
+        return "revoked"
+    if key.expires_at and key.expires_at <= now:
+        return "expired"
+    changing = (
+        f", the text before it until {key.old_until:%Y-%m-%d %H:%M}" if key.old_until and key.old_until > now else ""
+    )
+    return ("living" if key.expires_at is None else f"until {key.expires_at:%Y-%m-%d}") + changing
+
+
+@keys.command()
+def rotate(
+    name: str,
+    overlap_hours: Annotated[int, typer.Option(min=0, help="How long the present text still holds.")] = 24,
+) -> None:
+    """Give a key another text. It is the last line printed; the present one holds until the overlap ends.
+
+    Example: cdp keys rotate till-12 --overlap-hours 48
+    """
+    workspace, now = open_workspace(Settings()), system_now()
+    with database(workspace), connect(owner_address(workspace)) as store:
+        text = store_keys.rotate(store, workspace.secrets["pepper"], name, now, timedelta(hours=overlap_hours))
+        tell(workspace, store, "key.rotated", {"key": name, "overlap_hours": overlap_hours}, now)
+    say(f"Key '{name}' has a new text; the one before holds for {overlap_hours} hours more.")
+    print(text)
 
 
 @keys.command()

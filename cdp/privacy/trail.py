@@ -11,20 +11,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from cdp.clock import system_now
 from cdp.errors import StoreUnavailable
-from cdp.store import audit
+from cdp.store import audit, keys
 from cdp.store.audit import Event, Seal
 from cdp.workspace import Workspace, write_whole
 
 HEAD = "audit_head.json"
 EVERY = 0.1  # seconds between writes of what was noted in passing
 MOST_WAITING = 20_000
+USED_EVERY = timedelta(minutes=1)
 
 
 class Trail:
@@ -44,7 +45,7 @@ class Trail:
     ) -> None:
         self._workspace, self._store, self._clock = workspace, store, clock
         self._waiting: list[tuple[datetime, Event]] = []
-        self._unsealed = True
+        self._unsealed, self._used = True, dict[str, datetime]()
         self._lock, self._writing, self._stop = threading.Lock(), threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
 
@@ -70,6 +71,11 @@ class Trail:
                 raise StoreUnavailable("the audit log cannot be written; nothing is shown until it can")
             self._waiting.append((self._clock(), event))
 
+    @property
+    def waiting(self) -> int:
+        """Rows that were noted and are not written yet."""
+        return len(self._waiting)
+
     def write(self, connection: psycopg.Connection, event: Event) -> None:
         """Write one row, committed when this returns, or with the transaction that is open."""
         audit.add(connection, [(self._clock(), event)])
@@ -89,6 +95,7 @@ class Trail:
             with self._store() as connection:
                 if taken:
                     audit.add(connection, taken)
+                    self._note_use(connection, taken)
                 self._unsealed = (
                     seal(self._workspace, connection, self._clock()) is None and audit.unsealed(connection) > 0
                 )
@@ -96,6 +103,14 @@ class Trail:
             with self._lock:
                 self._waiting = taken + self._waiting
             raise
+
+    def _note_use(self, connection: psycopg.Connection, taken: list[tuple[datetime, Event]]) -> None:
+        """When keys were used last, to the minute."""
+        latest = {event.key_id: at for at, event in taken if event.key_id is not None}
+        due = {key: at for key, at in latest.items() if key not in self._used or at - self._used[key] >= USED_EVERY}
+        if due:
+            keys.used(connection, due)
+            self._used |= due
 
     def _work(self) -> None:
         while not self._stop.wait(EVERY):

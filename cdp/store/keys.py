@@ -4,9 +4,9 @@ import hashlib
 import hmac
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -18,10 +18,19 @@ SCOPES = (
     "loyalty:write", "review:write", "privacy:write", "changes:read", "audiences:read", "admin",
 )  # fmt: skip
 
+COLUMNS = "key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at, source, rate_limit, last_used_at, old_until"
+RATE_LIMIT = 12_000  # calls a minute where a key says nothing else
+
 
 @dataclass(frozen=True)
 class Key:
-    """A stored key; `admin` stands for every scope. The first purpose is what it reads for unless a call names another."""
+    """A stored key; `admin` stands for every scope. The first purpose is what it reads for unless a call names another.
+
+    Attributes:
+        source: What its events belong to.
+        rate_limit: Calls a minute.
+        old_until: Until when the text before the present one holds too.
+    """
 
     key_id: str
     name: str
@@ -31,7 +40,10 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
-    source: str | None = None
+    source: str | None
+    rate_limit: int
+    last_used_at: datetime | None
+    old_until: datetime | None
 
     def allows(self, scope: str) -> bool:
         """Whether this key may do what the scope names."""
@@ -47,8 +59,9 @@ def create(
     expires_at: datetime | None = None,
     purposes: Iterable[str] = ("service",),
     source: str | None = None,
+    rate_limit: int = RATE_LIMIT,
 ) -> str:
-    """Make a key; its text is returned here and never again. `source`: what its events belong to.
+    """Make a key; its text is returned here and never again. `source`: what its events belong to; `rate_limit`: calls a minute.
 
     Raises:
         ConfigError: If a scope is unknown, none is given, or the name is taken.
@@ -57,12 +70,12 @@ def create(
         raise ConfigError(f"unknown scope {', '.join(unknown)}", f"choose from {', '.join(SCOPES)}")
     if not scopes:
         raise ConfigError("a key needs at least one scope", "add --scope profiles:read")
-    prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+    prefix, secret = _fresh()
     try:
         with connection.transaction():
             connection.execute(
-                "insert into api_keys (key_id, name, prefix, hash, scopes, purposes, created_at, expires_at, source) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "insert into api_keys (key_id, name, prefix, hash, scopes, purposes, created_at, expires_at, source, rate_limit) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     uuid.uuid4(),
                     name,
@@ -73,6 +86,7 @@ def create(
                     now,
                     expires_at,
                     source,
+                    rate_limit,
                 ],
             )
     except psycopg.errors.UniqueViolation as error:
@@ -86,21 +100,49 @@ def find(connection: psycopg.Connection, pepper: str, text: str, now: datetime) 
     if len(parts) != 3 or parts[0] != "cdp":
         return None
     row = connection.execute(
-        "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at, source, hash from api_keys where prefix = %s",
-        [parts[1]],
+        f"select {COLUMNS}, prefix = %(said)s, hash, old_hash from api_keys where prefix = %(said)s or old_prefix = %(said)s",
+        {"said": parts[1]},
     ).fetchone()
-    if row is None or not hmac.compare_digest(row[9], _hash(pepper, parts[2])):
+    if row is None:
         return None
-    key = _key(row)
-    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+    *stored, present, held, before = row
+    key = _key(stored)
+    if not hmac.compare_digest(held if present else before, _hash(pepper, parts[2])):
         return None
-    return key
+    ends = [at for at in (key.expires_at, None if present else key.old_until) if at is not None]
+    return None if key.revoked_at is not None or any(at <= now for at in ends) else key
+
+
+def rotate(connection: psycopg.Connection, pepper: str, name: str, now: datetime, overlap: timedelta) -> str:
+    """Give a key another text, returned here and never again; the one it had holds until the overlap ends.
+
+    Raises:
+        NotFound: If no living key has this name.
+    """
+    prefix, secret = _fresh()
+    with connection.transaction():
+        done = connection.execute(
+            "update api_keys set old_prefix = prefix, old_hash = hash, old_until = %s, prefix = %s, hash = %s "
+            "where name = %s and revoked_at is null",
+            [now + overlap, prefix, _hash(pepper, secret), name],
+        )
+    if done.rowcount == 0:
+        raise NotFound(f"no living key is named '{name}'", "see 'cdp keys list'")
+    return f"cdp_{prefix}_{secret}"
+
+
+def used(connection: psycopg.Connection, when: Mapping[str, datetime]) -> None:
+    """Note when keys were used last."""
+    connection.execute(
+        "update api_keys k set last_used_at = greatest(k.last_used_at, x.at) from unnest(%s::uuid[], %s::timestamptz[]) as x (key_id, at) "
+        "where k.key_id = x.key_id",
+        [list(when), list(when.values())],
+    )
 
 
 def listed(connection: psycopg.Connection) -> list[Key]:
     """All keys, newest first."""
-    query = "select key_id::text, name, prefix, scopes, purposes, created_at, expires_at, revoked_at, source from api_keys order by created_at desc"
-    return [_key(row) for row in connection.execute(query)]
+    return [_key(row) for row in connection.execute(f"select {COLUMNS} from api_keys order by created_at desc, name")]
 
 
 def revoke(connection: psycopg.Connection, name: str, now: datetime) -> None:
@@ -117,8 +159,12 @@ def revoke(connection: psycopg.Connection, name: str, now: datetime) -> None:
         raise NotFound(f"no living key is named '{name}'", "see 'cdp keys list'")
 
 
-def _key(row: tuple[Any, ...]) -> Key:
-    return Key(row[0], row[1], row[2], tuple(row[3]), tuple(row[4]), row[5], row[6], row[7], row[8])
+def _key(row: Sequence[Any]) -> Key:
+    return Key(row[0], row[1], row[2], tuple(row[3]), tuple(row[4]), *row[5:])
+
+
+def _fresh() -> tuple[str, str]:
+    return secrets.token_hex(4), secrets.token_urlsafe(32)
 
 
 def _hash(pepper: str, secret: str) -> str:

@@ -38,6 +38,7 @@ from cdp.consent.policy import load_policy
 from cdp.loyalty.programme import load_programme
 from cdp.privacy.trail import Trail
 from cdp.retention import load_retention
+from cdp.service import load_service
 from cdp.settings import Settings
 from cdp.store.connect import SCHEMA, api_address, database
 from cdp.workspace import open_workspace
@@ -81,6 +82,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
                 load_programme(workspace),
                 trail,
                 load_retention(workspace),
+                load_service(workspace),
                 metrics,
                 Limiter(),
                 clock,

@@ -22,6 +22,7 @@ from cdp.consent.policy import Policy
 from cdp.loyalty.programme import Programme
 from cdp.privacy.trail import Trail
 from cdp.retention import Retention
+from cdp.service import Service
 from cdp.store import keys
 from cdp.store.audit import Event
 from cdp.workspace import Workspace
@@ -44,6 +45,7 @@ class Context:
     programmes: Programme
     trail: Trail
     retention: Retention
+    service: Service
     metrics: Metrics
     limiter: Limiter
     clock: Callable[[], datetime] = system_now

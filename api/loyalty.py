@@ -8,7 +8,7 @@ import psycopg
 from api.context import Caller, Context
 from api.loyalty_schemas import Receipt
 from api.problems import Forbidden
-from api.routers.customers import answers_the_person, visible_fields
+from api.reading import answers_the_person, visible_fields
 from cdp.errors import CdpError, NotFound
 from cdp.loyalty import operations
 from cdp.loyalty.groups import locked

@@ -82,33 +82,97 @@ class ConsentFlag(Model):
     conflicting: list[str] = Field(examples=[[]])
 
 
+class Ticket(Model):
+    """A ticket of the help desk as it is now; what people wrote is in the timeline."""
+
+    id: str = Field(examples=["interaction:service:100001"])
+    record_id: str = Field(examples=["service:ticket:100001"])
+    opened_at: datetime
+    status: str | None = Field(examples=["open"])
+    channel: str | None = Field(examples=["phone"])
+    order_id: str | None = Field(examples=["web:W536372"])
+    is_open: bool = Field(examples=[True], description="Whether somebody waits: service.yaml names the other states")
+    due_at: datetime | None = Field(
+        description="When it should be done, by the customer's tier; none where it is closed"
+    )
+
+
+class Tickets(Model):
+    """The newest 20 tickets."""
+
+    items: list[Ticket]
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+
+
+class Item(Model):
+    """One thing that happened."""
+
+    id: str = Field(examples=["order:web:W536372"])
+    type: str = Field(examples=["order"])
+    channel: str = Field(examples=["web"])
+    record_id: str = Field(examples=["web:user:w-39601947"])
+    occurred_at: datetime
+    details: dict[str, Any]
+
+
+class Interactions(Model):
+    """The newest 20 things that happened; the whole story is in the timeline."""
+
+    items: list[Item]
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+
+
+class LoyaltyCard(Model):
+    """Points in the unit that can be spent, and the tier."""
+
+    unit: str | None = Field(default=None, examples=["points"])
+    balance: int | None = Field(default=None, examples=[512])
+    available: int | None = Field(default=None, examples=[480], description="The balance less what is set aside")
+    balance_version: str | None = Field(default=None, examples=["42-9f86d081"])
+    tier: str | None = Field(default=None, examples=["gold"])
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+
+
+class Care(Model):
+    """Whether an agent should take special care, and why: `high_value`, `quiet`, `unhappy` (service.yaml says when)."""
+
+    reasons: list[str] = Field(examples=[["high_value", "quiet"]])
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+
+
 class Customer(Model):
-    """One customer: the profile that survives, with provenance."""
+    """One customer: the profile that survives, with provenance. What `fields` does not name and `include` does not ask for is absent."""
 
     customer_id: str = Field(examples=[ID])
     requested_id: str = Field(examples=[ID])
     merged_into: str | None = Field(default=None, examples=[None], description="Set when the requested id is retired")
-    kind: Literal["known", "anonymous"]
-    name: Name
-    birth_date: Value
-    email: Value
-    phone: Value
-    postal_code: Value
-    city: Value
-    country: Value
-    language: Value
-    channels: list[str] = Field(examples=[["app", "pos", "web"]])
-    first_seen: datetime
-    last_seen: datetime
-    orders: dict[str, Spending] = Field(examples=[{"GBP": {"orders": 12, "returns": 1, "spent": "1024.5000"}}])
-    orders_withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
-    records: list[Record]
-    consents: list[ConsentFlag] = Field(
-        description="May we, on every contact point and purpose, and which decision says so"
+    kind: Literal["known", "anonymous"] = "known"
+    name: Name | None = None
+    birth_date: Value | None = None
+    email: Value | None = None
+    phone: Value | None = None
+    postal_code: Value | None = None
+    city: Value | None = None
+    country: Value | None = None
+    language: Value | None = None
+    channels: list[str] = Field(default=[], examples=[["app", "pos", "web"]])
+    first_seen: datetime | None = None
+    last_seen: datetime | None = None
+    orders: dict[str, Spending] = Field(
+        default={}, examples=[{"GBP": {"orders": 12, "returns": 1, "spent": "1024.5000"}}]
     )
-    purpose: str = Field(examples=["service"], description="What this answer is for")
-    revealed: bool = Field(examples=[False])
-    data_as_of: datetime | None = Field(description="The clock of the run that published this")
+    orders_withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+    records: list[Record] = []
+    consents: list[ConsentFlag] = Field(
+        default=[], description="May we, on every contact point and purpose, and which decision says so"
+    )
+    purpose: str = Field(default="service", examples=["service"], description="What this answer is for")
+    revealed: bool = Field(default=False, examples=[False])
+    data_as_of: datetime | None = Field(default=None, description="The clock of the run that published this")
+    loyalty: LoyaltyCard | None = Field(default=None, description="With include=loyalty; needs loyalty:read")
+    tickets: Tickets | None = Field(default=None, description="With include=tickets")
+    interactions: Interactions | None = Field(default=None, description="With include=interactions")
+    care: Care | None = Field(default=None, description="With include=care")
 
 
 class Lookup(Model):
@@ -116,6 +180,25 @@ class Lookup(Model):
 
     value: str = Field(min_length=1, max_length=320, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["07827 145546"])
     type: Kind | None = Field(default=None, examples=["phone"], description="Left out: every type it could be is tried")
+
+
+class Lookups(Model):
+    """Up to 1,000 identifiers at once."""
+
+    lookups: list[Lookup] = Field(min_length=1, max_length=1000)
+
+
+class Held(Model):
+    """A customer that holds an identifier."""
+
+    customer_id: str = Field(examples=[ID])
+    matched: list[str] = Field(examples=[["phone"]])
+
+
+class Answers(Model):
+    """Who holds each of the identifiers, in the order of the question; nobody where the list is empty."""
+
+    answers: list[list[Held]]
 
 
 class Match(Model):
@@ -136,17 +219,6 @@ class Matches(Model):
 
     customers: list[Match]
     more: bool = Field(examples=[False], description="There are more than are shown")
-
-
-class Item(Model):
-    """One thing that happened."""
-
-    id: str = Field(examples=["order:web:W536372"])
-    type: str = Field(examples=["order"])
-    channel: str = Field(examples=["web"])
-    record_id: str = Field(examples=["web:user:w-39601947"])
-    occurred_at: datetime
-    details: dict[str, Any]
 
 
 class Timeline(Model):

@@ -8,7 +8,7 @@ from api import present
 from api.context import App, AudienceReader
 from api.privacy_schemas import Audience, Member
 from api.problems import Forbidden, responses
-from api.routers.customers import visible_fields
+from api.reading import visible_fields
 from cdp.consent.fields import Visible
 from cdp.consent.resolve import Material
 from cdp.store import consents, customers

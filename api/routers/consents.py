@@ -12,7 +12,8 @@ from api import present
 from api.context import App, Caller, ConsentReader, ConsentWriter, Context
 from api.privacy_schemas import Decide, Link, LinkAsked, Recorded, Withdraw
 from api.problems import responses
-from api.routers.customers import Reason, Reveal, living_customer, revealing
+from api.reading import living_customer, revealing
+from api.routers.customers import Reason, Reveal
 from api.schemas import Consents
 from cdp.consent import recording
 from cdp.consent.recording import CannotRecord, Said

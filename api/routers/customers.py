@@ -1,26 +1,22 @@
 """One customer: profile, timeline, consents, loyalty; and finding them."""
 
-import base64
-import binascii
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import psycopg
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Response
 
 from api import present
 from api.context import App, Caller, Context, LoyaltyReader, ProfileReader
-from api.problems import Forbidden, responses
-from api.schemas import Customer, Lookup, Loyalty, Matches, Timeline, Withheld
-from cdp.consent.fields import Visible, visible
-from cdp.consent.policy import ABSOLUTE
+from api.problems import responses
+from api.reading import answers_the_person, living_customer, read_cursor, revealing, visible_fields, write_cursor
+from api.schemas import Answers, Customer, Lookup, Lookups, Loyalty, Matches, Timeline, Withheld
+from api.view import Part, etag, included, item, matches, wanted, who
 from cdp.consent.resolve import Material
-from cdp.errors import CdpError, NotFound
 from cdp.loyalty.ladder import standing
 from cdp.loyalty.recall import way
 from cdp.standard.identify import candidates
-from cdp.store import assignment, consents, customers, releases
+from cdp.store import consents, customers, releases
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 ERRORS = responses(401, 403, 404, 422, 503)
@@ -32,35 +28,60 @@ Reason = Annotated[
 ]
 
 
-class BadCursor(CdpError):
-    """A cursor that this server did not make."""
-
-    status_code = 422
-    title = "Invalid request"
-
-
 @router.post("/lookup", responses=responses(401, 403, 422, 503))
 def lookup(asked: Lookup, app: App, caller: ProfileReader) -> Matches:
     """Find customers by any identifier. It travels in the body: URLs end up in logs."""
-    pairs = candidates(asked.type, asked.value, app.regions)
     with app.store() as store:
-        found = customers.lookup(store, pairs, MOST_MATCHES + 1) if pairs else []
+        found = customers.lookup(store, [candidates(asked.type, asked.value, app.regions)], MOST_MATCHES + 1)
         shown = [row["customer_id"] for row in found[:MOST_MATCHES]]
-        profiles = {customer: customers.profile(store, customer) for customer in shown}
+        profiles = customers.profiles(store, shown)
         consent = consents.materials(store, shown)
-    matches = [
+    held = [
         _match(row, stored, consent[row["customer_id"]], app, caller)
         for row in found[:MOST_MATCHES]
-        if (stored := profiles[row["customer_id"]]) is not None
+        if (stored := profiles.get(row["customer_id"])) is not None
     ]
-    return Matches.model_validate({"customers": matches, "more": len(found) > MOST_MATCHES})
+    return Matches.model_validate({"customers": held, "more": len(found) > MOST_MATCHES})
 
 
-@router.get("/{customer_id}", responses=ERRORS)
+@router.post("/lookup/batch", responses=responses(401, 403, 422, 503))
+def lookup_many(asked: Lookups, app: App, caller: ProfileReader) -> Answers:
+    """Find who holds up to 1,000 identifiers at once. Ids alone: what may be shown of each is asked for one by one."""
+    pairs = [candidates(one.type, one.value, app.regions) for one in asked.lookups]
+    with app.store() as store:
+        found = customers.lookup(store, pairs, MOST_MATCHES)
+    answers: list[list[dict[str, Any]]] = [[] for _ in pairs]
+    for row in found:
+        answers[row["n"]].append({"customer_id": row["customer_id"], "matched": row["matched"]})
+    return Answers.model_validate({"answers": answers})
+
+
+@router.get(
+    "/{customer_id}",
+    response_model=Customer,
+    response_model_exclude_unset=True,
+    responses=ERRORS | {304: {"description": "As the caller has it"}},
+)
 def get_customer(
-    customer_id: UUID, app: App, caller: ProfileReader, reveal: Reveal = False, reason: Reason = None
-) -> Customer:
-    """The profile with the record each value came from. A retired id answers with the customer it became."""
+    customer_id: UUID,
+    app: App,
+    caller: ProfileReader,
+    response: Response,
+    include: Annotated[list[Part] | None, Query(description="What else to answer; repeat it for several")] = None,
+    fields: Annotated[
+        str | None,
+        Query(max_length=400, pattern="^[a-z_]+(,[a-z_]+)*$", description="Only these members, separated by commas; all of the profile where left out"),
+    ] = None,
+    reveal: Reveal = False,
+    reason: Reason = None,
+    if_none_match: Annotated[str | None, Header(max_length=200)] = None,
+) -> Any:  # fmt: skip
+    """The single view: the profile with the record each value came from, and what `include` asks for.
+
+    A retired id answers with the customer it became. `ETag` is the answer's version: send it back as `If-None-Match` and an
+    unchanged one answers 304; send it as `If-Match` with a change.
+    """
+    named = wanted(fields, include or [])
     with app.store() as store:
         living, stored = living_customer(store, customer_id)
         if reveal:
@@ -68,26 +89,32 @@ def get_customer(
         known = consents.material(store, living)
         members = customers.records(store, living)
         release = releases.newest(store)
-    profile, seen = stored["profile"], visible_fields(app, caller, known)
-    no_orders, whole = seen.reason("timeline"), reveal and answers_the_person(app, caller)
-    return Customer.model_validate(
-        {
-            "customer_id": living,
-            "requested_id": str(customer_id),
-            "merged_into": living if living != str(customer_id) else None,
-            "kind": stored["kind"],
-            **present.profile(profile, seen, revealed=reveal),
-            # record ids and contact points may hold addresses and cards: open only where the purpose may see those
-            **{name: profile[name] for name in ("channels", "first_seen", "last_seen")},
-            "orders": {} if no_orders else profile["orders"],
-            "orders_withheld": no_orders,
-            "records": [{**row, "record_id": present.record(row["record_id"], revealed=whole)} for row in members],
-            "consents": present.flags(known, app.policy, app.clock(), revealed=whole),
-            "purpose": caller.purpose,
-            "revealed": reveal,
-            "data_as_of": release[0].as_of if release else None,
-        }
-    )
+        seen, whole = visible_fields(app, caller, known), reveal and answers_the_person(app, caller)
+        parts = included(store, app, caller, living, seen, named, revealed=whole)
+    profile, no_orders = stored["profile"], seen.reason("timeline")
+    said = {
+        "customer_id": living,
+        "requested_id": str(customer_id),
+        "merged_into": living if living != str(customer_id) else None,
+        "kind": stored["kind"],
+        **present.profile(profile, seen, revealed=reveal),
+        # record ids and contact points may hold addresses and cards: open only where the purpose may see those
+        **{name: profile[name] for name in ("channels", "first_seen", "last_seen")},
+        "orders": {} if no_orders else profile["orders"],
+        "orders_withheld": no_orders,
+        "records": [{**row, "record_id": present.record(row["record_id"], revealed=whole)} for row in members],
+        "consents": present.flags(known, app.policy, app.clock(), revealed=whole),
+        "purpose": caller.purpose,
+        "revealed": reveal,
+        "data_as_of": release[0].as_of if release else None,
+        **parts,
+    }
+    said = {name: value for name, value in said.items() if name in named}
+    tag = etag(who(stored, members), {name: value for name, value in said.items() if name != "data_as_of"})
+    response.headers["ETag"] = tag
+    if matches(tag, if_none_match):
+        return Response(status_code=304, headers={"ETag": tag})
+    return Customer.model_validate(said)
 
 
 @router.get("/{customer_id}/timeline", responses=ERRORS)
@@ -109,14 +136,7 @@ def get_timeline(
         if reveal:
             revealing(app, store, caller, "timeline.reveal", living, reason)
         rows = customers.timeline(store, living, before, limit + 1)
-    page = [
-        {
-            **row,
-            "record_id": present.record(row["record_id"], revealed=reveal),
-            "details": present.details(row["details"], revealed=reveal),
-        }
-        for row in rows[:limit]
-    ]
+    page = [item(row, revealed=reveal) for row in rows[:limit]]
     more = write_cursor(rows[limit - 1]) if len(rows) > limit else None
     ends = app.retention.timeline_ends(app.clock())
     return Timeline.model_validate({"customer_id": living, "items": page, "next": more, "ends_at": ends})
@@ -153,36 +173,6 @@ def get_loyalty(customer_id: UUID, app: App, caller: LoyaltyReader) -> Loyalty |
     )
 
 
-def living_customer(store: psycopg.Connection, customer_id: UUID) -> tuple[str, dict[str, Any]]:
-    """The customer an id stands for today, with the published profile."""
-    living = assignment.resolve(store, str(customer_id))
-    stored = customers.profile(store, living) if living is not None else None
-    if living is None or stored is None:
-        raise NotFound("no customer has this id")
-    return living, stored
-
-
-def revealing(
-    app: Context, store: psycopg.Connection, caller: Caller, action: str, customer_id: str, reason: str | None
-) -> None:
-    """Note who sees unmasked data and why, committed before it is shown."""
-    if not caller.key.allows("profiles:reveal"):
-        raise Forbidden("this key lacks the scope profiles:reveal")
-    if not action.startswith("profile.") and not answers_the_person(app, caller):
-        raise Forbidden(f"the purpose {caller.purpose} reveals fields of a profile, nothing else")
-    app.trail.write(store, caller.event(action, customer_id, reason=reason))
-
-
-def answers_the_person(app: Context, caller: Caller) -> bool:
-    """Whether the purpose needs no consent, as service does: it may see what no single field's consent covers."""
-    return app.policy.purposes[caller.purpose].basis in ABSOLUTE
-
-
-def visible_fields(app: Context, caller: Caller, known: Material | None) -> Visible:
-    """What this caller may read of a customer for its purpose."""
-    return visible(app.policy, caller.purpose, (*present.FIELDS, "timeline", "loyalty"), known, app.clock())
-
-
 def _withheld(app: Context, caller: Caller, store: psycopg.Connection, customer: str, field: str) -> str | None:
     return visible_fields(app, caller, consents.material(store, customer)).withheld.get(field)
 
@@ -208,20 +198,3 @@ def _account(row: dict[str, Any]) -> dict[str, Any]:
         "record_id": record,
         "balance": row["balance"],
     }
-
-
-def write_cursor(row: dict[str, Any]) -> str:
-    """A cursor that stands for a row's time and id."""
-    text = f"{row['occurred_at'].isoformat()}|{row['id']}"
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def read_cursor(cursor: str) -> tuple[datetime, str]:
-    """The (time, id) a cursor stands for."""
-    try:
-        at, last = base64.urlsafe_b64decode(cursor.encode()).decode().split("|", 1)
-        if "\x00" in last:
-            raise ValueError("not a cursor")
-        return datetime.fromisoformat(at), last
-    except (ValueError, binascii.Error) as error:
-        raise BadCursor("this cursor was not made by this endpoint") from error

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import psycopg
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 
 from api import present
 from api.context import App, Caller, Context, ProfileReader, Reviewer
@@ -26,8 +26,9 @@ from api.identity_schemas import (
     WhatIf,
 )  # fmt: skip
 from api.problems import Forbidden, responses
+from api.reading import living_customer, visible_fields
 from api.refs import record_of, ref
-from api.routers.customers import living_customer, visible_fields
+from api.view import unchanged
 from cdp import stewardship
 from cdp.errors import NotFound
 from cdp.loyalty import operations as loyalty
@@ -89,13 +90,21 @@ def merge(asked: Merge, app: App, caller: Reviewer) -> Changed:
     return _changed(done)
 
 
-@router.post("/customers/{customer_id}/split", responses=WRITES)
-def split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -> Changed:
-    """Take records out of a customer, at once and for every later run."""
+@router.post("/customers/{customer_id}/split", responses=WRITES | responses(412, 428))
+def split(
+    customer_id: UUID,
+    asked: Split,
+    app: App,
+    caller: Reviewer,
+    if_match: Annotated[str | None, Header(max_length=200, description="`ETag` of the customer as it was read")] = None,
+) -> Changed:
+    """Take records out of a customer, at once and for every later run. `If-Match` guards against what others did meanwhile."""
     now = app.clock()
     with app.store() as store, store.transaction():
-        living, _ = living_customer(store, customer_id)
-        own = _records(store, living)
+        living, stored = living_customer(store, customer_id)
+        members = customers.records(store, living)
+        unchanged(stored, members, if_match)
+        own = [row["record_id"] for row in members]
         records = [record_of(app.pepper, named, own) for named in asked.records]
         done = stewardship.split(store, living, records, _act(app, caller, asked.reason), lambda: ids.uuid7(now))
         _told(app, store, caller, "customer.split", done)
@@ -257,7 +266,7 @@ def _side(store: psycopg.Connection, app: Context, named: str) -> tuple[str, str
     try:
         customer, _ = living_customer(store, UUID(named))
     except ValueError:
-        found = customers.lookup(store, [("record", named)], 1)
+        found = customers.lookup(store, [[("record", named)]], 1)
         if not found:
             raise NotFound("no contact record has this id") from None
         return found[0]["customer_id"], named

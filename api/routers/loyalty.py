@@ -27,7 +27,7 @@ from api.loyalty_schemas import (
     WaitingList,
 )  # fmt: skip
 from api.problems import Forbidden, responses
-from api.routers.customers import BadCursor, answers_the_person, read_cursor, write_cursor
+from api.reading import BadCursor, answers_the_person, read_cursor, write_cursor
 from cdp.errors import CdpError
 from cdp.loyalty import approvals, operations
 from cdp.loyalty.rules import Line

@@ -49,28 +49,79 @@ def records(connection: psycopg.Connection, customer_id: str) -> list[Row]:
     )
 
 
-def lookup(connection: psycopg.Connection, pairs: list[tuple[str, str]], limit: int) -> list[Row]:
-    """Customers that hold any of these (type, value) identifiers, orders or tickets, with the type that matched."""
+def lookup(connection: psycopg.Connection, asked: list[list[tuple[str, str]]], limit: int) -> list[Row]:
+    """Customers that hold identifiers, orders or tickets, with the types that matched.
+
+    Args:
+        connection: To the store.
+        asked: For each question the (type, value) pairs it could mean.
+        limit: Most customers of one question.
+
+    Returns:
+        Rows of `n` (which question, from nothing), `customer_id`, `matched`; by question, then by id.
+    """
     return _all(
         connection,
         """
-        with asked as (select * from unnest(%(types)s::text[], %(values)s::text[]) as t(type, value)),
+        with asked as (select * from unnest(%(numbers)s::int[], %(types)s::text[], %(values)s::text[]) as t(n, type, value)),
         found as (
-            select i.record_id, i.type from identifiers i join asked using (type, value)
+            select a.n, i.record_id, i.type from identifiers i join asked a using (type, value)
             union
-            select o.record_id, 'order' from orders o join asked a on a.type = 'order'
+            select a.n, o.record_id, 'order' from orders o join asked a on a.type = 'order'
                 and (o.order_id = a.value or o.details ->> 'order_key' = a.value)
             union
-            select r.record_id, 'ticket' from contact_records r join asked a on a.type = 'ticket'
+            select a.n, r.record_id, 'ticket' from contact_records r join asked a on a.type = 'ticket'
                 and r.kind = 'ticket' and r.source_key = a.value
             union
-            select a.value, 'record' from asked a where a.type = 'record'
+            select a.n, a.value, 'record' from asked a where a.type = 'record'
+        ), held as (
+            select f.n, s.customer_id::text, array_agg(distinct f.type) as matched,
+                row_number() over (partition by f.n order by s.customer_id) as nth
+            from found f join assignment s using (record_id) group by f.n, s.customer_id
         )
-        select a.customer_id::text, array_agg(distinct f.type) as matched
-        from found f join assignment a using (record_id) group by a.customer_id order by a.customer_id limit %(limit)s
+        select n, customer_id, matched from held where nth <= %(limit)s order by n, customer_id
         """,
-        {"types": [kind for kind, _ in pairs], "values": [value for _, value in pairs], "limit": limit},
+        {
+            "numbers": [n for n, pairs in enumerate(asked) for _ in pairs],
+            "types": [kind for pairs in asked for kind, _ in pairs],
+            "values": [value for pairs in asked for _, value in pairs],
+            "limit": limit,
+        },
     )
+
+
+def profiles(connection: psycopg.Connection, customer_ids: list[str]) -> dict[str, Row]:
+    """The published profiles of these customers, by id; those that are not published are not there."""
+    rows = _all(
+        connection,
+        "select customer_id::text, kind, profile from profiles where customer_id = any(%s::uuid[])",
+        [customer_ids],
+    )
+    return {row["customer_id"]: row for row in rows}
+
+
+def tickets(connection: psycopg.Connection, customer_id: str, limit: int) -> list[Row]:
+    """The newest tickets, as the help desk has them now."""
+    return _all(
+        connection,
+        "select i.interaction_id as id, i.record_id, i.occurred_at as opened_at, i.details -> 'details' ->> 'status' as status, "
+        "i.details -> 'details' ->> 'subject' as subject, i.details -> 'details' ->> 'via' as channel, i.details ->> 'order_id' as order_id, "
+        "i.details -> 'details' ->> 'nps' as nps, i.details -> 'details' ->> 'satisfaction' as satisfaction "
+        "from assignment a join interactions i using (record_id) where a.customer_id = %s and i.kind = 'ticket' "
+        "order by i.occurred_at desc, i.interaction_id limit %s",
+        [customer_id, limit],
+    )
+
+
+def sales(connection: psycopg.Connection, customer_id: str, limit: int) -> list[datetime]:
+    """When the newest sales happened."""
+    rows = _all(
+        connection,
+        "select o.ordered_at from assignment a join orders o using (record_id) where a.customer_id = %s and o.kind = 'sale' "
+        "order by o.ordered_at desc limit %s",
+        [customer_id, limit],
+    )
+    return [row["ordered_at"] for row in rows]
 
 
 def timeline(

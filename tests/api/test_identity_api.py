@@ -44,6 +44,15 @@ class Api:
         assert response.status_code == status, response.text
         return response.json()
 
+    def split(self, customer, body, status=200):
+        """As somebody does who read the customer before."""
+        tag = self.client.get(f"/v1/customers/{customer}", headers=self.headers).headers["etag"]
+        answer = self.client.post(
+            f"/v1/customers/{customer}/split", json=body, headers=self.headers | {"If-Match": tag}
+        )
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
     def key(self, *scopes):
         name = f"i{self.store.execute('select count(*) from api_keys').fetchall()[0][0]}"
         text = keys.create(self.store, self.case.workspace.secrets["pepper"], name, list(scopes), system_now())
@@ -180,7 +189,7 @@ def test_the_profile_of_a_split_is_what_the_pipeline_would_publish_and_undo_take
     (customer,) = some_customers(api, least=5, limit=1)
     before = api.state()
     records = api.get(f"/v1/customers/{customer}/explanation")["records"]
-    done = api.post(f"/v1/customers/{customer}/split", {"records": [r["ref"] for r in records[:2]], **WHY})
+    done = api.split(customer, {"records": [r["ref"] for r in records[:2]], **WHY})
     assert len(done["customers"]) == 2
     assert done["moved"] == 2
     (new,) = set(done["customers"]) - {customer}
@@ -209,7 +218,7 @@ def test_what_a_split_does_to_points_is_shown_before_it_is_done(api):
     assert api.state() == before
     assert shown["stays"]["balance"] + shown["leaves"]["balance"] == shown["balance_before"]
     assert any(row["stays"] < 0 and row["leaves"] < 0 for row in shown["spent_together"])
-    done = api.post(f"/v1/customers/{customer}/split", part)
+    done = api.split(customer, part)
     (new,) = set(done["customers"]) - {customer}
     after = dict(api.state()["balances"])
     assert (after.get(customer, 0), after.get(new, 0)) == (shown["stays"]["balance"], shown["leaves"]["balance"])
@@ -217,11 +226,26 @@ def test_what_a_split_does_to_points_is_shown_before_it_is_done(api):
     assert api.state() == before
 
 
+def test_a_split_of_a_customer_that_changed_since_it_was_read_is_refused(api):
+    (customer,) = some_customers(api, least=5, limit=1)
+    path, headers = f"/v1/customers/{customer}", api.headers
+    record = api.get(f"{path}/explanation")["records"][0]["ref"]
+    body, before = {"records": [record], **WHY}, api.state()
+    assert api.client.post(f"{path}/split", json=body, headers=headers).status_code == 428
+    tag = api.client.get(path + "?fields=name", headers=headers).headers["etag"]
+    done = api.split(customer, body)
+    stale = api.client.post(f"{path}/split", json=body, headers=headers | {"If-Match": tag})
+    assert stale.status_code == 412
+    assert "not the customer that you read" in stale.json()["detail"]
+    api.post(f"/v1/changesets/{done['changeset_id']}/undo", WHY)
+    assert api.state() == before
+
+
 def test_a_split_names_own_records_and_not_all_of_them(api):
     (customer,) = some_customers(api, least=5, limit=1)
     records = api.get(f"/v1/customers/{customer}/explanation")["records"]
-    api.post(f"/v1/customers/{customer}/split", {"records": [r["ref"] for r in records], **WHY}, 422)
-    api.post(f"/v1/customers/{customer}/split", {"records": ["nobody's"], **WHY}, 404)
+    api.split(customer, {"records": [r["ref"] for r in records], **WHY}, 422)
+    api.split(customer, {"records": ["nobody's"], **WHY}, 404)
 
 
 def test_explanations_are_true(api):

@@ -86,7 +86,7 @@ class Ask(Model):
     """A privacy request of a person."""
 
     kind: Literal["access", "portability", "rectification", "restriction", "objection", "erasure"]
-    customer_id: str = Field(pattern=r"^[0-9a-f-]{36}$", examples=[ID])
+    customer_id: str = Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", examples=[ID])
     purpose: str | None = Field(
         default=None, max_length=60, description="Of an objection: what is objected to; all marketing where left out"
     )

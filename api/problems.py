@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents, one shape for all of them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,6 +119,18 @@ def _note_refusal(request: Request, error: CdpError) -> None:
         request.app.state.context.trail.note(caller.event(action, reason=error.message[:200]))
 
 
+def _allowed(request: Request) -> str:
+    """Every method that is documented for a path."""
+    paths = request.app.openapi()["paths"]
+    found = {
+        method.upper()
+        for path, operations in paths.items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
+        for method in operations
+    }
+    return ", ".join(sorted(found))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error with a problem document; never with a value that the caller sent."""
 
@@ -133,9 +146,23 @@ def install(app: FastAPI) -> None:
         return answer(422, "Invalid request", "the request does not match the schema", found)
 
     @app.exception_handler(HTTPException)
-    def _http(_: Request, error: HTTPException) -> JSONResponse:
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # the framework could not read the body
+            return answer(422, "Invalid request", "the body is no JSON in UTF-8")
+        if error.status_code == 405:
+            return answer(
+                405, "Method not allowed", "this path does not know the method", headers={"Allow": _allowed(request)}
+            )
         title = getattr(error, "title", str(error.detail))
         return answer(error.status_code, title, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(psycopg.DataError)
+    @app.exception_handler(UnicodeEncodeError)
+    def _unstorable(_: Request, error: Exception) -> JSONResponse:
+        log.warning("unstorable value", error=type(error).__name__)
+        return answer(
+            422, "Invalid request", "a value cannot be stored: it holds a NUL, half a character, or a number too large"
+        )
 
     @app.exception_handler(psycopg.OperationalError)
     def _database(_: Request, error: psycopg.OperationalError) -> JSONResponse:

@@ -19,6 +19,6 @@ def record_of(pepper: str, named: str, records: Iterable[str]) -> str:
         NotFound: If none of them.
     """
     for record in records:
-        if named == record or hmac.compare_digest(named, ref(pepper, record)):
+        if named == record or hmac.compare_digest(named.encode("utf-8", "replace"), ref(pepper, record).encode()):
             return record
     raise NotFound("no record of this customer has this reference")

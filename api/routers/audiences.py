@@ -1,6 +1,7 @@
 """Audiences: whom a purpose may reach. Consent is computed for every page, never taken from a list made earlier."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 
@@ -14,14 +15,14 @@ from cdp.consent.resolve import Material
 from cdp.store import consents, customers
 
 router = APIRouter(prefix="/v1/audiences", tags=["consent"])
-CURSOR = Query(pattern=r"^[0-9a-f-]{36}$", description="`next` of the page before")
+CURSOR = Query(description="`next` of the page before")
 
 
 @router.get("/members", responses=responses(401, 403, 422, 503))
 def members(
     app: App,
     caller: AudienceReader,
-    cursor: Annotated[str | None, CURSOR] = None,
+    cursor: Annotated[UUID | None, CURSOR] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
     country: Annotated[str | None, Query(pattern="^[A-Z]{2}$")] = None,
     reveal: Annotated[bool, Query(description="Contact points and values unmasked; needs profiles:reveal")] = False,
@@ -30,7 +31,7 @@ def members(
     if reveal and not caller.key.allows("profiles:reveal"):
         raise Forbidden("this key lacks the scope profiles:reveal")
     with app.store() as store:
-        page = customers.known_after(store, cursor, limit + 1, country)
+        page = customers.known_after(store, str(cursor) if cursor else None, limit + 1, country)
         ids = [row["customer_id"] for row in page[:limit]]
         consent = consents.materials(store, ids)
     found, left_out = [], dict[str, int]()

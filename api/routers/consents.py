@@ -52,7 +52,11 @@ def get_consents(
     return Consents.model_validate({"customer_id": living, "as_of": moment, "known_at": known_at, "consents": flags})
 
 
-@router.post("/{customer_id}/consents", status_code=201, responses=WRITES)
+@router.post(
+    "/{customer_id}/consents",
+    status_code=201,
+    responses=WRITES | {200: {"description": "Known before", "model": Recorded}},
+)
 def record(customer_id: UUID, asked: Decide, app: App, caller: ConsentWriter, response: Response) -> Recorded:
     """Record what a person said. The same once more adds nothing (and answers 200)."""
     said = asked.model_dump(exclude={"contact_point", "notice_version", "evidence"})

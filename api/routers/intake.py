@@ -80,6 +80,7 @@ def _keep(app: Context, request: Request, text: str, events: list[tuple[str, str
         if key is None:
             raise Unauthorised("send a write key: as user name of Basic, as Bearer, or as 'writeKey' in the body")
         caller = Caller(key, key.purposes[0])
+        request.state.caller = caller
         within_limit(request, app, caller)
         if not key.allows(SCOPE) or key.source is None:
             raise Forbidden(

@@ -45,6 +45,16 @@ def guard(workspace: Workspace, now: datetime) -> Suppress | None:
     return check
 
 
+def take_out(lake: Lake, source: Source, workspace: Workspace) -> None:
+    """Take the rows of erased people out of a stage that no landing file stands behind; they are told by the next run."""
+    suppression = Suppression(workspace)
+    if suppression.entries():
+        matching.load(lake, suppression)
+        regions = tuple(workspace.settings.phone_regions.split(","))
+        matching.match(lake, source, Rows(STAGE), suppression, regions, lambda _: set())
+        strip(lake, source, STAGE)
+
+
 def _rejected(lake: Lake, named: Callable[[str], bool]) -> set[tuple[str, int]]:
     """Take lines that could not be read and name an erased person out of the stage; returns (file, line)."""
     rows = lake.rows("select distinct file, line, payload from memory.main.stage_rejected where line > 0")

@@ -5,13 +5,16 @@ import io
 import polars as pl
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg import sql
 
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.publish.tables import SERVED, Served, hashed_rows
-from cdp.store import assignment
+from cdp.store import arrivals, assignment
+
+AHEAD = "ahead"  # the fingerprint of a row whose event this run has not read
 
 
 def stage_assignment(lake: Lake, store: psycopg.Connection) -> int:
@@ -36,15 +39,15 @@ def stage_table(lake: Lake, store: psycopg.Connection, table: Served) -> int:
     member = (
         "" if table.owner == "customer_id" else f"left join core__record_customers c on c.record_id = n.{table.owner}"
     )
-    with incoming(lake, _stored(store, table)):
+    with incoming(lake, _known(store, table)):
         lake.rows(
             f"""
             create or replace table memory.main.changed_{table.name} as
             with wanted as ({hashed_rows(columns, table.select.sql)}), new as (
                 select n.*, false as gone from wanted n
-                left join incoming s on {same} where s.row_hash is distinct from n.row_hash
+                left join incoming s on {same} where s.row_hash is distinct from n.row_hash and s.row_hash is distinct from '{AHEAD}'
             ), old as (
-                select s.* from incoming s anti join wanted n on {same}
+                select s.* from incoming s anti join wanted n on {same} where s.row_hash <> '{AHEAD}'
             ), united as (
                 select * from new union all by name select {keys}, row_hash, true as gone from old
             )
@@ -77,6 +80,17 @@ def stage_all(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
         found[table.name] = stage_table(lake, store, table)
     found["consent_decisions"] = stage_decisions(lake, store)
     return found
+
+
+def _known(store: psycopg.Connection, table: Served) -> pa.Table:
+    """What is served; rows of events that this run has not read are ahead of it, and stay as they are."""
+    found, ahead = _stored(store, table), arrivals.waiting(store)
+    if not ahead:
+        return found
+    marks = pc.is_in(found["row_hash"], value_set=pa.array(sorted(ahead), pa.string()))
+    return found.set_column(
+        found.schema.get_field_index("row_hash"), "row_hash", pc.if_else(marks, AHEAD, found["row_hash"])
+    )
 
 
 def _stored(store: psycopg.Connection, table: Served) -> pa.Table:

@@ -25,6 +25,12 @@ def assigned(connection: psycopg.Connection, records: list[str]) -> set[str]:
     return {str(row[0]) for row in connection.execute(query, [records])}
 
 
+def customers_of(connection: psycopg.Connection, records: list[str]) -> dict[str, str]:
+    """Record → customer, of those of these records that belong to one now."""
+    query = "select record_id, customer_id::text from assignment where record_id = any(%s) order by 1"
+    return {str(r): str(c) for r, c in connection.execute(query, [records])}
+
+
 def retired(connection: psycopg.Connection) -> list[tuple[str, str]]:
     """(record, retired customer) for every record and retired id that once held it."""
     query = """

@@ -33,3 +33,17 @@ def handed_over(store: psycopg.Connection, ids: list[int]) -> None:
 def forget(store: psycopg.Connection, before: datetime) -> None:
     """Ids of what was handed over long ago."""
     store.execute("delete from inbox where payload is null and received_at < %s", [before])
+
+
+def unseen(store: psycopg.Connection, limit: int) -> list[tuple[int, str, str]]:
+    """(id, source, text) of events nobody has looked at, the oldest first; they are ours until the transaction ends."""
+    rows = store.execute(
+        "select inbox_id, source, payload from inbox where live_at is null and payload is not null order by inbox_id limit %s for update skip locked",
+        [limit],
+    )
+    return [(int(row[0]), str(row[1]), str(row[2])) for row in rows]
+
+
+def seen(store: psycopg.Connection, ids: list[int], now: datetime) -> None:
+    """These events were looked at."""
+    store.execute("update inbox set live_at = %s where inbox_id = any(%s)", [now, ids])

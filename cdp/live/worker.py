@@ -1,0 +1,108 @@
+"""Look at what came in, a few times a second, and write what it means ahead of the next run."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+import structlog
+
+from cdp.clock import system_now
+from cdp.consent.policy import load_policy
+from cdp.identity_rules import load_identity_rules
+from cdp.live.rows import bring, small_lake
+from cdp.live.write import Attach, Seen, write
+from cdp.loyalty.programme import load_programme
+from cdp.privacy.suppression import LIST
+from cdp.sources.load import load_sources
+from cdp.sources.model import Source
+from cdp.store import inbox
+from cdp.store.connect import connect, owner_address
+from cdp.workspace import Workspace
+
+EVERY = 0.2  # seconds between two looks while nothing comes
+MOST = 500  # events of one look
+log = structlog.get_logger("live")
+
+
+class Erased(Exception):
+    """Somebody was erased meanwhile."""
+
+
+class Worker:
+    """Sees events of one workspace.
+
+    Args:
+        workspace: Its sources, programme, policy and rules are read when this is made.
+        attach: See `write.Seen`.
+        new_id: A new customer's id at a moment.
+        clock: The present.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        attach: Attach,
+        new_id: Callable[[datetime], str],
+        clock: Callable[[], datetime] = system_now,
+    ) -> None:
+        self._workspace, self._attach, self._new_id, self._clock = workspace, attach, new_id, clock
+        self._sources = {source.source: source for source in load_sources(workspace)}
+        self._programme, self._policy, self._rules = (
+            load_programme(workspace),
+            load_policy(workspace),
+            load_identity_rules(workspace),
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Until told to stop. A database that is away is waited for."""
+        while not stop.is_set():
+            try:
+                with connect(owner_address(self._workspace)) as store:
+                    while not stop.is_set():
+                        if not self.look(store):
+                            stop.wait(EVERY)
+            except psycopg.Error as error:
+                log.warning("the store is away", error=type(error).__name__)
+                stop.wait(1)
+
+    def look(self, store: psycopg.Connection) -> int:
+        """See the oldest events; returns how many. What cannot be seen now is left to the next run, which says why."""
+        with store.transaction():
+            found = inbox.unseen(store, MOST)
+            by_source: dict[str, list[tuple[int, str]]] = defaultdict(list)
+            for number, name, text in found:
+                by_source[name].append((number, text))
+            for name, rows in by_source.items():
+                if source := self._sources.get(name):
+                    self._see(store, source, rows)
+            inbox.seen(store, [number for number, *_ in found], self._clock())
+        return len(found)
+
+    def _see(self, store: psycopg.Connection, source: Source, rows: Sequence[tuple[int, str]]) -> None:
+        now, list_before = self._clock(), self._suppressed()
+        try:
+            with small_lake() as lake, store.transaction():
+                bring(
+                    lake,
+                    self._workspace,
+                    list(self._sources.values()),
+                    source,
+                    [text for _, text in rows],
+                    self._rules,
+                    self._policy,
+                )
+                mark = f"live:{max(number for number, _ in rows)}"
+                write(lake, store, Seen(self._programme, self._attach, lambda: self._new_id(now), now, mark))
+                if self._suppressed() != list_before:
+                    raise Erased
+        except psycopg.OperationalError:
+            raise
+        except Exception as error:  # one odd event must not stop those that come after it
+            log.warning("left to the next run", source=source.source, events=len(rows), error=type(error).__name__)
+
+    def _suppressed(self) -> tuple[int, int]:
+        path: Path = self._workspace.path("privacy", LIST)
+        return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else (0, 0)

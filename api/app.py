@@ -123,7 +123,8 @@ REQUIRED = ("Idempotency-Key", "If-Match")
 
 
 def _whole(schema: dict[str, Any]) -> dict[str, Any]:
-    """The document, with headers marked as required that an endpoint asks for by a problem of its own (400, 428)."""
+    """The document, with the problem that all errors are, and headers marked as required that are asked for by one (400, 428)."""
+    schema["components"]["schemas"]["Problem"] = problems.Problem.model_json_schema()
     for operations in schema["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", []):

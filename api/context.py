@@ -130,7 +130,7 @@ def requires(scope: str) -> Callable[..., Caller]:
         asked_here: Annotated[str | None, Query(alias="purpose", max_length=60, description=PURPOSE)] = None,
     ) -> Caller:
         action, customer = (
-            f"{request.method} {request.scope['route'].path}",
+            f"{request.method} {request.scope['route'].path_format}",
             _uuid(request.path_params.get("customer_id")),
         )
         if credentials is None:

@@ -115,19 +115,15 @@ def _note_refusal(request: Request, error: CdpError) -> None:
     """What a known caller asked in vain is audited too; our messages hold no personal data."""
     caller = getattr(request.state, "caller", None)
     if caller is not None:
-        action = f"refused {request.method} {request.scope['route'].path}"
+        action = f"refused {request.method} {request.scope['route'].path_format}"
         request.app.state.context.trail.note(caller.event(action, reason=error.message[:200]))
 
 
 def _allowed(request: Request) -> str:
     """Every method that is documented for a path."""
-    paths = request.app.openapi()["paths"]
-    found = {
-        method.upper()
-        for path, operations in paths.items()
-        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
-        for method in operations
-    }
+    paths, asked = request.app.openapi()["paths"], request.url.path
+    named = [path for path in paths if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), asked)]
+    found = {method.upper() for path in ([asked] if asked in paths else named) for method in paths[path]}
     return ", ".join(sorted(found))
 
 
@@ -177,7 +173,7 @@ def install(app: FastAPI) -> None:
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error(
             "unexpected error",
-            path=request.scope.get("route") and request.scope["route"].path,
+            path=request.scope.get("route") and request.scope["route"].path_format,
             error=type(error).__name__,
         )
         return answer(500, "Internal error", "the request failed; nothing was changed")

@@ -57,7 +57,7 @@ def prove(made: Workspace, cases: int, seconds: int = ROUND, examples: int = 20)
             print(f"round {rounds}: {done:,} cases", file=sys.stderr, flush=True)
     finally:
         server.kill()
-    return {"cases": done, "rounds": rounds, "wrong": int(bool(failures)), "said": failures[-20_000:]}
+    return {"cases": done, "rounds": rounds, "wrong": int(bool(failures)), "said": failures}
 
 
 def main() -> int:

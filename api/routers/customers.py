@@ -57,7 +57,7 @@ def lookup_many(asked: Lookups, app: App, caller: ProfileReader) -> Answers:
 
 
 @router.get(
-    "/{customer_id}",
+    "/{customer_id:uuid}",  # `lookup` and `merge` are no customers
     response_model=Customer,
     response_model_exclude_unset=True,
     responses=ERRORS | {304: {"description": "As the caller has it"}},

@@ -74,7 +74,7 @@ def demo(
 
 def serve_all(workspace: Workspace) -> None:
     """API and Dagster UI until Ctrl-C, with a fresh key."""
-    from cdp.cli.serve import api_process, dagster_process, free_port, stop, wait_for
+    from cdp.cli.serve import api_process, dagster_process, free_port, live_process, stop, wait_for
     from cdp.store import keys
     from cdp.store.connect import connect, owner_address
 
@@ -94,6 +94,7 @@ def serve_all(workspace: Workspace) -> None:
     processes = [
         api_process(workspace, "127.0.0.1", api_port),
         dagster_process(workspace, ui_port, quiet=True),
+        live_process(workspace),
     ]
     try:
         wait_for(f"http://127.0.0.1:{api_port}/readyz", processes[0])

@@ -43,24 +43,25 @@ def stop() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address; CDP_API_HOST by default.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; CDP_API_PORT by default.")] = None,
+    live: Annotated[bool, typer.Option(help="See events at once ('cdp live') beside it.")] = True,
 ) -> None:
-    """Serve the API until Ctrl-C. Its documentation is at /docs.
+    """Serve the API until Ctrl-C. Its documentation is at /docs. Its log, a JSON line for each request, goes to stderr.
 
     Example: cdp serve --port 8000
     """
     import uvicorn
 
-    from api.app import create_app
+    from api.app import from_environment
+    from cdp.cli.serve import live_process, stop
 
     settings = Settings()
     workspace = open_workspace(settings)
     with database(workspace):
         where = f"http://{host or settings.api_host}:{port or settings.api_port}"
         say(f"The API is at {where}, its documentation at {where}/docs")
-        uvicorn.run(
-            create_app(settings),
-            host=host or settings.api_host,
-            port=port or settings.api_port,
-            log_level="warning",
-            access_log=False,
-        )
+        beside = [live_process(workspace)] if live else []
+        try:
+            uvicorn.run(from_environment(), host=host or settings.api_host, port=port or settings.api_port, log_level="warning", access_log=False)  # fmt: skip
+        finally:
+            for process in beside:
+                stop(process)

@@ -51,6 +51,12 @@ def api_process(workspace: Workspace, host: str, port: int) -> subprocess.Popen[
     return _start(command, environment, workspace, "api.log")
 
 
+def live_process(workspace: Workspace) -> subprocess.Popen[bytes]:
+    """Start what sees events at once."""
+    environment = os.environ | {"CDP_HOME": str(workspace.home)}
+    return _start([sys.executable, "-m", "cdp", "live"], environment, workspace, "live.log")
+
+
 def _start(
     command: list[str], environment: dict[str, str], workspace: Workspace, log: str | None
 ) -> subprocess.Popen[bytes]:

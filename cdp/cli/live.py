@@ -1,0 +1,30 @@
+"""`cdp live`: what channels send, seen at once."""
+
+import signal
+import threading
+
+from cdp.cli.main import app
+from cdp.cli.output import say
+from cdp.settings import Settings
+from cdp.store.connect import database
+from cdp.workspace import open_workspace
+
+
+@app.command()
+def live() -> None:
+    """See what channels send within a second, until Ctrl-C: timeline, consent, points, provisional customers.
+
+    `cdp serve` starts it beside the API. Without it events wait for the next run, and nothing is lost.
+
+    Example: cdp live
+    """
+    from cdp.live.worker import Worker
+    from identity.arrive import attach
+    from identity.ids import uuid7
+
+    workspace, stop = open_workspace(Settings()), threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    with database(workspace):
+        say("What channels send is seen at once; Ctrl-C ends it.")
+        Worker(workspace, attach, uuid7).run(stop)

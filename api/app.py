@@ -28,6 +28,7 @@ from api.routers import (
     loyalty,
     offers,
     plans,
+    posted,
     privacy,
     referrals,
     tills,
@@ -101,6 +102,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app.include_router(customers.router)
     for part in (
         intake,
+        posted,
         changes,
         loyalty,
         holds,

@@ -80,7 +80,10 @@ class Edge:
 
     def _told(self, scope: Scope, status: int, seconds: float, name: str) -> None:
         found = scope.get("route")
-        route, method = getattr(found, "path_format", "none"), scope["method"] if scope["method"] in METHODS else "other"
+        route, method = (
+            getattr(found, "path_format", "none"),
+            scope["method"] if scope["method"] in METHODS else "other",
+        )
         self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.seconds.labels(method, route).observe(seconds)
         caller = scope["state"].get("caller")

@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from api.schemas import ID, Model
+from api.schemas import ID, Model, Moment
 from cdp.strict import NAME
 
 TRANSACTION = "0197f3a2-7c1e-4b3a-9d55-2f6f0c1a4e77"
@@ -91,7 +91,7 @@ class Sale(Model):
     order_key: str = Field(
         pattern=CLEAN, min_length=1, max_length=200, examples=["T1001"], description="The order's number in that source"
     )
-    ordered_at: AwareDatetime
+    ordered_at: Moment
     currency: str = Field(pattern="^[A-Z]{3}$", examples=["GBP"])
     lines: list[SaleLine] = Field(min_length=1, max_length=1000)
     points_redeemed: int = Field(0, ge=0, le=1_000_000_000, description="Paid with points")

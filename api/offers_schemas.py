@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.loyalty_schemas import CLEAN, TRANSACTION, Why
-from api.schemas import ID, Model
+from api.schemas import ID, Model, Moment
 from cdp.strict import NAME
 
 Code = Annotated[str, Field(pattern=NAME, max_length=60)]
@@ -214,7 +214,7 @@ class Offline(Model):
     transaction_id: UUID = Field(examples=[TRANSACTION], description="Made by the till before it sold")
     allowance: str = Field(max_length=2000, description="As it was signed")
     points: int = Field(ge=1, le=1_000_000_000)
-    at: AwareDatetime
+    at: Moment
     order_id: Order = None
 
 

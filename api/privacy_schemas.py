@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from api.schemas import ID, ConsentFlag, Model
+from api.schemas import ID, ConsentFlag, Model, Moment
 
 POINT = Field(
     default=None, max_length=320, examples=["ann@example.org"], description="E-mail or phone in any usual writing"
@@ -18,14 +18,14 @@ class Decide(Model):
     purpose: str = Field(max_length=60, examples=["email_marketing"])
     status: Literal["granted", "denied", "withdrawn", "pending"] = Field(examples=["granted"])
     contact_point: str | None = POINT
-    captured_at: AwareDatetime | None = Field(default=None, description="When the person acted; now where left out")
+    captured_at: Moment | None = Field(default=None, description="When the person acted; now where left out")
     method: str = Field(default="api", max_length=60, examples=["preference_centre"])
     notice_version: str | None = Field(default=None, max_length=60, examples=["2026-02"])
     basis: Literal[
         "consent", "contract", "legal_obligation", "vital_interest", "public_task", "legitimate_interest"
     ] = "consent"
-    expires_at: AwareDatetime | None = None
-    confirmed_at: AwareDatetime | None = Field(default=None, description="When a double opt-in was confirmed")
+    expires_at: Moment | None = None
+    confirmed_at: Moment | None = Field(default=None, description="When a double opt-in was confirmed")
     separate_consent: str | None = Field(default=None, max_length=60, examples=["providing_to_another_handler"])
     evidence: dict[str, str] | None = Field(default=None, max_length=20, examples=[{"form": "newsletter-7"}])
 

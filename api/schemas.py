@@ -1,14 +1,25 @@
 """What the API says and hears. Times are RFC 3339 in UTC; money is text, never a float."""
 
+import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cdp.standard.identify import Kind
 
 WITHHELD = "Why the value is not shown for this purpose, though there may be one; absent where it is shown"
 ID = "0197f3a2-7c1e-7b3a-9d55-2f6f0c1a4e77"
+
+
+def _written(said: Any) -> Any:
+    """A time is written; a number would be taken for seconds since 1970."""
+    if not isinstance(said, str | datetime) or (isinstance(said, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", said)):
+        raise ValueError("expected a time as RFC 3339 writes it, with its offset")
+    return said
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
 class Model(BaseModel):

@@ -92,11 +92,11 @@ def open_workspace(settings: Settings) -> Workspace:
     return workspace
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a private file that is there whole or not at all, whatever happens meanwhile."""
+def write_whole(path: Path, text: str, encoding: str = "utf-8") -> None:
+    """Write a private file that is there whole or not at all, whatever happens meanwhile; what the encoding lacks becomes `?`."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding=encoding, errors="replace", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

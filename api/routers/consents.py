@@ -6,7 +6,6 @@ from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import AwareDatetime
 
 from api import present
 from api.context import App, Caller, ConsentReader, ConsentWriter, Context
@@ -14,7 +13,7 @@ from api.privacy_schemas import Decide, Link, LinkAsked, Recorded, Withdraw
 from api.problems import responses
 from api.reading import living_customer, revealing
 from api.routers.customers import Reason, Reveal
-from api.schemas import Consents
+from api.schemas import Consents, Moment
 from cdp.consent import recording
 from cdp.consent.recording import CannotRecord, Said
 from cdp.consent.resolve import Decision, Material
@@ -26,9 +25,9 @@ from cdp.store.consents import Evidence
 router = APIRouter(prefix="/v1/customers", tags=["consent"])
 READS = responses(401, 403, 404, 422, 503)
 WRITES = responses(401, 403, 404, 422, 503)
-AsOf = Annotated[AwareDatetime | None, Query(description="What was allowed then; now where left out")]
+AsOf = Annotated[Moment | None, Query(description="What was allowed then; now where left out")]
 KnownAt = Annotated[
-    AwareDatetime | None, Query(description="By what was known then: later records and decisions are left out")
+    Moment | None, Query(description="By what was known then: later records and decisions are left out")
 ]
 
 

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 import psycopg
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import AwareDatetime
 
 from api import present
 from api.context import App, Caller, Context, LoyaltyReader, LoyaltyWriter
@@ -28,6 +27,7 @@ from api.loyalty_schemas import (
 )  # fmt: skip
 from api.problems import Forbidden, responses
 from api.reading import BadCursor, answers_the_person, read_cursor, write_cursor
+from api.schemas import Moment
 from cdp.errors import CdpError
 from cdp.loyalty import approvals, operations
 from cdp.loyalty.rules import Line
@@ -59,7 +59,7 @@ def get_balance(
     caller: LoyaltyReader,
     response: Response,
     as_of: Annotated[
-        AwareDatetime | None, Query(description="What the books say of a moment in the past; now where left out")
+        Moment | None, Query(description="What the books say of a moment in the past; now where left out")
     ] = None,
     unit: Annotated[str | None, Query(max_length=60, description="The first that can be spent where left out")] = None,
     if_none_match: Annotated[str | None, Header(max_length=100)] = None,

@@ -35,6 +35,7 @@ def create(
 
     Example: cdp keys create till-12 --scope profiles:read --scope loyalty:read
     Example: cdp keys create shop-sdk --scope events:write --source web
+    Example: cdp keys create tills --scope events:write --source pos
     Example: cdp keys create mailer --scope audiences:read --purpose email_marketing --days 90
     """
     workspace, now = open_workspace(Settings()), system_now()
@@ -56,13 +57,13 @@ def create(
 
 def _takes_events(workspace: Workspace, name: str) -> None:
     """Refuse a source that takes no events."""
-    from cdp.inbox import takes_events
+    from cdp.inbox import takes
     from cdp.sources.load import load_sources
 
-    known = sorted(source.source for source in load_sources(workspace) if takes_events(source))
+    known = sorted(source.source for source in load_sources(workspace) if takes(source))
     if name not in known:
         raise ConfigError(
-            f"events belong to a source: '{name}' takes none" if name else "events belong to a source",
+            f"events belong to a source: '{name}' takes nothing that is sent" if name else "events belong to a source",
             f"add --source, one of {', '.join(known)}",
         )
 

@@ -13,6 +13,7 @@ import polars as pl
 from cdp.consent import recorded, tables
 from cdp.consent.policy import Policy
 from cdp.identity_rules import IdentityRules
+from cdp.inbox import as_file
 from cdp.lake.build import build_table, fingerprint, sql_file, sql_tables
 from cdp.lake.engine import Lake
 from cdp.lake.register import record
@@ -49,18 +50,18 @@ def small_lake() -> Iterator[Small]:
 
 
 def bring(
-    lake: Lake, workspace: Workspace, sources: Sequence[Source], source: Source, lines: Sequence[str], rules: IdentityRules, policy: Policy
+    lake: Lake, workspace: Workspace, sources: Sequence[Source], source: Source, texts: Sequence[str], rules: IdentityRules, policy: Policy
 ) -> None:  # fmt: skip
-    """Bring lines of one source to the standardised tables (`core__contact_records`, `core__orders` …).
+    """Bring what was sent of one source to the standardised tables (`core__contact_records`, `core__orders` …).
 
-    Lines that break the contract, and those of people who were erased, are left to the next run, which tells them.
+    Rows that break the contract, and those of people who were erased, are left to the next run, which tells them.
 
     Args:
         lake: An empty one.
         workspace: Whose regions and suppression list.
         sources: All of them: what a row of one means does not depend on the others, their tables are empty.
-        source: Of which these lines are.
-        lines: One row each, in the source's format (JSON lines).
+        source: Of which they are.
+        texts: A row each, as it lies in the inbox.
         rules: What identifies nobody.
         policy: The purposes.
     """
@@ -68,8 +69,8 @@ def bring(
         stage.create_raw_table(lake, each)
     stage.open_stage(lake, source)
     contract = compile_contract(source)
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
+    with tempfile.NamedTemporaryFile("w", suffix=f".{source.format}", encoding=source.encoding, errors="replace", newline="") as file:
+        file.write(as_file(source, texts))
         file.flush()
         for batch in read_batches(Path(file.name), source):
             sound, _ = contract.apply(batch)

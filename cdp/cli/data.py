@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from enum import StrEnum
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,6 +127,32 @@ def add(
     print(target)
     say(f"{rows:,} sample rows, {bad:,} break the contract" + "".join(f"\n  {reason}" for reason in reasons))
     say(f"Read the draft, then put files into {workspace.path('landing', chosen)} and run 'cdp run'.")
+
+
+@source_commands.command()
+def use(name: Annotated[str, typer.Argument(help="shopify, zendesk …; without it they are listed.")] = "") -> None:
+    """Take a source that ships with the platform: its YAML is yours to change.
+
+    Example: cdp source use shopify
+    """
+    library = {item.name.removesuffix(".yaml"): item for item in (resources.files("cdp") / "defaults" / "library").iterdir() if item.name.endswith(".yaml")}  # fmt: skip
+    if not name:
+        print("\n".join(sorted(library)))
+        return
+    if name not in library:
+        raise ConfigError(
+            f"no source '{name}' ships",
+            f"choose from {', '.join(sorted(library))}, or draft one: 'cdp source add FILE'",
+        )
+    workspace = open_workspace(Settings())
+    target = workspace.path("sources", f"{name}.yaml")
+    if target.exists():
+        raise ConfigError(f"{target} exists", "edit that file")
+    target.write_text(library[name].read_text(encoding="utf-8"), encoding="utf-8")
+    folder = workspace.path("landing", name)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    print(target)
+    say(f"Read it, then put files into {folder} and run 'cdp run'.")
 
 
 @source_commands.command("list")

@@ -10,7 +10,7 @@ REFERENCE = Path(os.environ.get("CDP_REFERENCE_DATA", Path(__file__).resolve().p
 PROOFS = {
     "big_file": ["big_file"], "identity": ["identity"], "kills": ["kills", "--case", str(REFERENCE / "retail_case")],
     "ledger_race": ["ledger", "race"], "ledger_life": ["ledger", "life"], "ledger_speed": ["ledger", "speed"],
-    "offers_preview": ["offers", "preview"], "offers_race": ["offers", "race"], "api_kills": ["api_kills"],
+    "offers_preview": ["offers", "preview"], "offers_race": ["offers", "race"], "api_kills": ["api_kills"], "intake": ["intake"], "fuzz": ["fuzz"],
 }  # fmt: skip
 
 

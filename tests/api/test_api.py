@@ -85,7 +85,9 @@ def test_403_without_the_scope(api, method, path, scope):
 @pytest.mark.parametrize(("method", "path", "scope"), ENDPOINTS[1:])
 def test_404_for_nobody_and_422_for_nonsense(api, all_scopes, method, path, scope):
     problem(api.client.get(path, headers=all_scopes), 404)
-    problem(api.client.get(path.replace(NOBODY, "not-a-uuid"), headers=all_scopes), 422)
+    # beside `/customers/{id}` lie paths of other names: what is no id is no such path
+    nonsense = 404 if path.endswith(NOBODY) else 422
+    problem(api.client.get(path.replace(NOBODY, "not-a-uuid"), headers=all_scopes), nonsense)
 
 
 def test_a_revoked_key_is_dead_at_once(api):

@@ -179,7 +179,7 @@ def _refusal(caller: Caller, scope: str, policy: Policy) -> str | None:
 
 def _uuid(text: Any) -> str | None:
     try:
-        return str(UUID(text))
+        return str(UUID(str(text)))
     except (ValueError, AttributeError, TypeError):
         return None
 

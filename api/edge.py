@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
+from api.problems import answer
 
 MOST_BODY = 1_000_000  # bytes; more is not read
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -48,7 +49,7 @@ class Edge:
         trace = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
         asked = headers.get("x-request-id", "")
         name = state["request_id"] = asked if REQUEST_ID.fullmatch(asked) else trace[1] if trace else uuid.uuid4().hex
-        status, read = 500, 0
+        status, read, began_answer = 500, 0, False
 
         async def counted() -> Message:
             nonlocal read
@@ -59,24 +60,31 @@ class Edge:
             return message
 
         async def marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, began_answer
             if message["type"] == "http.response.start":
-                status = message["status"]
-                answer = MutableHeaders(scope=message)
-                answer["X-Request-Id"] = name
+                status, began_answer = message["status"], True
+                headers_out = MutableHeaders(scope=message)
+                headers_out["X-Request-Id"] = name
                 left = state.get("left")
                 for header, value in (left.headers if left is not None else {}).items():
-                    answer[header] = value
+                    headers_out[header] = value
                 if left is not None and left.remaining < 0:
-                    answer["Retry-After"] = str(left.seconds)
+                    headers_out["Retry-After"] = str(left.seconds)
                 elif status == 503:
-                    answer["Retry-After"] = "1"
+                    headers_out["Retry-After"] = "1"
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=name, **({"trace_id": trace[1]} if trace else {})):
-            with self._metrics.under_way.track_inprogress():
+        bound = structlog.contextvars.bound_contextvars(request_id=name, **({"trace_id": trace[1]} if trace else {}))
+        with bound, self._metrics.under_way.track_inprogress():
+            try:
                 await self._app(scope, counted, marked)
-            self._told(scope, status, time.perf_counter() - began, name)
+            except Exception as error:  # its text may quote a row: the name alone is logged
+                log.error("unexpected error", error=type(error).__name__)
+                if not began_answer:
+                    failed = answer(500, "Internal error", "the request failed; nothing was changed")
+                    await failed(scope, receive, marked)
+            finally:
+                self._told(scope, status, time.perf_counter() - began, name)
 
     def _told(self, scope: Scope, status: int, seconds: float, name: str) -> None:
         found = scope.get("route")

@@ -1,6 +1,7 @@
 """What an answer about a customer includes when it is asked for: points, tickets, the latest, special care; and its version."""
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -67,7 +68,10 @@ def included(
 ) -> dict[str, Any]:  # fmt: skip
     """The parts that are asked for; each says why it is withheld where it is."""
     made: dict[str, Any] = {}
-    tier = _tier(store, app, living) if parts & {"loyalty", "tickets", "care"} else None
+    open_tier = caller.key.allows("loyalty:read") and not seen.reason(
+        "loyalty"
+    )  # else the usual deadline, and no high value
+    tier = _tier(store, app, living) if open_tier and parts & {"loyalty", "tickets", "care"} else None
     if "loyalty" in parts:
         made["loyalty"] = _loyalty(store, app, caller, living, seen, tier)
     no_story = seen.reason("timeline")
@@ -95,9 +99,9 @@ def item(row: dict[str, Any], *, revealed: bool) -> dict[str, Any]:
     }
 
 
-def etag(version: str, says: Any) -> str:
+def etag(pepper: str, version: str, says: Any) -> str:
     """The version of an answer about a customer: another one whenever it says something else."""
-    return f'"{version}.{hashlib.sha256(orjson.dumps(says, default=str)).hexdigest()[:16]}"'
+    return f'"{version}.{_keyed(pepper, says)}"'
 
 
 def matches(tag: str, sent: str | None) -> bool:
@@ -105,13 +109,18 @@ def matches(tag: str, sent: str | None) -> bool:
     return sent is not None and any(part.strip().removeprefix("W/") in (tag, "*") for part in sent.split(","))
 
 
-def who(stored: dict[str, Any], members: Sequence[dict[str, Any]]) -> str:
+def _keyed(pepper: str, says: Any) -> str:
+    """A keyed hash: what is masked cannot be guessed from it."""
+    return hmac.new(pepper.encode(), orjson.dumps(says, default=str), hashlib.sha256).hexdigest()[:16]
+
+
+def who(pepper: str, stored: dict[str, Any], members: Sequence[dict[str, Any]]) -> str:
     """The first part of a customer's ETag: another one whenever its profile or its records are others."""
     says = (stored["profile"], sorted(row["record_id"] for row in members))
-    return hashlib.sha256(orjson.dumps(says, default=str)).hexdigest()[:16]
+    return _keyed(pepper, says)
 
 
-def unchanged(stored: dict[str, Any], members: Sequence[dict[str, Any]], if_match: str | None) -> None:
+def unchanged(pepper: str, stored: dict[str, Any], members: Sequence[dict[str, Any]], if_match: str | None) -> None:
     """Refuse to change a customer that is another one than the caller read, whatever parts of it that were.
 
     Raises:
@@ -121,7 +130,7 @@ def unchanged(stored: dict[str, Any], members: Sequence[dict[str, Any]], if_matc
     if if_match is None:
         raise NotSaid("send If-Match with the ETag of the customer that you read")
     known = {part.strip().strip('"').split(".")[0] for part in if_match.split(",")}
-    if not known & {who(stored, members), "*"}:
+    if not known & {who(pepper, stored, members), "*"}:
         raise Changed("this is not the customer that you read", "read it again, then decide anew")
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
 
 from api import present
 from api.context import App, Caller, Context, LoyaltyReader, ProfileReader
@@ -59,14 +60,12 @@ def lookup_many(asked: Lookups, app: App, caller: ProfileReader) -> Answers:
 @router.get(
     "/{customer_id:uuid}",  # `lookup` and `merge` are no customers
     response_model=Customer,
-    response_model_exclude_unset=True,
     responses=ERRORS | {304: {"description": "As the caller has it"}},
 )
 def get_customer(
     customer_id: UUID,
     app: App,
     caller: ProfileReader,
-    response: Response,
     include: Annotated[list[Part] | None, Query(description="What else to answer; repeat it for several")] = None,
     fields: Annotated[
         str | None,
@@ -110,11 +109,15 @@ def get_customer(
         **parts,
     }
     said = {name: value for name, value in said.items() if name in named}
-    tag = etag(who(stored, members), {name: value for name, value in said.items() if name != "data_as_of"})
-    response.headers["ETag"] = tag
+    tag = etag(
+        app.pepper,
+        who(app.pepper, stored, members),
+        {name: value for name, value in said.items() if name != "data_as_of"},
+    )
     if matches(tag, if_none_match):
         return Response(status_code=304, headers={"ETag": tag})
-    return Customer.model_validate(said)
+    shown = Customer.model_validate(said).model_dump(mode="json")
+    return JSONResponse({name: shown[name] for name in said}, headers={"ETag": tag})
 
 
 @router.get("/{customer_id}/timeline", responses=ERRORS)

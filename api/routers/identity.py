@@ -102,8 +102,9 @@ def split(
     now = app.clock()
     with app.store() as store, store.transaction():
         living, stored = living_customer(store, customer_id)
+        assignment.lock(store, living)  # what is compared stands until the split is done
         members = customers.records(store, living)
-        unchanged(stored, members, if_match)
+        unchanged(app.pepper, stored, members, if_match)
         own = [row["record_id"] for row in members]
         records = [record_of(app.pepper, named, own) for named in asked.records]
         done = stewardship.split(store, living, records, _act(app, caller, asked.reason), lambda: ids.uuid7(now))

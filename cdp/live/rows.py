@@ -69,7 +69,9 @@ def bring(
         stage.create_raw_table(lake, each)
     stage.open_stage(lake, source)
     contract = compile_contract(source)
-    with tempfile.NamedTemporaryFile("w", suffix=f".{source.format}", encoding=source.encoding, errors="replace", newline="") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", suffix=f".{source.format}", encoding=source.encoding, errors="replace", newline=""
+    ) as file:
         file.write(as_file(source, texts))
         file.flush()
         for batch in read_batches(Path(file.name), source):

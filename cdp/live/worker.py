@@ -11,6 +11,7 @@ import structlog
 
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
+from cdp.errors import StoreUnavailable
 from cdp.identity_rules import load_identity_rules
 from cdp.live.rows import bring, small_lake
 from cdp.live.write import Attach, Seen, write
@@ -25,10 +26,6 @@ from cdp.workspace import Workspace
 EVERY = 0.2  # seconds between two looks while nothing comes
 MOST = 500  # events of one look
 log = structlog.get_logger("live")
-
-
-class Erased(Exception):
-    """Somebody was erased meanwhile."""
 
 
 class Worker:
@@ -64,14 +61,14 @@ class Worker:
                     while not stop.is_set():
                         if not self.look(store):
                             stop.wait(EVERY)
-            except psycopg.Error as error:
+            except (psycopg.Error, StoreUnavailable) as error:
                 log.warning("the store is away", error=type(error).__name__)
                 stop.wait(1)
 
     def look(self, store: psycopg.Connection) -> int:
         """See the oldest events; returns how many. What cannot be seen now is left to the next run, which says why."""
         with store.transaction():
-            found = inbox.unseen(store, MOST)
+            found, before = inbox.unseen(store, MOST), self._suppressed()
             by_source: dict[str, list[tuple[int, str]]] = defaultdict(list)
             for number, name, text in found:
                 by_source[name].append((number, text))
@@ -79,10 +76,12 @@ class Worker:
                 if source := self._sources.get(name):
                     self._see(store, source, rows)
             inbox.seen(store, [number for number, *_ in found], self._clock())
+            if self._suppressed() != before:  # somebody was erased meanwhile: look again, by the list as it is now
+                raise psycopg.Rollback
         return len(found)
 
     def _see(self, store: psycopg.Connection, source: Source, rows: Sequence[tuple[int, str]]) -> None:
-        now, list_before = self._clock(), self._suppressed()
+        now = self._clock()
         try:
             with small_lake() as lake, store.transaction():
                 bring(
@@ -94,13 +93,11 @@ class Worker:
                     self._rules,
                     self._policy,
                 )
-                mark = f"live:{max(number for number, _ in rows)}"
+                mark = f"live:{rows[0][0]}:{rows[-1][0]}"
                 write(lake, store, Seen(self._programme, self._attach, lambda: self._new_id(now), now, mark))
-                if self._suppressed() != list_before:
-                    raise Erased
-        except psycopg.OperationalError:
-            raise
         except Exception as error:  # one odd event must not stop those that come after it
+            if store.closed:
+                raise
             log.warning("left to the next run", source=source.source, events=len(rows), error=type(error).__name__)
 
     def _suppressed(self) -> tuple[int, int]:

@@ -58,9 +58,8 @@ def write(lake: Lake, store: psycopg.Connection, seen: Seen) -> list[str]:
     arrivals.keep_records(store, [row for row in records if row["record_id"] in held], seen.mark)
     arrivals.keep_identifiers(store, [row for row in _rows(lake, "identifiers") if row["record_id"] in held], seen.mark)
     arrivals.keep_interactions(store, _rows(lake, "interactions"), seen.mark)
-    arrivals.keep_orders(
-        store, [_with_lines(lake, row) for row in _rows(lake, "orders") if row["record_id"] in held], seen.mark
-    )
+    orders = [_with_lines(lake, row) for row in _rows(lake, "orders") if row["record_id"] in held]
+    fresh = arrivals.keep_orders(store, orders, seen.mark)
     decided = [row for row in lake.records("select * from core__consent_decisions") if row["record_id"] in held]
     decided = arrivals.keep_decisions(store, decided, seen.now)
     customers = sorted(set(held.values()))
@@ -70,7 +69,7 @@ def write(lake: Lake, store: psycopg.Connection, seen: Seen) -> list[str]:
     changes.add(
         store, [("consent.changed", c, {}) for c in sorted({held[row["record_id"]] for row in decided})], seen.now
     )
-    _earn(lake, store, held, seen)
+    _earn(lake, store, {row["order_id"] for row in fresh}, held, seen)
     return customers
 
 
@@ -84,16 +83,17 @@ def _assign(lake: Lake, store: psycopg.Connection, seen: Seen) -> dict[str, str]
     ):
         named[record].append((kind, value))
     every = sorted({*records, *(record for pair in linked for record in pair)})
-    held, moves = assignment.customers_of(store, every), list[assignment.Move]()
+    held, moves = assignment.held_still(store, every), list[assignment.Move]()
     for group in _groups(every, linked):
         unknown = [record for record in group if record not in held and record in records]
         known = sorted({held[record] for record in group if record in held})
-        pairs = [pair for record in group for pair in named[record] if pair[0] not in ANONYMOUS]
-        if unknown and not known and pairs:
-            found = seen.attach(store, [records[record] for record in unknown], pairs)
-            known = [found or seen.new_id()]
-        if len(known) == 1:  # where a row names records of several customers, who is who is for the run to say
+        pairs = [pair for record in unknown for pair in named[record] if pair[0] not in ANONYMOUS]
+        if unknown and not pairs and len(known) == 1:  # a new browser or device of somebody who is known
             moves += [assignment.Move(record, known[0]) for record in unknown]
+        elif pairs:
+            # a record that a row names beside it proves nothing: browsers are shared, a card's number can be anybody's
+            customer = seen.attach(store, [records[record] for record in unknown], pairs) or seen.new_id()
+            moves += [assignment.Move(record, customer) for record in unknown]
     assignment.apply(store, moves, seen.now, "live", "live")
     held |= {move.record_id: move.customer_id for move in moves if move.customer_id}
     return {record: customer for record, customer in held.items() if record in records}
@@ -130,8 +130,8 @@ def _with_lines(lake: Lake, row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "details": f'{row["details"][:-1]}, "lines": [{lines}]}}'}
 
 
-def _earn(lake: Lake, store: psycopg.Connection, held: dict[str, str], seen: Seen) -> None:
-    """Sales earn at once; returns, and what lacks the points it was paid with, wait for the run."""
+def _earn(lake: Lake, store: psycopg.Connection, fresh: set[str], held: dict[str, str], seen: Seen) -> None:
+    """Sales that were not known earn at once; returns, and what lacks the points it was paid with, wait for the run."""
     lines: dict[str, list[Line]] = defaultdict(list)
     for order, number, sku, quantity, amount in lake.rows(
         "select order_id, line_no, sku, quantity, amount from core__order_lines order by 1, 2"
@@ -139,7 +139,7 @@ def _earn(lake: Lake, store: psycopg.Connection, held: dict[str, str], seen: See
         lines[order].append(Line(number, sku, quantity, Decimal(amount)))
     act = Act(seen.programme.at(seen.now), "live", seen.now, "spend")
     for row in lake.records("select * from core__orders where kind = 'sale' order by ordered_at, order_id"):
-        if row["record_id"] not in held or row["ordered_at"] > seen.now:
+        if row["order_id"] not in fresh or row["ordered_at"] > seen.now:
             continue
         order = {name: row[name] for name in ("order_id", "record_id", "ordered_at", "currency", "source")}
         order |= {"points_redeemed": row["points_redeemed"], "is_member": True, "customer_id": held[row["record_id"]]}

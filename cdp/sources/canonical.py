@@ -236,7 +236,7 @@ def _order_rows(source: Source) -> Iterable[str]:
         # a row is the whole order: a page that is loaded again sends it again under another message id, the newest stands
         newest = (
             f"select * from {rows} as sent where ({orders.key}) is not null{where} qualify row_number() over (partition by {orders.key}, "
-            f"coalesce({orders.refund}, false) order by coalesce({orders.at}, {source.seen_at}, _landed_at) desc, _file desc, _line desc) = 1"
+            f"coalesce({orders.refund}, false), case when {orders.refund} then cast({orders.lines} as varchar) end order by coalesce({orders.at}, {source.seen_at}, _landed_at) desc, _file desc, _line desc) = 1"
         )
         rows = f"(select *, unnest({orders.lines}) as item from ({newest}) as parent) as row_"
     quantity, price = f"coalesce({orders.quantity}, 0)", f"coalesce({orders.unit_price}, 0)"

@@ -46,15 +46,19 @@ def keep_interactions(store: psycopg.Connection, rows: Sequence[Row], mark: str)
     )
 
 
-def keep_orders(store: psycopg.Connection, rows: Sequence[Row], mark: str) -> None:
-    """Orders that are not known yet."""
+def keep_orders(store: psycopg.Connection, rows: Sequence[Row], mark: str) -> list[Row]:
+    """Orders that are not known yet; returns those."""
+    query = "select order_id from orders where order_id = any(%s)"
+    known = {row[0] for row in store.execute(query, [[row["order_id"] for row in rows]])} if rows else set()
+    fresh = [row for row in rows if row["order_id"] not in known]
     _each(
         store,
         "insert into orders (order_id, record_id, source, kind, ordered_at, currency, total, details, row_hash) values (%(order_id)s, %(record_id)s, "
-        "%(source)s, %(kind)s, %(ordered_at)s, %(currency)s, %(total)s, %(details)s, %(mark)s) on conflict do nothing",
-        rows,
+        "%(source)s, %(kind)s, %(ordered_at)s, %(currency)s, %(total)s, %(details)s, %(mark)s)",
+        fresh,
         mark,
     )
+    return fresh
 
 
 def keep_decisions(store: psycopg.Connection, rows: Sequence[Row], now: datetime) -> list[Row]:
@@ -87,8 +91,13 @@ def mark_profiles(store: psycopg.Connection, customers: Sequence[str], mark: str
 
 def waiting(store: psycopg.Connection) -> set[str]:
     """Marks of rows whose events no landing file holds yet: the run that is under way does not know them."""
-    rows = store.execute("select 'live:' || inbox_id from inbox where payload is not null and live_at is not null")
-    return {str(row[0]) for row in rows}
+    marks = {
+        str(row[0])
+        for table in ("contact_records", "identifiers", "orders", "interactions", "profiles")
+        for row in store.execute(f"select distinct row_hash from {table} where starts_with(row_hash, 'live:')")
+    }
+    seen = "select 1 from inbox where inbox_id between %s and %s and payload is not null limit 1"
+    return {mark for mark in marks if store.execute(seen, [int(part) for part in mark.split(":")[1:]]).fetchall()}
 
 
 def _each(store: psycopg.Connection, query: str, rows: Sequence[Row], mark: str) -> None:

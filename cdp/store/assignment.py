@@ -31,6 +31,23 @@ def customers_of(connection: psycopg.Connection, records: list[str]) -> dict[str
     return {str(r): str(c) for r, c in connection.execute(query, [records])}
 
 
+def lock(connection: psycopg.Connection, customer_id: str) -> None:
+    """Nobody else changes this customer before the transaction ends."""
+    connection.execute("select 1 from customers where customer_id = %s for no key update", [customer_id])
+
+
+def held_still(connection: psycopg.Connection, records: list[str]) -> dict[str, str]:
+    """Record → customer, those customers locked in id order: nobody moves these records before the transaction ends."""
+    while True:
+        found = customers_of(connection, records)
+        connection.execute(
+            "select 1 from customers where customer_id = any(%s::uuid[]) order by customer_id for no key update",
+            [sorted(set(found.values()))],
+        )
+        if customers_of(connection, records) == found:  # else one moved while we waited
+            return found
+
+
 def retired(connection: psycopg.Connection) -> list[tuple[str, str]]:
     """(record, retired customer) for every record and retired id that once held it."""
     query = """

@@ -146,6 +146,22 @@ def test_a_log_line_names_route_key_and_request_and_nobody(client, reader):
     assert "mei" not in json.dumps(lines)
 
 
+def test_a_failure_of_ours_is_answered_counted_and_logged_without_its_text(workspace):
+    app = create_app(workspace.settings)
+
+    @app.get("/broken")
+    def broken():
+        raise ValueError("mei@example.org")
+
+    with TestClient(app) as client, structlog.testing.capture_logs() as lines:
+        answer = client.get("/broken", headers={"X-Request-Id": "r-2"})
+        assert (answer.status_code, answer.headers["x-request-id"]) == (500, "r-2")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert 'route="/broken",status="500"' in client.get("/metrics").text
+    assert {"request", "unexpected error"} <= {line["event"] for line in lines}
+    assert "mei@" not in json.dumps(lines) + answer.text
+
+
 @pytest.mark.parametrize("method", ["TRACE", "DELETE", "FOO"])
 def test_a_method_nobody_declared_is_a_problem_document(client, method):
     answer = client.request(method, "/v1/changes")

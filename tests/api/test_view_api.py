@@ -51,6 +51,14 @@ def test_loyalty_in_the_view_needs_its_own_scope(client, town, caller_with_ticke
     assert client.get(f"/v1/customers/{caller_with_ticket}?include=loyalty", headers=narrow).status_code == 403
 
 
+def test_a_key_without_the_scope_learns_no_tier_by_a_side_way(client, town, headers, caller_with_ticket, monkeypatch):
+    """Neither by special care nor by a deadline."""
+    monkeypatch.setattr(Service, "flags", lambda self, tier, *_: ["high_value"] if tier is not None else [])
+    path = f"/v1/customers/{caller_with_ticket}?include=care&fields=care"
+    assert client.get(path, headers=headers).json()["care"]["reasons"] == ["high_value"]
+    assert client.get(path, headers=api_key(town, "profiles:read")).json()["care"]["reasons"] == []
+
+
 def test_what_is_included_is_what_the_endpoints_of_its_own_say(client, headers, caller_with_ticket):
     path = f"/v1/customers/{caller_with_ticket}"
     seen = client.get(
@@ -106,7 +114,7 @@ def test_an_unchanged_answer_is_not_sent_again(client, headers, town, caller_wit
     assert client.get(path + "?fields=name", headers=headers).headers["etag"] != first.headers["etag"]
     with connect(owner_address(town)) as store:
         store.execute(
-            "update profiles set profile = jsonb_set(profile, '{city,value}', '\"leeds\"') where customer_id = %s",
+            "update profiles set profile = jsonb_set(profile, '{city,value}', '\"atlantis\"') where customer_id = %s",
             [caller_with_ticket],
         )
     changed = client.get(path, headers=headers | {"If-None-Match": first.headers["etag"]})

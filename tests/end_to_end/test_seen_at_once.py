@@ -128,6 +128,44 @@ def test_an_unknown_person_gets_a_customer_at_once_and_a_known_address_is_its_ho
     assert len(channel.found(address)) == 2, "another given name is no proof: a customer of its own until the run looks"
 
 
+def test_a_shared_browser_and_somebody_elses_card_prove_nothing(channel, member):
+    customer, user = member
+    channel.send({"type": "identify", "userId": user, "anonymousId": "b-shared"})
+    channel.send(
+        {
+            "type": "identify",
+            "userId": "bob-1",
+            "anonymousId": "b-shared",
+            "traits": {"firstName": "Bob", "email": "bob@new.example"},
+        }
+    )
+    (bob,) = channel.found("bob@new.example")
+    assert bob != customer
+    card = channel.store.execute(
+        "select source_key from contact_records join assignment using (record_id) where kind = 'card' and customer_id <> %s order by 1 limit 1",
+        [customer],
+    ).fetchall()[0][0]
+    (owner,) = channel.found(card)
+    enrolled = {"type": "track", "event": "Loyalty Enrolled", "userId": "eve-1", "properties": {"card_no": card}}
+    channel.send(
+        {"type": "identify", "userId": "eve-1", "traits": {"firstName": "Eve", "email": "eve@new.example"}}, enrolled
+    )
+    assert channel.found("eve@new.example") != [owner]
+
+
+def test_one_poison_event_stops_nothing(channel, member):
+    customer, user = member
+    channel.send(
+        {
+            "type": "identify",
+            "userId": "".join(str(uuid4()) for _ in range(200)),
+            "traits": {"email": "poison@new.example"},
+        }
+    )
+    (name,) = channel.send(review(user))
+    assert f"interaction:web:{name}" in channel.story(customer)
+
+
 def test_an_anonymous_visitor_stays_nobody(channel):
     before = channel.store.execute("select count(*) from customers").fetchall()
     channel.send({"type": "page", "anonymousId": "stranger", "name": "Home"})

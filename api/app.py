@@ -121,7 +121,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     return app
 
 
-REQUIRED = ("Idempotency-Key", "If-Match")
+REQUIRED = ("idempotency-key", "if-match")
 
 
 def _whole(schema: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _whole(schema: dict[str, Any]) -> dict[str, Any]:
     for operations in schema["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", []):
-                if parameter["name"].lower() in {name.lower() for name in REQUIRED}:
+                if parameter["name"].lower() in REQUIRED:
                     parameter["required"] = True
                     parameter["schema"] = {**parameter["schema"]["anyOf"][0], "minLength": 1}
     return schema

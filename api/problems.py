@@ -128,7 +128,7 @@ def _allowed(request: Request) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error with a problem document; never with a value that the caller sent."""
+    """Answer every known error with a problem document, never with a value that the caller sent; `Edge` answers the others."""
 
     @app.exception_handler(CdpError)
     def _known(request: Request, error: CdpError) -> JSONResponse:
@@ -168,12 +168,3 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(PoolTimeout)
     def _pool(_: Request, error: PoolTimeout) -> JSONResponse:
         return _database(_, error)
-
-    @app.exception_handler(Exception)
-    def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error(
-            "unexpected error",
-            path=request.scope.get("route") and request.scope["route"].path_format,
-            error=type(error).__name__,
-        )
-        return answer(500, "Internal error", "the request failed; nothing was changed")

@@ -19,7 +19,7 @@ from cdp.errors import CdpError
 from cdp.loyalty import operations
 from cdp.loyalty.ladder import standing
 from cdp.loyalty.recall import way
-from cdp.store import customers
+from cdp.store import assignment, customers
 
 Part = Literal["loyalty", "tickets", "interactions", "care"]
 ALWAYS = {"customer_id", "requested_id", "merged_into", "purpose", "revealed", "data_as_of"}
@@ -135,8 +135,7 @@ def unchanged(pepper: str, stored: dict[str, Any], members: Sequence[dict[str, A
 
 
 def _tier(store: psycopg.Connection, app: Context, living: str) -> str | None:
-    accounts = [row["record_id"] for row in customers.loyalty(store, living)[0]]
-    walked = way(store, accounts, app.programme, app.clock())
+    walked = way(store, assignment.records(store, [living]), app.programme, app.clock())
     return standing(walked).tier if walked is not None else None
 
 

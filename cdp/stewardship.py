@@ -107,11 +107,7 @@ def decide(store: psycopg.Connection, left: str, right: str, verdict: str, weigh
     if left == right:
         raise Refused("a pair takes two records")
     with store.transaction():
-        found: dict[str, str] = dict(
-            store.execute(
-                "select record_id, customer_id::text from assignment where record_id = any(%s)", [[left, right]]
-            ).fetchall()
-        )
+        found = assignment.customers_of(store, [left, right])
         if len(found) < 2:
             raise NotFound("no contact record has this id")
         concerned = sorted(set(found.values()))
@@ -139,12 +135,7 @@ def undo(store: psycopg.Connection, changeset_id: UUID, act: Act) -> Outcome:
                 "this change set was undone before" if done["undone_by"] else "an undo cannot be undone",
                 "do it again instead",
             )
-        at: dict[str, str] = dict(
-            store.execute(
-                "select record_id, customer_id::text from assignment where record_id = any(%s)",
-                [[m["record_id"] for m in done["moves"]]],
-            ).fetchall()
-        )
+        at = assignment.customers_of(store, [m["record_id"] for m in done["moves"]])
         back = [m for m in done["moves"] if at.get(m["record_id"]) == m["to"]]
         left = sorted(m["record_id"] for m in done["moves"] if at.get(m["record_id"]) not in (m["to"], m["from"]))
         concerned = sorted({m[side] for m in done["moves"] for side in ("from", "to") if m[side]})
@@ -165,12 +156,7 @@ def _carry_out(
     undoes: UUID | None = None,
 ) -> Outcome:
     changeset_id = uuid4()
-    held: dict[str, str] = dict(
-        store.execute(
-            "select record_id, customer_id::text from assignment where record_id = any(%s)",
-            [[m.record_id for m in moves]],
-        ).fetchall()
-    )
+    held = assignment.customers_of(store, [m.record_id for m in moves])
     rows: list[dict[str, Any]] = [
         {"record_id": m.record_id, "from": held.get(m.record_id), "to": m.customer_id} for m in moves
     ]

@@ -102,7 +102,7 @@ def split(
     now = app.clock()
     with app.store() as store, store.transaction():
         living, stored = living_customer(store, customer_id)
-        assignment.lock(store, living)  # what is compared stands until the split is done
+        assignment.lock(store, [living])  # what is compared stands until the split is done
         members = customers.records(store, living)
         unchanged(app.pepper, stored, members, if_match)
         own = [row["record_id"] for row in members]

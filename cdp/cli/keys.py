@@ -43,7 +43,7 @@ def create(
     if unknown := sorted(set(purposes) - set(load_policy(workspace).purposes)):
         raise ConfigError(f"unknown purpose {', '.join(unknown)}", "consent.yaml lists the purposes")
     if source or "events:write" in scope:
-        _takes_events(workspace, source)
+        _must_take(workspace, source)
     with database(workspace), connect(owner_address(workspace)) as store:
         text = store_keys.create(
             store, workspace.secrets["pepper"], name, scope, now, now + timedelta(days=days) if days else None, purposes, source or None, rate_limit
@@ -55,8 +55,8 @@ def create(
     print(text)
 
 
-def _takes_events(workspace: Workspace, name: str) -> None:
-    """Refuse a source that takes no events."""
+def _must_take(workspace: Workspace, name: str) -> None:
+    """Refuse a source that takes nothing that is sent."""
     from cdp.inbox import takes
     from cdp.sources.load import load_sources
 

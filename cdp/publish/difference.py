@@ -30,8 +30,8 @@ def stage_assignment(lake: Lake, store: psycopg.Connection) -> int:
     return int(lake.scalar("select count(*) from moves"))
 
 
-def stage_table(lake: Lake, store: psycopg.Connection, table: Served) -> int:
-    """`changed_<table>` in memory: rows to write and keys to delete (`gone`), each with its customer."""
+def stage_table(lake: Lake, store: psycopg.Connection, table: Served, ahead: set[str]) -> int:
+    """`changed_<table>` in memory: rows to write and keys to delete (`gone`), each with its customer; rows that carry a mark of `ahead` stay."""
     columns = ", ".join((*table.columns, *table.watched))
     keys = ", ".join(table.key)
     same = " and ".join(f"s.{name} = n.{name}" for name in table.key)
@@ -39,7 +39,7 @@ def stage_table(lake: Lake, store: psycopg.Connection, table: Served) -> int:
     member = (
         "" if table.owner == "customer_id" else f"left join core__record_customers c on c.record_id = n.{table.owner}"
     )
-    with incoming(lake, _known(store, table)):
+    with incoming(lake, _known(store, table, ahead)):
         lake.rows(
             f"""
             create or replace table memory.main.changed_{table.name} as
@@ -75,16 +75,16 @@ def stage_decisions(lake: Lake, store: psycopg.Connection) -> int:
 
 def stage_all(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
     """Stage every difference; returns rows that differ by table."""
-    found = {"assignment": stage_assignment(lake, store)}
+    found, ahead = {"assignment": stage_assignment(lake, store)}, arrivals.waiting(store)
     for table in SERVED:
-        found[table.name] = stage_table(lake, store, table)
+        found[table.name] = stage_table(lake, store, table, ahead)
     found["consent_decisions"] = stage_decisions(lake, store)
     return found
 
 
-def _known(store: psycopg.Connection, table: Served) -> pa.Table:
+def _known(store: psycopg.Connection, table: Served, ahead: set[str]) -> pa.Table:
     """What is served; rows of events that this run has not read are ahead of it, and stay as they are."""
-    found, ahead = _stored(store, table), arrivals.waiting(store)
+    found = _stored(store, table)
     if not ahead:
         return found
     marks = pc.is_in(found["row_hash"], value_set=pa.array(sorted(ahead), pa.string()))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 import psycopg
 
 Row = dict[str, Any]
@@ -79,7 +78,7 @@ def keep_decisions(store: psycopg.Connection, rows: Sequence[Row], now: datetime
     with store.cursor() as cursor:
         cursor.executemany(
             f"insert into consent_decisions ({', '.join(names)}, recorded_at) values ({', '.join(f'%({name})s' for name in names)}, %(now)s) on conflict do nothing",
-            [{**row, "evidence": row["evidence"] or orjson.dumps({}).decode(), "now": now} for row in fresh],
+            [{**row, "evidence": row["evidence"] or "{}", "now": now} for row in fresh],
         )
     return fresh
 

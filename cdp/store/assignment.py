@@ -21,8 +21,7 @@ def present(connection: psycopg.Connection) -> list[tuple[str, str]]:
 
 def assigned(connection: psycopg.Connection, records: list[str]) -> set[str]:
     """Which of these records belong to a customer now."""
-    query = "select record_id from assignment where record_id = any(%s)"
-    return {str(row[0]) for row in connection.execute(query, [records])}
+    return set(customers_of(connection, records))
 
 
 def customers_of(connection: psycopg.Connection, records: list[str]) -> dict[str, str]:
@@ -31,19 +30,17 @@ def customers_of(connection: psycopg.Connection, records: list[str]) -> dict[str
     return {str(r): str(c) for r, c in connection.execute(query, [records])}
 
 
-def lock(connection: psycopg.Connection, customer_id: str) -> None:
-    """Nobody else changes this customer before the transaction ends."""
-    connection.execute("select 1 from customers where customer_id = %s for no key update", [customer_id])
+def lock(connection: psycopg.Connection, customers: list[str]) -> None:
+    """Lock customers in id order: nobody else changes them before the transaction ends."""
+    query = "select 1 from customers where customer_id = any(%s::uuid[]) order by customer_id for no key update"
+    connection.execute(query, [customers])
 
 
 def held_still(connection: psycopg.Connection, records: list[str]) -> dict[str, str]:
     """Record → customer, those customers locked in id order: nobody moves these records before the transaction ends."""
     while True:
         found = customers_of(connection, records)
-        connection.execute(
-            "select 1 from customers where customer_id = any(%s::uuid[]) order by customer_id for no key update",
-            [sorted(set(found.values()))],
-        )
+        lock(connection, sorted(set(found.values())))
         if customers_of(connection, records) == found:  # else one moved while we waited
             return found
 

@@ -33,6 +33,7 @@ from api.routers import (
     referrals,
     tills,
     unsubscribe,
+    webhooks,
 )
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
@@ -104,6 +105,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
         intake,
         posted,
         changes,
+        webhooks,
         loyalty,
         holds,
         offers,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cdp.errors import CdpError
 from cdp.settings import Settings
-from cdp.store import releases, server
+from cdp.store import releases, server, webhooks
 from cdp.store.connect import API_ROLE, connect, database, lake_address, owner_address
 from cdp.workspace import Workspace, open_workspace
 
@@ -43,6 +43,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _disk(workspace)
     yield from _configuration(workspace)
     yield _try("database", lambda: _database(workspace))
+    yield _try("webhooks", lambda: _webhooks(workspace))
     yield _try("lake", lambda: _lake(workspace))
 
 
@@ -112,6 +113,17 @@ def _database(workspace: Workspace) -> str:
         else "nothing released yet"
     )
     return f"PostgreSQL {version} ({where}); {released}"
+
+
+def _webhooks(workspace: Workspace) -> str:
+    with database(workspace), connect(owner_address(workspace)) as store:
+        found = webhooks.listed(store)
+    failing = [hook.name for hook in found if hook.failing_since is not None]
+    if failing:
+        raise CdpError(
+            f"{', '.join(failing)} did not take what was sent", "'cdp webhooks list' says why and since when"
+        )
+    return f"{len(found)} receivers, none fails" if found else "none"
 
 
 def _lake(workspace: Workspace) -> str:

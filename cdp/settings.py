@@ -1,6 +1,7 @@
 """Settings: read once from `CDP_*` environment variables, handed down as an argument, never global."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -31,7 +32,17 @@ class Settings(BaseSettings):
     public_url: str = Field(
         default="", description="How the world reaches the API, for links in messages; as called where empty."
     )
+    webhook_networks: str = Field(
+        default="", description="Networks that are not public and that webhooks may go to all the same (10.1.0.0/16,…)."
+    )
     ui_port: int = Field(default=3000, ge=0, le=65535, description="Port the Dagster UI listens on.")
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for one in value.split(",") if value else ():
+            ip_network(one.strip())  # says itself what is wrong with it
+        return value
 
     @field_validator("home")
     @classmethod

@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Query
@@ -13,13 +13,10 @@ from api.context import App, ChangesReader, Context
 from api.problems import responses
 from api.schemas import ID, Model
 from cdp.store import feed
+from cdp.store.changes import Type
 
 router = APIRouter(prefix="/v1", tags=["changes"])
 LOOK_EVERY = 0.2  # seconds between two looks while a consumer waits
-Type = Literal[
-    "customer.created", "customer.updated", "customer.merged", "customer.split", "customer.erased", "consent.changed", "balance.changed",
-    "plan.changed",
-]  # fmt: skip
 
 
 class Change(Model):

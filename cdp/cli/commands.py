@@ -1,3 +1,3 @@
 """Registers every command group with the application."""
 
-from cdp.cli import backups, data, demo, keys, live, model, operate, pipeline, privacy, programme, resolve  # noqa: F401
+from cdp.cli import backups, data, demo, keys, live, model, operate, pipeline, privacy, programme, resolve, webhooks  # noqa: F401

@@ -12,13 +12,15 @@ from cdp.workspace import open_workspace
 
 @app.command()
 def live() -> None:
-    """See what channels send within a second, until Ctrl-C: timeline, consent, points, provisional customers.
+    """See what channels send within a second, and call webhooks, until Ctrl-C.
 
-    `cdp serve` starts it beside the API. Without it events wait for the next run, and nothing is lost.
+    Timeline, consent, points and provisional customers are written ahead of the run. `cdp serve` starts it beside the
+    API. Without it events wait for the next run, changes for the next start, and nothing is lost.
 
     Example: cdp live
     """
     from cdp.live.worker import Worker
+    from cdp.webhooks.deliver import Courier
     from identity.arrive import attach
     from identity.ids import uuid7
 
@@ -26,5 +28,8 @@ def live() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
     with database(workspace):
-        say("What channels send is seen at once; Ctrl-C ends it.")
+        say("What channels send is seen at once, webhooks are called; Ctrl-C ends it.")
+        courier = threading.Thread(target=Courier(workspace).run, args=[stop], name="webhooks")
+        courier.start()
         Worker(workspace, attach, uuid7).run(stop)
+        courier.join()

@@ -1,11 +1,15 @@
 """The change feed: rows are written with their change, positions are given after commit by one sequencer."""
 
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 SEQUENCER_LOCK = 7_201_003
+Type = Literal[
+    "customer.created", "customer.updated", "customer.merged", "customer.split", "customer.erased", "consent.changed", "balance.changed",
+    "plan.changed",
+]  # fmt: skip
 
 
 def add(connection: psycopg.Connection, changes: list[tuple[str, str | None, dict[str, Any]]], at: Any) -> None:

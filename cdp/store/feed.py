@@ -58,7 +58,7 @@ def newest(store: psycopg.Connection) -> int:
 
 def write_cursor(position: int, secret: str) -> str:
     """A position as consumers keep it; it names the deployment."""
-    said = json.dumps([_deployment(secret), position]).encode()
+    said = json.dumps([deployment(secret), position]).encode()
     return base64.urlsafe_b64encode(said).decode().rstrip("=")
 
 
@@ -69,17 +69,18 @@ def read_cursor(text: str, secret: str) -> int:
         ForeignCursor: If another deployment made it, or nobody.
     """
     try:
-        deployment, position = json.loads(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
+        made_by, position = json.loads(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
         if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < 2**62:
             raise ValueError("no position")
     except (ValueError, TypeError, binascii.Error, UnicodeError) as error:
         raise ForeignCursor(
             "this is no cursor of a change feed", "send 'next' of the last answer, or none to begin"
         ) from error
-    if deployment != _deployment(secret):
+    if made_by != deployment(secret):
         raise ForeignCursor("this cursor was made by another deployment", "begin anew, without a cursor")
     return position
 
 
-def _deployment(secret: str) -> str:
+def deployment(secret: str) -> str:
+    """A name of this deployment that tells nothing of its secret."""
     return hashlib.sha256(f"feed|{secret}".encode()).hexdigest()[:12]

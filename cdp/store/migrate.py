@@ -43,6 +43,8 @@ WRITTEN = {
     "till_spends": "insert",
     "inbox": "insert",
     "idempotency_keys": "insert",
+    "webhooks": "insert, update, delete",
+    "webhook_dead_letters": "update",
     "audit_log": "insert",
     "audit_seals": "insert",
 }

@@ -18,8 +18,9 @@ from benchmarks.serving import Served
 from cdp.loyalty.groups import Posting
 from cdp.loyalty.posting import post
 from cdp.loyalty.programme import load_programme
-from cdp.store import keys
+from cdp.store import changes, keys
 from cdp.store.connect import connect, owner_address
+from tests.cdp.test_webhooks import Receiver
 from tests.conftest import ROOT
 
 PAGES = ROOT / "docs" / "channels"
@@ -32,12 +33,14 @@ KEYS = {
     "TILL_KEY": (["profiles:read", "loyalty:read", "loyalty:write"], None),
     "AGENT_KEY": (["profiles:read", "loyalty:read"], None),
     "FEED_KEY": (["changes:read", "loyalty:read"], None),
+    "ADMIN_KEY": (["admin"], None),
 }
 
 
 @pytest.fixture(scope="module")
 def given(town):
     """What the pages take as given: an address, keys, a customer and a card."""
+    os.environ["CDP_WEBHOOK_NETWORKS"] = "127.0.0.0/8"
     server = Served(town)
     server.start()
     environment = os.environ | {"CDP_HOME": str(town.home)}
@@ -59,6 +62,7 @@ def given(town):
     live.send_signal(signal.SIGINT)
     live.wait(30)
     server.kill()
+    del os.environ["CDP_WEBHOOK_NETWORKS"]
 
 
 def examples(page):
@@ -78,6 +82,34 @@ def run(code, given, page):
 def test_the_example_of_a_page_runs(given, page):
     (code,) = examples(page)
     run(code, given, page)
+
+
+def test_a_receiver_of_webhooks_stays_equal_to_the_ledger(town, given):
+    receiver = Receiver()
+    (code,) = examples("webhooks.md")
+    names = run(code, {**given, "HOOK_URL": receiver.url}, "webhooks.md")
+    with connect(owner_address(town)) as store:
+        held = balances(store)
+        customers = sorted(held)[:5]
+        for customer in customers:
+            changes.add(
+                store, [("balance.changed", customer, {}), ("customer.updated", customer, {})], datetime.now(UTC)
+            )
+        deadline = time.monotonic() + 20
+        while len(receiver.got) < len(customers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    for _ in range(2):  # at least once
+        for _, headers, body in receiver.got:
+            names["receive"](body, headers)
+    assert names["balances"] == {customer: held[customer] for customer in customers}
+    receiver.server.shutdown()
+
+
+def balances(store):
+    """What the ledger says, in plain SQL."""
+    return dict(store.execute(
+        "select a.customer_id::text, sum(l.balance)::bigint from ledger_accounts l join assignment a using (record_id) where l.unit = 'points' group by 1"
+    ).fetchall())  # fmt: skip
 
 
 def test_the_follower_stays_equal_to_the_ledger_under_random_traffic(town, given):
@@ -118,7 +150,5 @@ def test_the_follower_stays_equal_to_the_ledger_under_random_traffic(town, given
         names["follow"](1)
     working.join()
     with connect(owner_address(town)) as store:
-        held = dict(store.execute(
-            "select a.customer_id::text, sum(l.balance)::bigint from ledger_accounts l join assignment a using (record_id) where l.unit = 'points' group by 1"
-        ).fetchall())  # fmt: skip
+        held = balances(store)
     assert {customer: names["balances"].get(customer) for customer in held} == held

@@ -1,0 +1,143 @@
+"""Bring changes to their receivers: each receiver by itself, one change after the other, until it is taken or given up."""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import structlog
+
+from cdp.clock import system_now
+from cdp.errors import StoreUnavailable
+from cdp.store import changes, feed, webhooks
+from cdp.store.connect import connect, owner_address
+from cdp.store.webhooks import Webhook
+from cdp.webhooks import guard, message
+from cdp.webhooks.post import SECONDS, Answer, post
+from cdp.workspace import Workspace
+
+# Seconds from one attempt to the next, as Standard Webhooks publishes them: the first at once, ten in three days.
+SCHEDULE = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+GONE = 410
+EVERY = 0.2  # seconds between two looks while nothing changes
+LEASE = timedelta(seconds=8 * SECONDS)  # longer than a name may take to look up and a call may last
+AT_ONCE = 8  # receivers that are called at the same time
+BATCH = 100  # changes of one lease: then others have their turn
+log = structlog.get_logger("webhooks")
+
+
+class Courier:
+    """Calls the webhooks of one workspace.
+
+    Args:
+        workspace: Its store, its settings, and the key that secrets are derived from.
+        clock: The present.
+        send: As `post`.
+    """
+
+    def __init__(
+        self, workspace: Workspace, clock: Callable[[], datetime] = system_now, send: Callable[..., Answer] = post
+    ) -> None:
+        self._workspace, self._clock, self._send = workspace, clock, send
+        self._pepper = workspace.secrets["pepper"]
+        self._deployment = feed.deployment(self._pepper)
+        self._busy = threading.BoundedSemaphore(AT_ONCE)
+
+    def run(self, stop: threading.Event) -> None:
+        """Until told to stop. A database that is away is waited for."""
+        with ThreadPoolExecutor(AT_ONCE, "webhook") as pool:
+            while not stop.is_set():
+                try:
+                    with connect(owner_address(self._workspace)) as store:
+                        while not stop.is_set():
+                            if not self.look(store, pool.submit):
+                                stop.wait(EVERY)
+                except (psycopg.Error, StoreUnavailable) as error:
+                    log.warning("the store is away", error=type(error).__name__)
+                    stop.wait(1)
+
+    def look(self, store: psycopg.Connection, submit: Callable[..., Any]) -> int:
+        """Hand every receiver that has something before it to a thread; returns how many."""
+        changes.sequence(store)
+        free = 0
+        while free < AT_ONCE and self._busy.acquire(blocking=False):
+            free += 1
+        now = self._clock()
+        found = webhooks.lease(store, now, now + LEASE, free) if free else []
+        for _ in range(free - len(found)):
+            self._busy.release()
+        for hook in found:
+            submit(self._serve, hook)
+        return len(found)
+
+    def _serve(self, hook: Webhook) -> None:
+        try:
+            with connect(owner_address(self._workspace)) as store:
+                self.serve(store, hook)
+        except (
+            psycopg.Error,
+            StoreUnavailable,
+        ) as error:  # the lease ends by itself, and what was not noted is sent again
+            log.warning("a delivery was not noted", webhook=hook.name, error=type(error).__name__)
+        finally:
+            self._busy.release()
+
+    def serve(self, store: psycopg.Connection, hook: Webhook) -> None:
+        """What is to be sent once more, then what comes next; the first failure ends the turn."""
+        for letter in webhooks.dead_letters(store, hook.webhook_id, due=True):
+            answer = self._deliver(hook, letter)
+            webhooks.settle(store, hook, letter["position"], None if answer.taken else answer.reason)
+        if hook.next_at <= self._clock():
+            self._go_on(store, hook)
+        webhooks.keep(store, hook, leased_until=self._clock())
+
+    def _go_on(self, store: psycopg.Connection, hook: Webhook) -> None:
+        page = feed.page(store, hook.position, hook.types or [], BATCH)
+        began, attempts = self._clock(), hook.attempts
+        for change in page.changes:
+            if self._clock() - began > LEASE / 2:
+                return
+            answer = self._deliver(hook, change)
+            if not self._note(store, hook, change["position"], attempts, answer) or not answer.taken:
+                return
+            attempts = 0
+        webhooks.keep(store, hook, position=page.position)
+
+    def _deliver(self, hook: Webhook, change: Mapping[str, Any]) -> Answer:
+        now = self._clock()
+        body, name = message.event(change, self._deployment), message.message_id(change, self._deployment)
+        overlap = hook.old_until is not None and now < hook.old_until
+        held = [hook.generation, hook.generation - 1] if overlap else [hook.generation]
+        secrets = [message.secret(self._pepper, hook.webhook_id, generation) for generation in held]
+        try:
+            where = guard.target(hook.url, networks(self._workspace))
+            answer = self._send(where, body, message.headers(name, body, secrets, now))
+        except guard.Refused as error:
+            answer = Answer(None, 0, error.message)
+        except OSError:
+            answer = Answer(None, 0, "its name cannot be looked up")
+        log.info("webhook", webhook=hook.name, message=name, type=change["type"], status=answer.status)
+        return answer
+
+    def _note(self, store: psycopg.Connection, hook: Webhook, position: int, attempts: int, answer: Answer) -> bool:
+        now = self._clock()
+        if answer.taken:
+            fresh = {"failing_since": None, "last_error": None}
+            return webhooks.keep(store, hook, position=position, attempts=0, next_at=now, delivered_at=now, **fresh)
+        failed = {"last_error": answer.reason, "failing_since": hook.failing_since or now}
+        if answer.status == GONE:
+            return webhooks.keep(store, hook, disabled_at=now, **failed)
+        if attempts + 1 < len(SCHEDULE):
+            wait = timedelta(seconds=max(SCHEDULE[attempts + 1], answer.wait))
+            return webhooks.keep(store, hook, attempts=attempts + 1, next_at=now + wait, **failed)
+        with store.transaction():
+            if kept := webhooks.keep(store, hook, position=position, attempts=0, next_at=now, **failed):
+                webhooks.bury(store, hook, position, answer.reason, now)
+        return kept
+
+
+def networks(workspace: Workspace) -> list[str]:
+    """Networks that are not public and allowed all the same."""
+    return [one.strip() for one in workspace.settings.webhook_networks.split(",") if one.strip()]

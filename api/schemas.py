@@ -133,15 +133,20 @@ class Interactions(Model):
     withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
 
 
-class LoyaltyCard(Model):
-    """Points in the unit that can be spent, and the tier."""
+class Points(Model):
+    """Points in the unit that can be spent."""
 
     unit: str | None = Field(default=None, examples=["points"])
     balance: int | None = Field(default=None, examples=[512])
     available: int | None = Field(default=None, examples=[480], description="The balance less what is set aside")
     balance_version: str | None = Field(default=None, examples=["42-9f86d081"])
-    tier: str | None = Field(default=None, examples=["gold"])
     withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+
+
+class LoyaltyCard(Points):
+    """Points in the unit that can be spent, and the tier."""
+
+    tier: str | None = Field(default=None, examples=["gold"])
 
 
 class Care(Model):
@@ -193,6 +198,12 @@ class Lookup(Model):
     type: Kind | None = Field(default=None, examples=["phone"], description="Left out: every type it could be is tried")
 
 
+class LookupWith(Lookup):
+    """An identifier, and what else to answer of whoever holds it."""
+
+    include: list[Literal["loyalty"]] = Field(default=[], max_length=10, description="`loyalty` needs loyalty:read")
+
+
 class Lookups(Model):
     """Up to 1,000 identifiers at once."""
 
@@ -223,6 +234,7 @@ class Match(Model):
     phone: Value
     channels: list[str]
     consents: list[ConsentFlag]
+    loyalty: Points | None = Field(default=None, description="With include loyalty")
 
 
 class Matches(Model):

@@ -73,7 +73,8 @@ def included(
     )  # else the usual deadline, and no high value
     tier = _tier(store, app, living) if open_tier and parts & {"loyalty", "tickets", "care"} else None
     if "loyalty" in parts:
-        made["loyalty"] = _loyalty(store, app, caller, living, seen, tier)
+        card = points(store, app, caller, living, seen)
+        made["loyalty"] = card if "withheld" in card else {**card, "tier": tier}
     no_story = seen.reason("timeline")
     tickets = customers.tickets(store, living, LATEST) if parts & {"tickets", "care"} and not no_story else []
     if "tickets" in parts:
@@ -139,9 +140,12 @@ def _tier(store: psycopg.Connection, app: Context, living: str) -> str | None:
     return standing(walked).tier if walked is not None else None
 
 
-def _loyalty(
-    store: psycopg.Connection, app: Context, caller: Caller, living: str, seen: Visible, tier: str | None
-) -> dict[str, Any]:
+def points(store: psycopg.Connection, app: Context, caller: Caller, living: str, seen: Visible) -> dict[str, Any]:
+    """How the customer's accounts stand.
+
+    Raises:
+        Forbidden: If the key may not read points.
+    """
     if not caller.key.allows("loyalty:read"):
         raise Forbidden("this key lacks the scope loyalty:read")
     if reason := seen.reason("loyalty"):
@@ -149,8 +153,7 @@ def _loyalty(
     act = acting(app, caller, "read")
     stands = operations.read(store, living, act)[1]
     return {
-        "unit": act.programme.unit, "balance": stands.balance, "available": stands.available,
-        "balance_version": stands.version, "tier": tier,
+        "unit": act.programme.unit, "balance": stands.balance, "available": stands.available, "balance_version": stands.version,
     }  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from api import present
 from api.context import App, Caller, Context, LoyaltyReader, ProfileReader
 from api.problems import responses
 from api.reading import answers_the_person, living_customer, read_cursor, revealing, visible_fields, write_cursor
-from api.schemas import Answers, Customer, Lookup, Lookups, Loyalty, Matches, Timeline, Withheld
-from api.view import Part, etag, included, item, matches, wanted, who
+from api.schemas import Answers, Customer, Lookups, LookupWith, Loyalty, Matches, Timeline, Withheld
+from api.view import Part, etag, included, item, matches, points, wanted, who
 from cdp.consent.resolve import Material
 from cdp.loyalty.ladder import standing
 from cdp.loyalty.recall import way
@@ -30,18 +30,18 @@ Reason = Annotated[
 
 
 @router.post("/lookup", responses=responses(401, 403, 422, 503))
-def lookup(asked: Lookup, app: App, caller: ProfileReader) -> Matches:
+def lookup(asked: LookupWith, app: App, caller: ProfileReader) -> Matches:
     """Find customers by any identifier. It travels in the body: URLs end up in logs."""
     with app.store() as store:
         found = customers.lookup(store, [candidates(asked.type, asked.value, app.regions)], MOST_MATCHES + 1)
         shown = [row["customer_id"] for row in found[:MOST_MATCHES]]
         profiles = customers.profiles(store, shown)
         consent = consents.materials(store, shown)
-    held = [
-        _match(row, stored, consent[row["customer_id"]], app, caller)
-        for row in found[:MOST_MATCHES]
-        if (stored := profiles.get(row["customer_id"])) is not None
-    ]
+        held = [
+            _match(row, stored, consent[row["customer_id"]], app, caller, store if asked.include else None)
+            for row in found[:MOST_MATCHES]
+            if (stored := profiles.get(row["customer_id"])) is not None
+        ]
     return Matches.model_validate({"customers": held, "more": len(found) > MOST_MATCHES})
 
 
@@ -181,9 +181,16 @@ def _withheld(app: Context, caller: Caller, store: psycopg.Connection, customer:
 
 
 def _match(
-    row: dict[str, Any], stored: dict[str, Any], known: Material, app: Context, caller: Caller
+    row: dict[str, Any],
+    stored: dict[str, Any],
+    known: Material,
+    app: Context,
+    caller: Caller,
+    store: psycopg.Connection | None,
 ) -> dict[str, Any]:
-    shown = present.profile(stored["profile"], visible_fields(app, caller, known), revealed=False)
+    """One answer of a lookup; with points where there is a store to read them from."""
+    seen = visible_fields(app, caller, known)
+    shown = present.profile(stored["profile"], seen, revealed=False)
     return {
         "customer_id": row["customer_id"],
         "matched": row["matched"],
@@ -191,6 +198,7 @@ def _match(
         "channels": stored["profile"]["channels"],
         "consents": present.flags(known, app.policy, app.clock(), revealed=False),
         **{name: shown[name] for name in ("name", "email", "phone")},
+        **({"loyalty": points(store, app, caller, row["customer_id"], seen)} if store is not None else {}),
     }
 
 

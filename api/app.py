@@ -9,11 +9,13 @@ from typing import Any
 import orjson
 import structlog
 from fastapi import FastAPI
+from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
 from api import problems
 from api.context import Context
 from api.edge import Edge
+from api.keyring import KeyRing
 from api.limits import Limiter
 from api.metrics import Metrics
 from api.routers import (
@@ -64,6 +66,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
         with database(workspace):
             pool = ConnectionPool(
                 api_address(workspace).conninfo,
+                configure=lambda connection: set_json_loads(orjson.loads, connection),
                 min_size=2,
                 max_size=10,
                 open=False,
@@ -87,6 +90,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
                 load_service(workspace),
                 metrics,
                 Limiter(),
+                KeyRing(),
                 clock,
             )
             try:
@@ -98,15 +102,15 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     app = FastAPI(title="Omnichannel CDP", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
     problems.install(app)
     app.add_middleware(Edge, metrics=metrics)
-    app.include_router(health.router)
-    app.include_router(identity.router)
-    app.include_router(customers.router)
     for part in (
+        customers,  # in the order in which they are tried: what is asked most comes first
+        loyalty,
+        identity,
+        health,
         intake,
         posted,
         changes,
         webhooks,
-        loyalty,
         holds,
         offers,
         plans,

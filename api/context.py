@@ -1,6 +1,7 @@
 """What every request works with: the store's pool, the key that asks, the present moment."""
 
-from collections.abc import Callable, Iterator
+import select
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +12,11 @@ from uuid import UUID
 
 import psycopg
 from fastapi import Depends, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from psycopg_pool import ConnectionPool
 
+from api.keyring import KeyRing
 from api.limits import Limiter, TooMany
 from api.metrics import Metrics
 from api.problems import Forbidden, Unauthorised
@@ -48,6 +51,7 @@ class Context:
     service: Service
     metrics: Metrics
     limiter: Limiter
+    ring: KeyRing
     clock: Callable[[], datetime] = system_now
 
     @contextmanager
@@ -55,7 +59,8 @@ class Context:
         """A connection for one request; a stale one (the database restarted) is replaced once."""
         with self.pool.connection(timeout=5) as connection:
             try:
-                connection.execute("select 1")
+                if _spoken(connection):
+                    connection.execute("select 1")
             except psycopg.OperationalError:
                 connection.close()
             else:
@@ -64,6 +69,11 @@ class Context:
         self.pool.check()
         with self.pool.connection(timeout=5) as connection:
             yield connection
+
+    def read_key(self, text: str) -> keys.Kept | None:
+        """The stored key of a text, read and kept for a moment."""
+        with self.store() as store:
+            return self.ring.read(store, text)
 
     def scorer(self) -> Scorer | None:
         """The compiled model in use; read again when another one was promoted."""
@@ -87,13 +97,20 @@ class Context:
         return tuple(self.workspace.settings.phone_regions.split(","))
 
 
+def _spoken(connection: psycopg.Connection) -> bool:
+    """Whether the server said something to an idle connection: a farewell, most often, before it closed the line."""
+    looked = select.poll()
+    looked.register(connection.pgconn.socket, select.POLLIN)
+    return bool(looked.poll(0))
+
+
 @lru_cache(maxsize=2)
 def _scorer(folder: str, version: str) -> Scorer | None:
     trained = artefact.load(Path(folder), version)
     return Scorer(trained) if trained else None
 
 
-def context(request: Request) -> Context:
+async def context(request: Request) -> Context:
     """The application's context."""
     found: Context = request.app.state.context
     return found
@@ -119,16 +136,16 @@ class Caller:
         return Event(action, self.name, self.key.key_id, customer_id, self.purpose, **more)
 
 
-def requires(scope: str) -> Callable[..., Caller]:
+def requires(scope: str) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the living key of this request, if it has the scope and may read for the purpose. Its use is audited."""
 
-    def check(
+    async def check(
         request: Request,
-        app: App,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
         asked: Annotated[str | None, Header(alias="Purpose", max_length=60, description=PURPOSE)] = None,
         asked_here: Annotated[str | None, Query(alias="purpose", max_length=60, description=PURPOSE)] = None,
     ) -> Caller:
+        app: Context = request.app.state.context
         action, customer = (
             f"{request.method} {request.scope['route'].path_format}",
             _uuid(request.path_params.get("customer_id")),
@@ -136,8 +153,9 @@ def requires(scope: str) -> Callable[..., Caller]:
         if credentials is None:
             app.trail.note(Event(f"refused {action}", "nobody", customer_id=customer, reason="no key"))
             raise Unauthorised("send an API key: 'Authorization: Bearer cdp_…'")
-        with app.store() as connection:
-            key = keys.find(connection, app.pepper, credentials.credentials, app.clock())
+        text = credentials.credentials
+        found = app.ring.look(text) or await run_in_threadpool(app.read_key, text)
+        key = keys.living(found, app.pepper, text, app.clock())
         if key is None:
             app.trail.note(Event(f"refused {action}", "nobody", customer_id=customer, reason="no living key"))
             raise Unauthorised("this key does not exist, has expired or was revoked")

@@ -151,7 +151,11 @@ def points(store: psycopg.Connection, app: Context, caller: Caller, living: str,
     if reason := seen.reason("loyalty"):
         return {"withheld": reason}
     act = acting(app, caller, "read")
-    stands = operations.read(store, living, act)[1]
+    return shown_points(act, operations.read(store, living, act)[1])
+
+
+def shown_points(act: operations.Act, stands: operations.Standing) -> dict[str, Any]:
+    """How a customer stands, as answers say it."""
     return {
         "unit": act.programme.unit, "balance": stands.balance, "available": stands.available, "balance_version": stands.version,
     }  # fmt: skip

@@ -6,18 +6,23 @@ from uuid import UUID
 import psycopg
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 
 from api import present
 from api.context import App, Caller, Context, LoyaltyReader, ProfileReader
-from api.problems import responses
+from api.loyalty import acting
+from api.problems import Forbidden, responses
 from api.reading import answers_the_person, living_customer, read_cursor, revealing, visible_fields, write_cursor
 from api.schemas import Answers, Customer, Lookups, LookupWith, Loyalty, Matches, Timeline, Withheld
-from api.view import Part, etag, included, item, matches, points, wanted, who
-from cdp.consent.resolve import Material
+from api.view import Part, etag, included, item, matches, shown_points, wanted, who
+from cdp.consent.fields import Visible
+from cdp.loyalty import operations
 from cdp.loyalty.ladder import standing
+from cdp.loyalty.operations import Act
 from cdp.loyalty.recall import way
 from cdp.standard.identify import candidates
-from cdp.store import consents, customers, releases
+from cdp.store import cards, consents, customers, releases
+from cdp.store.cards import Card
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 ERRORS = responses(401, 403, 404, 422, 503)
@@ -29,20 +34,19 @@ Reason = Annotated[
 ]
 
 
-@router.post("/lookup", responses=responses(401, 403, 422, 503))
-def lookup(asked: LookupWith, app: App, caller: ProfileReader) -> Matches:
+@router.post("/lookup", response_model=Matches, responses=responses(401, 403, 422, 503))
+def lookup(asked: LookupWith, app: App, caller: ProfileReader) -> Response:
     """Find customers by any identifier. It travels in the body: URLs end up in logs."""
+    act = acting(app, caller, "read") if asked.include else None
+    if act is not None and not caller.key.allows("loyalty:read"):
+        raise Forbidden("this key lacks the scope loyalty:read")
+    unit = (act.programme.programme, act.programme.unit) if act is not None else None
+    pairs = candidates(asked.type, asked.value, app.regions)
     with app.store() as store:
-        found = customers.lookup(store, [candidates(asked.type, asked.value, app.regions)], MOST_MATCHES + 1)
-        shown = [row["customer_id"] for row in found[:MOST_MATCHES]]
-        profiles = customers.profiles(store, shown)
-        consent = consents.materials(store, shown)
-        held = [
-            _match(row, stored, consent[row["customer_id"]], app, caller, store if asked.include else None)
-            for row in found[:MOST_MATCHES]
-            if (stored := profiles.get(row["customer_id"])) is not None
-        ]
-    return Matches.model_validate({"customers": held, "more": len(found) > MOST_MATCHES})
+        found = cards.of_holders(store, pairs, MOST_MATCHES + 1, app.clock(), unit)
+        held = [_match(card, app, caller, store, act) for card in found[:MOST_MATCHES]]
+    said = {"customers": held, "more": len(found) > MOST_MATCHES}
+    return Response(to_json(said), media_type="application/json")  # as `Matches`, which tests hold it to
 
 
 @router.post("/lookup/batch", responses=responses(401, 403, 422, 503))
@@ -180,26 +184,26 @@ def _withheld(app: Context, caller: Caller, store: psycopg.Connection, customer:
     return visible_fields(app, caller, consents.material(store, customer)).withheld.get(field)
 
 
-def _match(
-    row: dict[str, Any],
-    stored: dict[str, Any],
-    known: Material,
-    app: Context,
-    caller: Caller,
-    store: psycopg.Connection | None,
-) -> dict[str, Any]:
-    """One answer of a lookup; with points where there is a store to read them from."""
+def _match(card: Card, app: Context, caller: Caller, store: psycopg.Connection, act: Act | None) -> dict[str, Any]:
+    """One answer of a lookup; with points where it is said whose and when."""
+    known = card.material
     seen = visible_fields(app, caller, known)
-    shown = present.profile(stored["profile"], seen, revealed=False)
+    shown = present.profile(card.profile, seen, revealed=False)
     return {
-        "customer_id": row["customer_id"],
-        "matched": row["matched"],
-        "kind": stored["kind"],
-        "channels": stored["profile"]["channels"],
+        "customer_id": card.customer_id,
+        "matched": card.matched,
+        "kind": card.kind,
+        "channels": card.profile["channels"],
         "consents": present.flags(known, app.policy, app.clock(), revealed=False),
         **{name: shown[name] for name in ("name", "email", "phone")},
-        **({"loyalty": points(store, app, caller, row["customer_id"], seen)} if store is not None else {}),
+        **({"loyalty": _points(store, card, act, seen)} if act is not None else {}),
     }
+
+
+def _points(store: psycopg.Connection, card: Card, act: Act, seen: Visible) -> dict[str, Any]:
+    if reason := seen.reason("loyalty"):
+        return {"withheld": reason}
+    return shown_points(act, operations.from_card(store, card, act))
 
 
 def _account(row: dict[str, Any]) -> dict[str, Any]:

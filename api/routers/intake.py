@@ -76,7 +76,7 @@ def _write_key(request: Request, body: dict[str, Any]) -> str:
 def _keep(app: Context, request: Request, text: str, events: list[tuple[str, str]]) -> None:
     """Check the key and make the events durable, in one transaction."""
     with app.store() as store:
-        key = keys.find(store, app.pepper, text, app.clock())
+        key = keys.living(app.ring.look(text) or app.ring.read(store, text), app.pepper, text, app.clock())
         if key is None:
             raise Unauthorised("send a write key: as user name of Basic, as Bearer, or as 'writeKey' in the body")
         caller = Caller(key, key.purposes[0])

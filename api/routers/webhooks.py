@@ -94,7 +94,7 @@ def add_webhook(asked: NewWebhook, app: App, caller: Administrator) -> WithSecre
         return WithSecret(secret=secret, **_shown(made, 0))
 
 
-@router.get("", responses=responses(401, 403, 503))
+@router.get("", responses=responses(401, 403, 422, 503))
 def list_webhooks(app: App, caller: Administrator) -> list[Webhook]:
     """All receivers, and how each stands."""
     with app.store() as store:

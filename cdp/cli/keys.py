@@ -120,7 +120,7 @@ def rotate(
 
 @keys.command()
 def revoke(name: str) -> None:
-    """End a key at once.
+    """End a key: within a second no API takes it.
 
     Example: cdp keys revoke till-12
     """
@@ -128,4 +128,4 @@ def revoke(name: str) -> None:
     with database(workspace), connect(owner_address(workspace)) as store:
         store_keys.revoke(store, name, now)
         tell(workspace, store, "key.revoked", {"key": name}, now)
-    say(f"Key '{name}' is revoked.")
+    say(f"Key '{name}' is revoked; within a second no API takes it.")

@@ -182,7 +182,9 @@ class Answers:
     def _answer(self, purpose: str, point: str | None) -> Effective:
         policy, law, records = self._policy, self._law, self._records
         rules, weak = policy.purposes[purpose], policy.weak_link_weight
-        voices = [_voice(d, policy, law, self._now) for d in self._said.get(purpose, ())]
+        if purpose not in self._said:
+            return _unsaid(purpose, point, rules, policy, law, [])
+        voices = [_voice(d, policy, law, self._now) for d in self._said[purpose]]
         if rules.point is not None:
             voices = [voice for voice in voices if _reaches(voice.decision, point, records)]
         latest: dict[str, _Voice] = {}

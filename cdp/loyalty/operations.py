@@ -4,6 +4,7 @@ A preview is the same code in a transaction that is rolled back: what it shows i
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from cdp.loyalty.programme import Programme
 from cdp.loyalty.recall import recall
 from cdp.loyalty.rules import Line
 from cdp.store import assignment, books, changes, ledger
+from cdp.store.cards import Card
 
 SKEW = timedelta(minutes=10)  # how far apart clocks of hosts and tills may be
 
@@ -117,11 +119,25 @@ def _standing(group: Group, held: int, act: Act) -> Standing:
     lots = group.open.lots.values()
     if group.whole:
         balance = sum(t.remaining for t in lots if t.ends_at > act.now) - sum(group.open.deficits.values())
-    else:  # Σ open lots − Σ deficits is the balance; what has ended and is not written off yet is at hand
-        balance = sum(a.balance for a in group.accounts) - sum(t.remaining for t in lots if t.ends_at <= act.now)
+    else:
+        ended = sum(t.remaining for t in lots if t.ends_at <= act.now)
+        return from_snapshots([(a.number, a.version, a.balance) for a in group.accounts], ended, held)
     return Standing(
         balance, held, max(0, balance - held), tuple((a.number, a.version) for a in group.accounts if a.version)
     )
+
+
+def from_snapshots(accounts: Iterable[tuple[int, int, int]], ended: int, held: int) -> Standing:
+    """How a customer stands by the (number, version, balance) of its accounts: Σ open lots − Σ deficits is their balance.
+
+    Args:
+        accounts: All of them.
+        ended: What is left of lots that have ended and are not written off yet.
+        held: Set aside.
+    """
+    known = list(accounts)
+    balance = sum(one for _, _, one in known) - ended
+    return Standing(balance, held, max(0, balance - held), tuple((no, times) for no, times, _ in known if times))
 
 
 def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Standing]:
@@ -133,6 +149,14 @@ def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Sta
     accounts = books.of_records(store, records, act.programme.programme, act.programme.unit)
     group = Group(accounts, records=tuple(records))
     return group, standing(store, group, act)
+
+
+def from_card(store: psycopg.Connection, card: Card, act: Act) -> Standing:
+    """The same of a customer whose card was read; the store is asked where snapshots do not tell: ends that move, shared units."""
+    programme = act.programme
+    if not programme.units or programme.moves_ends or programme.household.mode == "pool_units":
+        return read(store, card.customer_id, act)[1]
+    return from_snapshots(card.accounts or (), card.ended, card.set_aside)
 
 
 def ending(group: Group, now: datetime) -> list[tuple[datetime | None, int]]:

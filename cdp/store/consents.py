@@ -62,25 +62,39 @@ def materials(connection: psycopg.Connection, customer_ids: list[str]) -> dict[s
 def _materials(
     connection: psycopg.Connection, held: list[dict[str, Any]], customer_ids: list[str], known_at: datetime | None
 ) -> dict[str, Material]:
-    owner = {row["record_id"]: row["customer_id"] for row in held}
+    named = {kind: sorted({row["value"] for row in held if row["type"] == kind}) for kind in POINTS}
+    rows = _all(
+        connection,
+        DECISIONS + "where (record_id = any(%(records)s) or (subject_type = 'email' and subject = any(%(email)s)) "
+        "or (subject_type = 'phone' and subject = any(%(phone)s))) and (%(known)s::timestamptz is null or recorded_at <= %(known)s)",
+        {"records": sorted({row["record_id"] for row in held}), "known": known_at, **named},
+    )
+    return gathered(held, [Decision(**row) for row in rows], customer_ids)
+
+
+def gathered(
+    held: Iterable[dict[str, Any]], decisions: Iterable[Decision], customer_ids: list[str]
+) -> dict[str, Material]:
+    """What is known of the consent of customers, from their rows.
+
+    Args:
+        held: `record_id`, `customer_id`, `link_weight`, `country`, `type`, `value`: a row a contact point, at least one a record.
+        decisions: On the records and the contact points.
+        customer_ids: Whose.
+    """
+    owner: dict[str, str] = {}
     links: dict[str, tuple[float, str | None, set[str]]] = {}
     holders: dict[str, set[str]] = {}
     points: dict[str, dict[str, set[str]]] = {customer: {kind: set() for kind in POINTS} for customer in customer_ids}
     for row in held:
+        owner[row["record_id"]] = row["customer_id"]
         _, _, own = links.setdefault(row["record_id"], (float(row["link_weight"]), row["country"], set()))
         if row["value"]:
             own.add(row["value"])
-            points[owner[row["record_id"]]][row["type"]].add(row["value"])
-            holders.setdefault(row["value"], set()).add(owner[row["record_id"]])
-    named = {kind: sorted({v for mine in points.values() for v in mine[kind]}) for kind in POINTS}
+            points[row["customer_id"]][row["type"]].add(row["value"])
+            holders.setdefault(row["value"], set()).add(row["customer_id"])
     heard: dict[str, list[Decision]] = {customer: [] for customer in customer_ids}
-    for row in _all(
-        connection,
-        DECISIONS + "where (record_id = any(%(records)s) or (subject_type = 'email' and subject = any(%(email)s)) "
-        "or (subject_type = 'phone' and subject = any(%(phone)s))) and (%(known)s::timestamptz is null or recorded_at <= %(known)s)",
-        {"records": list(owner), "known": known_at, **named},
-    ):
-        decision = Decision(**row)
+    for decision in decisions:
         by_point = holders.get(decision.subject, set()) if decision.subject_type != "record" else set()
         for customer in by_point | ({owner[decision.record_id]} if decision.record_id in owner else set()):
             heard[customer].append(decision)

@@ -94,22 +94,45 @@ def create(
     return f"cdp_{prefix}_{secret}"
 
 
-def find(connection: psycopg.Connection, pepper: str, text: str, now: datetime) -> Key | None:
-    """The living key with this text, None for anything else. Compared in constant time."""
+@dataclass(frozen=True)
+class Kept:
+    """A key as it is stored, found by one of its prefixes.
+
+    Attributes:
+        hash: Of the text with that prefix.
+        present: Whether that is the present text, not the one before it.
+    """
+
+    key: Key
+    hash: str
+    present: bool
+
+
+def prefix(text: str) -> str | None:
+    """What a key's text is found by; None for what is no key."""
     parts = text.split("_", 2)
-    if len(parts) != 3 or parts[0] != "cdp":
-        return None
+    return parts[1] if len(parts) == 3 and parts[0] == "cdp" else None
+
+
+def kept(connection: psycopg.Connection, text: str) -> Kept | None:
+    """The stored key with this text's prefix; whether it is the key, and lives, is for `living` to say."""
     row = connection.execute(
         f"select {COLUMNS}, prefix = %(said)s, hash, old_hash from api_keys where prefix = %(said)s or old_prefix = %(said)s",
-        {"said": parts[1]},
+        {"said": prefix(text)},
     ).fetchone()
     if row is None:
         return None
     *stored, present, held, before = row
-    key = _key(stored)
-    if not hmac.compare_digest(held if present else before, _hash(pepper, parts[2])):
+    return Kept(_key(stored), held if present else before, present)
+
+
+def living(found: Kept | None, pepper: str, text: str, now: datetime) -> Key | None:
+    """The living key with this text, None for anything else. Compared in constant time."""
+    parts = text.split("_", 2)
+    if found is None or len(parts) != 3 or not hmac.compare_digest(found.hash, _hash(pepper, parts[2])):
         return None
-    ends = [at for at in (key.expires_at, None if present else key.old_until) if at is not None]
+    key = found.key
+    ends = [at for at in (key.expires_at, None if found.present else key.old_until) if at is not None]
     return None if key.revoked_at is not None or any(at <= now for at in ends) else key
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,11 +12,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.keyring import SECONDS
 from api.lifecycle import deprecated
 from api.limits import Limiter
 from cdp.clock import system_now
 from cdp.store import keys
 from cdp.store.connect import connect, owner_address
+from tests.api.test_loyalty_api import Clock
 from tests.conftest import api_key, cdp
 
 
@@ -107,6 +110,7 @@ def test_a_changed_key_holds_with_the_one_before_until_the_overlap_ends(client, 
     assert said["before"] != said["after"], "both texts are one key: they share its limit"
     with connect(owner_address(workspace)) as store:
         store.execute("update api_keys set old_until = now() where name = 'till'")
+    time.sleep(SECONDS)
     assert [client.get("/v1/changes", headers=h).status_code for h in (before, after)] == [401, 200]
 
 
@@ -120,7 +124,18 @@ def test_a_key_ends_on_its_day_and_tells_when_it_was_used(client, workspace):
     assert "never" not in line
     with connect(owner_address(workspace)) as store:
         store.execute("update api_keys set expires_at = now() where name = 'short'")
+    time.sleep(SECONDS)
     assert client.get("/v1/changes", headers=short).status_code == 401
+
+
+def test_the_end_of_a_key_that_was_just_read_is_its_end(workspace):
+    """What is kept of a key for a moment never outlives the key: its ends are looked at in every call."""
+    clock = Clock()
+    with TestClient(create_app(workspace.settings, clock=clock)) as client:
+        ends = made(workspace, "ends", expires_at=clock() + timedelta(minutes=5))
+        assert client.get("/v1/changes", headers=ends).status_code == 200
+        clock.now += timedelta(minutes=5)
+        assert client.get("/v1/changes", headers=ends).status_code == 401
 
 
 def test_metrics_count_routes_not_people(client, reader, workspace):

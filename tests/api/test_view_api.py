@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.schemas import Matches
 from cdp.service import Service
 from cdp.store.connect import connect, owner_address
 from tests.conftest import NOW, api_key
@@ -164,3 +165,39 @@ def test_a_deadline_is_by_tier_the_default_or_none():
     assert rules.deadline(day(0), "gold") == day(0) + timedelta(hours=8)
     assert rules.deadline(day(0), None) is None
     assert Service(version="1").deadline(day(0), "gold") == day(2)
+
+
+def test_a_lookup_says_of_points_and_consents_what_the_single_view_says(client, town, headers):
+    """In one round trip, by snapshots: also where lots have ended, points are set aside, and somebody holds several accounts."""
+    with connect(owner_address(town)) as store:
+        people = store.execute(
+            "select a.customer_id::text, min(i.value), array_agg(distinct l.account_id) from ledger_accounts l join assignment a using (record_id) "
+            "join assignment b using (customer_id) join identifiers i on i.record_id = b.record_id and i.type = 'email' group by 1 order by count(distinct l.account_id) desc, 1 limit 60"
+        ).fetchall()
+        assert len(people[0][2]) > 1
+        for number, (_, _, accounts) in enumerate(people):
+            if number % 3 == 0:
+                store.execute(
+                    "update ledger_lots set expires_at = %s where account_id = any(%s) and remaining > 0",
+                    [NOW - timedelta(days=1), accounts],
+                )
+            if number % 3 == 1:
+                store.execute(
+                    "insert into ledger_holds (hold_id, record_id, programme, unit, amount, created_at, expires_at, reason, actor) "
+                    "select gen_random_uuid(), record_id, programme, unit, 1, now(), %s, 'test', 'test' from ledger_accounts where account_id = any(%s)",
+                    [NOW + timedelta(days=1), accounts],
+                )
+    for customer, email, _ in people:
+        asked = {"type": "email", "value": email, "include": ["loyalty"]}
+        found = Matches.model_validate(client.post("/v1/customers/lookup", json=asked, headers=headers).json())
+        [mine] = [one for one in found.customers if one.customer_id == customer]
+        whole = client.get(f"/v1/customers/{customer}?include=loyalty", headers=headers).json()
+        assert mine.loyalty is not None
+        told = mine.loyalty.model_dump(exclude={"withheld"})
+        assert told == {name: whole["loyalty"][name] for name in told}
+        assert [flag.model_dump(mode="json") for flag in mine.consents] == whole["consents"]
+    assert client.post("/v1/customers/lookup", json=asked, headers=api_key(town, "profiles:read")).status_code == 403
+    del asked["include"]
+    assert (
+        client.post("/v1/customers/lookup", json=asked, headers=headers).json()["customers"][0].get("loyalty") is None
+    )

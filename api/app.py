@@ -39,6 +39,7 @@ from api.routers import (
 )
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
+from cdp.derived.audiences import load_audiences
 from cdp.loyalty.programme import load_programme
 from cdp.privacy.trail import Trail
 from cdp.retention import load_retention
@@ -80,14 +81,16 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
             pool.open()
             trail = Trail(workspace, pool.connection, clock)
             trail.start()
+            policy = load_policy(workspace)
             app.state.context = Context(
                 workspace,
                 pool,
-                load_policy(workspace),
+                policy,
                 load_programme(workspace),
                 trail,
                 load_retention(workspace),
                 load_service(workspace),
+                load_audiences(workspace, policy),
                 metrics,
                 Limiter(),
                 KeyRing(),

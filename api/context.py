@@ -22,6 +22,7 @@ from api.metrics import Metrics
 from api.problems import Forbidden, Unauthorised
 from cdp.clock import system_now
 from cdp.consent.policy import Policy
+from cdp.derived.audiences import Audiences
 from cdp.loyalty.programme import Programme
 from cdp.privacy.trail import Trail
 from cdp.retention import Retention
@@ -49,6 +50,7 @@ class Context:
     trail: Trail
     retention: Retention
     service: Service
+    audiences: Audiences
     metrics: Metrics
     limiter: Limiter
     ring: KeyRing

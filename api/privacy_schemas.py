@@ -82,6 +82,14 @@ class Audience(Model):
     next: str | None
 
 
+class AudienceInfo(Model):
+    """An audience."""
+
+    audience: str = Field(examples=["newsletter"])
+    purpose: str = Field(examples=["email_marketing"], description="What its members may be used for")
+    members: int = Field(examples=[1204], description="As they were told last, by audience.entered and audience.left")
+
+
 class Ask(Model):
     """A privacy request of a person."""
 

@@ -12,13 +12,14 @@ from cdp.workspace import open_workspace
 
 @app.command()
 def live() -> None:
-    """See what channels send within a second, and call webhooks, until Ctrl-C.
+    """See what channels send within a second, keep audiences and tiers, and call webhooks, until Ctrl-C.
 
     Timeline, consent, points and provisional customers are written ahead of the run. `cdp serve` starts it beside the
     API. Without it events wait for the next run, changes for the next start, and nothing is lost.
 
     Example: cdp live
     """
+    from cdp.derived.follower import Follower
     from cdp.live.worker import Worker
     from cdp.webhooks.deliver import Courier
     from identity.arrive import attach
@@ -29,7 +30,9 @@ def live() -> None:
         signal.signal(name, lambda *_: stop.set())
     with database(workspace):
         say("What channels send is seen at once, webhooks are called; Ctrl-C ends it.")
-        courier = threading.Thread(target=Courier(workspace).run, args=[stop], name="webhooks")
-        courier.start()
+        beside = [threading.Thread(target=one.run, args=[stop]) for one in (Courier(workspace), Follower(workspace))]
+        for thread in beside:
+            thread.start()
         Worker(workspace, attach, uuid7).run(stop)
-        courier.join()
+        for thread in beside:
+            thread.join()

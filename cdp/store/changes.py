@@ -1,5 +1,6 @@
 """The change feed: rows are written with their change, positions are given after commit by one sequencer."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import psycopg
@@ -8,14 +9,14 @@ from psycopg.types.json import Jsonb
 SEQUENCER_LOCK = 7_201_003
 Type = Literal[
     "customer.created", "customer.updated", "customer.merged", "customer.split", "customer.erased", "consent.changed", "balance.changed",
-    "plan.changed",
+    "plan.changed", "tier.changed", "audience.entered", "audience.left",
 ]  # fmt: skip
 
 
-def add(connection: psycopg.Connection, changes: list[tuple[str, str | None, dict[str, Any]]], at: Any) -> None:
+def add(connection: psycopg.Connection, changes: Sequence[tuple[str, str | None, Mapping[str, Any]]], at: Any) -> None:
     """Write (type, customer id, details) rows inside the transaction that makes the change."""
     query = "insert into changes (type, customer_id, details, at) values (%s, %s, %s, %s)"
-    rows = [(kind, customer, Jsonb(details), at) for kind, customer, details in changes]
+    rows = [(kind, customer, Jsonb(dict(details)), at) for kind, customer, details in changes]
     if len(rows) == 1:
         connection.execute(query, rows[0])
     elif rows:

@@ -9,6 +9,7 @@ from cdp.store import changes
 
 Hash = Callable[[str, str], str]
 GONE = ("payloads", "households", "interactions", "identifiers", "contact_records", "assignment", "consent_decisions")
+TOLD = ("audience_members", "customer_tiers")
 NAMED = ("link_decisions", "review_pairs", "edges")
 
 
@@ -70,6 +71,8 @@ def erase(
         "update customers set erased_at = %s, retired_at = coalesce(retired_at, %s) where customer_id = any(%s::uuid[])",
         [now, now, customers],
     )
+    for table in TOLD:
+        store.execute(f"delete from {table} where customer_id = any(%s::uuid[])", [customers])
     store.execute("update changes set details = '{}' where customer_id = any(%s::uuid[])", [customers])
     changes.add(store, [("customer.erased", customer, {}) for customer in customers], now)
 

@@ -34,6 +34,7 @@ KEYS = {
     "AGENT_KEY": (["profiles:read", "loyalty:read"], None),
     "FEED_KEY": (["changes:read", "loyalty:read"], None),
     "ADMIN_KEY": (["admin"], None),
+    "MAILER_KEY": (["audiences:read", "profiles:reveal"], None),
 }
 
 
@@ -50,7 +51,14 @@ def given(town):
     with connect(owner_address(town)) as store:
         made = {
             n: keys.create(
-                store, town.secrets["pepper"], n, scopes, datetime.now(UTC), source=source, rate_limit=1_000_000
+                store,
+                town.secrets["pepper"],
+                n,
+                scopes,
+                datetime.now(UTC),
+                purposes=("service", "email_marketing"),
+                source=source,
+                rate_limit=1_000_000,
             )
             for n, (scopes, source) in KEYS.items()
         }
@@ -78,10 +86,11 @@ def run(code, given, page):
     return names
 
 
-@pytest.mark.parametrize("page", ["web.md", "app.md", "till.md", "helpdesk.md"])
+@pytest.mark.parametrize("page", ["web.md", "app.md", "till.md", "helpdesk.md", "audiences.md"])
 def test_the_example_of_a_page_runs(given, page):
     (code,) = examples(page)
-    run(code, given, page)
+    names = run(code, given, page)
+    assert page != "audiences.md" or len(names["lines"]) > 10
 
 
 def test_a_receiver_of_webhooks_stays_equal_to_the_ledger(town, given):

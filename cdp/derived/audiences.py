@@ -1,0 +1,93 @@
+"""Audiences: the rules of `audiences.yaml`, as pure functions over a profile, its consent and its tier."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+
+from cdp.consent.fields import Visible, visible
+from cdp.consent.policy import Policy
+from cdp.consent.resolve import Material
+from cdp.errors import ConfigError
+from cdp.strict import Strict
+from cdp.workspace import Workspace
+from cdp.yamlfile import load_yaml
+
+NAME = r"^[a-z][a-z0-9_]{0,59}$"
+
+
+class Audience(Strict):
+    """Whom a purpose may reach, narrowed down; all that is said must hold.
+
+    Attributes:
+        channels: Any of them.
+        orders_at_least: Over all currencies.
+    """
+
+    purpose: str
+    country: tuple[str, ...] = ()
+    language: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    orders_at_least: int = Field(default=0, ge=0)
+    seen_within_days: int | None = Field(default=None, gt=0)
+    not_seen_for_days: int | None = Field(default=None, gt=0)
+
+    def holds(self, profile: Mapping[str, Any], tier: str | None, now: datetime) -> bool:
+        """Whether a known customer is one of those it is narrowed down to, consent aside."""
+        quiet = now - datetime.fromisoformat(profile["last_seen"])
+        return (
+            _one_of(self.country, profile["country"]["value"])
+            and _one_of(self.language, profile["language"]["value"])
+            and (not self.channels or not set(self.channels).isdisjoint(profile["channels"]))
+            and _one_of(self.tiers, tier)
+            and sum(one["orders"] for one in profile["orders"].values()) >= self.orders_at_least
+            and (self.seen_within_days is None or quiet <= timedelta(days=self.seen_within_days))
+            and (self.not_seen_for_days is None or quiet > timedelta(days=self.not_seen_for_days))
+        )
+
+
+class Audiences(Strict):
+    """All of them, by name."""
+
+    version: str
+    sweep_hours: float = Field(default=24, gt=0)
+    audiences: dict[str, Audience] = Field(default_factory=dict)
+
+
+def _one_of(wanted: tuple[str, ...], value: str | None) -> bool:
+    return not wanted or value in wanted
+
+
+def load_audiences(workspace: Workspace, policy: Policy) -> Audiences:
+    """The audiences of `audiences.yaml`; none where the file is missing.
+
+    Raises:
+        ConfigError: If it cannot be read, or names a purpose that nobody knows.
+    """
+    path = workspace.path("audiences.yaml")
+    found = (
+        load_yaml(path, Audiences, docs="docs/channels/audiences.md") if path.exists() else Audiences(version="none")
+    )
+    for name, audience in found.audiences.items():
+        if audience.purpose not in policy.purposes:
+            raise ConfigError(
+                f"audiences.yaml: {name} is for the unknown purpose {audience.purpose}",
+                f"choose from {', '.join(policy.purposes)}",
+            )
+    return found
+
+
+def closed(policy: Policy, purpose: str, seen: Visible) -> str | None:
+    """Why nothing of a customer may be used for a purpose; None where something may."""
+    fields = policy.purposes[purpose].fields
+    if any(name not in seen.withheld for name in fields):
+        return None
+    return next((reason for name, reason in seen.withheld.items() if name in fields), "not_for_this_purpose")
+
+
+def may_reach(policy: Policy, purpose: str, known: Material, now: datetime) -> bool:
+    """Whether a purpose may use anything of a customer."""
+    fields = policy.purposes[purpose].fields
+    return closed(policy, purpose, visible(policy, purpose, fields, known, now)) is None

@@ -1,0 +1,132 @@
+"""Keep what is derived from customers: after every change of somebody, and of everybody now and then.
+
+A change of the feed says whom to look at; what changes with time alone (who was not seen for 90 days, a tier that ends, a
+grant that runs out) is found by a sweep over everybody, in pages between other work. What came out otherwise than it was
+told last is told: one transaction with the note that it was, so that a kill tells nothing twice and forgets nothing.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import get_args
+
+import psycopg
+import structlog
+
+from cdp.clock import system_now
+from cdp.consent.policy import load_policy
+from cdp.derived.audiences import load_audiences, may_reach
+from cdp.errors import StoreUnavailable
+from cdp.loyalty.ladder import standing
+from cdp.loyalty.programme import load_programme
+from cdp.loyalty.recall import way
+from cdp.store import assignment, changes, consents, customers, derived, feed
+from cdp.store.connect import connect, owner_address
+from cdp.workspace import Workspace
+
+EVERY = 0.2  # seconds between two looks while nothing changes
+PAGE = 200  # customers of one look
+OWN = ("tier.changed", "audience.entered", "audience.left")
+HEARD = [kind for kind in get_args(changes.Type) if kind not in OWN]
+log = structlog.get_logger("derived")
+
+
+class Follower:
+    """Follows the customers of one workspace.
+
+    Args:
+        workspace: Its audiences, policy and programme are read when this is made.
+        clock: The present.
+    """
+
+    def __init__(self, workspace: Workspace, clock: Callable[[], datetime] = system_now) -> None:
+        self._workspace, self._clock = workspace, clock
+        self._policy, self._programmes = load_policy(workspace), load_programme(workspace)
+        self._audiences = load_audiences(workspace, self._policy)
+        said = f"{self._audiences.model_dump_json()}\n{self._policy.model_dump_json()}\n{self._programmes.fingerprint}"
+        self._rules = hashlib.sha256(said.encode()).hexdigest()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until told to stop. A database that is away is waited for."""
+        while not stop.is_set():
+            try:
+                with connect(owner_address(self._workspace)) as store:
+                    while not stop.is_set():
+                        if not self.look(store):
+                            stop.wait(EVERY)
+            except (psycopg.Error, StoreUnavailable) as error:
+                log.warning("the store is away", error=type(error).__name__)
+                stop.wait(1)
+
+    def look(self, store: psycopg.Connection) -> bool:
+        """Look at whoever changed, else at the next ones of a sweep; whether there was anybody."""
+        before = derived.state(store)
+        page = feed.page(store, before.position, HEARD, PAGE)
+        concerned = sorted({change["customer_id"] for change in page.changes if change["customer_id"]})
+        with store.transaction():
+            now = derived.state(store, locked=True)
+            if now.position != before.position:
+                return True  # another one was faster
+            if page.position != now.position:
+                self._tell(store, concerned)
+                derived.keep(store, position=page.position)
+            if concerned:
+                return True
+            return self._sweep(store, now)
+
+    def _sweep(self, store: psycopg.Connection, now: derived.State) -> bool:
+        moment = self._clock()
+        due = now.swept_at is None or moment - now.swept_at >= timedelta(hours=self._audiences.sweep_hours)
+        if now.rules != self._rules or (due and not now.sweeping):
+            self._left(store, derived.unknown(store, list(self._audiences.audiences)))
+            derived.keep(store, rules=self._rules, sweeping=True, sweep_after=None, swept_at=moment)
+            return True
+        if not now.sweeping:
+            return False
+        page = derived.everybody(store, now.sweep_after, PAGE)
+        self._tell(store, page)
+        derived.keep(store, sweep_after=page[-1] if page else None, sweeping=bool(page))
+        return bool(page)
+
+    def _tell(self, store: psycopg.Connection, ids: list[str]) -> None:
+        """Compare what is so with what was told last, and tell what is not the same."""
+        if not ids:
+            return
+        moment, profiles = self._clock(), customers.profiles(store, ids)
+        known = sorted(customer for customer, row in profiles.items() if row["kind"] == "known")
+        tiers = self._tiers(store, known)
+        self._tell_tiers(store, ids, tiers, moment)
+        consent = consents.materials(store, known) if known else {}
+        wanted = {
+            (name, customer)
+            for name, audience in self._audiences.audiences.items()
+            for customer in known
+            if audience.holds(profiles[customer]["profile"], tiers.get(customer), moment)
+            and may_reach(self._policy, audience.purpose, consent[customer], moment)
+        }
+        told = derived.memberships(store, ids)
+        self._left(store, sorted(told - wanted))
+        entered = sorted(wanted - told)
+        derived.enter(store, entered, moment)
+        changes.add(store, [("audience.entered", customer, {"audience": name}) for name, customer in entered], moment)
+
+    def _left(self, store: psycopg.Connection, pairs: list[tuple[str, str]]) -> None:
+        derived.leave(store, pairs)
+        told = [("audience.left", customer, {"audience": name}) for name, customer in pairs]
+        changes.add(store, told, self._clock())
+
+    def _tiers(self, store: psycopg.Connection, known: list[str]) -> dict[str, str]:
+        programme, found = self._programmes.at(self._clock()), dict[str, str]()
+        for customer in known if programme.ladder is not None else ():
+            walked = way(store, assignment.records(store, [customer]), programme, self._clock())
+            if walked is not None:
+                found[customer] = standing(walked).tier
+        return found
+
+    def _tell_tiers(self, store: psycopg.Connection, ids: list[str], tiers: dict[str, str], moment: datetime) -> None:
+        told = derived.tiers(store, ids)
+        moved = {c: tiers.get(c) for c in ids if tiers.get(c) != told.get(c)}
+        derived.set_tiers(store, moved, moment)
+        said = [("tier.changed", c, {"from": told[c], "to": tier}) for c, tier in moved.items() if tier and c in told]
+        changes.add(store, said, moment)

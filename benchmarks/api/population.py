@@ -17,6 +17,7 @@ from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
 
 CUSTOMER, RECORD, ACCOUNT = "md5(customer_id::text || '{n}')::uuid", "record_id || '-{n}'", "account_id || '-{n}'"
+TRANSACTION = "md5(transaction_id::text || '{n}')::uuid"
 CHANGED = {
     "customers": {"customer_id": CUSTOMER, "merged_into": "null"},
     "profiles": {"customer_id": CUSTOMER},
@@ -28,7 +29,9 @@ CHANGED = {
         "subject": "case subject_type when 'record' then subject || '-{n}' else '{n}' || subject end",
     },
     "ledger_accounts": {"account_id": ACCOUNT, "record_id": RECORD},
-    "ledger_lots": {"lot_id": "md5(lot_id::text || '{n}')::uuid", "account_id": ACCOUNT},
+    "ledger_entries": {"entry_id": "md5(entry_id::text || '{n}')::uuid", "account_id": ACCOUNT, "transaction_id": TRANSACTION, "posting_key": "posting_key || '-{n}'"},
+    "ledger_lots": {"lot_id": "md5(lot_id::text || '{n}')::uuid", "account_id": ACCOUNT, "transaction_id": TRANSACTION},
+    "ledger_deficits": {"account_id": ACCOUNT, "transaction_id": TRANSACTION},
 }  # fmt: skip
 COLUMNS = (
     "select column_name from information_schema.columns where table_schema = 'store' and table_name = %s and is_identity = 'NO' "

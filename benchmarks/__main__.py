@@ -11,6 +11,7 @@ PROOFS = {
     "big_file": ["big_file"], "identity": ["identity"], "kills": ["kills", "--case", str(REFERENCE / "retail_case")],
     "ledger_race": ["ledger", "race"], "ledger_life": ["ledger", "life"], "ledger_speed": ["ledger", "speed"],
     "offers_preview": ["offers", "preview"], "offers_race": ["offers", "race"], "api_kills": ["api_kills"], "intake": ["intake"], "fuzz": ["fuzz"],
+    "feed": ["feed"], "api": ["api"],
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from benchmarks.feed import prove
 from cdp.store import changes, feed
 from cdp.store.connect import connect, owner_address
 from tests.api.test_loyalty_api import Clock
@@ -142,3 +143,12 @@ def test_no_reader_misses_what_slow_writers_commit_late(workspace, client, heade
         for customer, number in found:
             by_customer[customer].append(number)
         assert by_customer == written
+
+
+def test_writers_and_readers_that_are_killed_miss_nothing(new_workspace):
+    """The small version of `python -m benchmarks.feed`."""
+    found = prove(new_workspace(), 4_000, 8, most=180)
+    assert found["wrong"] == 0, found
+    assert [one["read"] for one in found["readers"]] == [4_000] * 3
+    assert found["other ends"] == 0
+    assert found["kills"] > 2

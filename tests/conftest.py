@@ -86,8 +86,11 @@ def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
     """Makes workspaces that are set up and whose database is up until the session ends."""
     stack = []
 
-    def make() -> Workspace:
-        workspace = initialise(Settings(home=tmp_path_factory.mktemp("ws") / "home"))
+    def make(copied: Path | None = None) -> Workspace:
+        home = tmp_path_factory.mktemp("ws") / "home"
+        if copied is not None:
+            subprocess.run(["cp", "-a", str(copied), str(home)], check=True)  # PostgreSQL asks who owns its files
+        workspace = initialise(Settings(home=home))
         running = database(workspace)
         running.__enter__()
         stack.append(running)
@@ -173,11 +176,21 @@ def retail_case(new_workspace: Callable[[], Workspace], reference: Path) -> Reta
     return RetailCase(workspace, reference / "retail_case" / "truth", done.stderr)
 
 
-@pytest.fixture(scope="module")
-def town(new_workspace: Callable[[], Workspace], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A few hundred simulated people brought through the pipeline; a module's own, so that it may change them."""
-    workspace, folder = new_workspace(), tmp_path_factory.mktemp("town")
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few hundred simulated people brought through the pipeline, once for a worker; its database is down."""
+    workspace, folder = (
+        initialise(Settings(home=tmp_path_factory.mktemp("built") / "home")),
+        tmp_path_factory.mktemp("town"),
+    )
     simulate(250, "11", folder, NOW - timedelta(days=1))
     land(workspace, folder)
     cdp(workspace, "run", "--as-of", f"{NOW:%Y-%m-%d}")
-    return workspace
+    cdp(workspace, "stop")
+    return workspace.home
+
+
+@pytest.fixture(scope="module")
+def town(new_workspace: Callable[..., Workspace], built: Path) -> Workspace:
+    """A copy of that town; a module's own, so that it may change it."""
+    return new_workspace(built)

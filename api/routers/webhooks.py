@@ -22,7 +22,7 @@ READS, WRITES = responses(401, 403, 404, 422, 503), responses(401, 403, 404, 409
 class NewWebhook(Model):
     """A receiver."""
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$", examples=["shop"])
+    name: str = Field(min_length=1, max_length=100, pattern=manage.NAME, examples=["shop"])
     url: str = Field(min_length=1, max_length=2000, examples=["https://shop.example.org/hooks/cdp"])
     types: list[Type] = Field(default=[], max_length=50, description="Only these changes; all where empty")
 
@@ -85,10 +85,17 @@ class Replayed(Model):
     replayed: int
 
 
+class Skipped(Model):
+    """What was given up."""
+
+    position: int = Field(examples=[4711])
+
+
 @router.post("", status_code=201, responses=WRITES)
 def add_webhook(asked: NewWebhook, app: App, caller: Administrator) -> WithSecret:
     """Call this address on every change from now on. Its secret is in the answer, and never shown again."""
-    with app.store() as store:
+    manage.judge(app.workspace, asked.name, asked.url, asked.types)
+    with app.store() as store, store.transaction():
         made, secret = manage.add(store, app.workspace, asked.name, asked.url, asked.types, app.clock())
         _told(app, caller, store, "webhook.added", made)
         return WithSecret(secret=secret, **_shown(made, 0))
@@ -99,13 +106,13 @@ def list_webhooks(app: App, caller: Administrator) -> list[Webhook]:
     """All receivers, and how each stands."""
     with app.store() as store:
         behind = webhooks.behind(store)
-        return [Webhook(**_shown(hook, behind[hook.webhook_id])) for hook in webhooks.listed(store)]
+        return [Webhook(**_shown(hook, behind.get(hook.webhook_id, 0))) for hook in webhooks.listed(store)]
 
 
 @router.delete("/{webhook_id}", status_code=204, response_class=Response, responses=READS)
 def remove_webhook(webhook_id: UUID, app: App, caller: Administrator) -> None:
     """Call it no more; its dead letters go with it."""
-    with app.store() as store:
+    with app.store() as store, store.transaction():
         hook = webhooks.get(store, str(webhook_id))
         _told(app, caller, store, "webhook.removed", hook)
         webhooks.remove(store, hook.webhook_id)
@@ -114,21 +121,31 @@ def remove_webhook(webhook_id: UUID, app: App, caller: Administrator) -> None:
 @router.post("/{webhook_id}/rotate", responses=READS)
 def rotate_secret(webhook_id: UUID, asked: Rotation, app: App, caller: Administrator) -> WithSecret:
     """Another secret. Messages carry a signature of both until the overlap ends."""
-    with app.store() as store:
+    with app.store() as store, store.transaction():
         hook = webhooks.get(store, str(webhook_id))
         made, secret = manage.rotate(store, app.workspace, hook, timedelta(hours=asked.overlap_hours), app.clock())
         _told(app, caller, store, "webhook.rotated", made)
-        return WithSecret(secret=secret, **_shown(made, webhooks.behind(store)[made.webhook_id]))
+        return WithSecret(secret=secret, **_shown(made, webhooks.behind(store).get(made.webhook_id, 0)))
 
 
 @router.post("/{webhook_id}/resume", responses=READS)
 def resume_webhook(webhook_id: UUID, app: App, caller: Administrator) -> Webhook:
     """Try now, whatever it waits for, also if it ended with 410. It goes on where it stopped."""
-    with app.store() as store:
+    with app.store() as store, store.transaction():
         hook = webhooks.get(store, str(webhook_id))
         webhooks.resume(store, hook.webhook_id, app.clock())
         _told(app, caller, store, "webhook.resumed", hook)
-        return Webhook(**_shown(webhooks.get(store, hook.webhook_id), webhooks.behind(store)[hook.webhook_id]))
+        return Webhook(**_shown(webhooks.get(store, hook.webhook_id), webhooks.behind(store).get(hook.webhook_id, 0)))
+
+
+@router.post("/{webhook_id}/skip", responses=WRITES)
+def skip(webhook_id: UUID, app: App, caller: Administrator) -> Skipped:
+    """Give up the change that holds it up, as if the tenth attempt had failed: it is a dead letter, the next one follows."""
+    with app.store() as store, store.transaction():
+        hook = webhooks.get(store, str(webhook_id))
+        position = webhooks.skip(store, hook.webhook_id, app.clock())
+        _told(app, caller, store, "webhook.skipped", hook)
+        return Skipped(position=position)
 
 
 @router.get("/{webhook_id}/dead-letters", responses=READS)
@@ -150,7 +167,7 @@ def dead_letters(
 @router.post("/{webhook_id}/replay", responses=READS)
 def replay(webhook_id: UUID, asked: Replay, app: App, caller: Administrator) -> Replayed:
     """Send dead letters once more, each once, under the ids they had; what is not taken stays."""
-    with app.store() as store:
+    with app.store() as store, store.transaction():
         hook = webhooks.get(store, str(webhook_id))
         found = webhooks.replay(store, hook.webhook_id, asked.positions, app.clock())
         _told(app, caller, store, "webhook.replayed", hook)

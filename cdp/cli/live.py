@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from cdp.cli.main import app
 from cdp.cli.output import say
@@ -30,9 +32,14 @@ def live() -> None:
         signal.signal(name, lambda *_: stop.set())
     with database(workspace):
         say("What channels send is seen at once, webhooks are called; Ctrl-C ends it.")
-        beside = [threading.Thread(target=one.run, args=[stop]) for one in (Courier(workspace), Follower(workspace))]
-        for thread in beside:
-            thread.start()
-        Worker(workspace, attach, uuid7).run(stop)
-        for thread in beside:
-            thread.join()
+        workers = (Worker(workspace, attach, uuid7), Courier(workspace), Follower(workspace))
+        with ThreadPoolExecutor(len(workers)) as pool:
+            for done in [pool.submit(_until, worker.run, stop) for worker in workers]:
+                done.result()  # what ended one of them ends the command, so that whoever keeps it up starts it again
+
+
+def _until(run: Callable[[threading.Event], None], stop: threading.Event) -> None:
+    try:
+        run(stop)
+    finally:
+        stop.set()

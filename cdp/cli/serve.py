@@ -103,7 +103,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process kindly, then firmly."""
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(15)
+        process.wait(25)  # a webhook's call under way may take 15
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -39,10 +39,11 @@ def add(
 ) -> None:
     """Call an address on every change from now on. Its secret is the last line printed, and is never shown again.
 
-    `cdp live` calls (`cdp serve` starts it). docs/channels/README.md says how to verify a message.
+    `cdp live` calls (`cdp serve` starts it). docs/channels/webhooks.md says how to verify a message.
 
     Example: cdp webhooks add shop https://shop.example.org/hooks/cdp --type balance.changed
     """
+    manage.judge(open_workspace(Settings()), name, url, type or [])
     with _opened("webhook.added", name) as (workspace, store):
         _, secret = manage.add(store, workspace, name, url, type or [], system_now())
     say(f"Webhook '{name}' is called from now on. Keep its secret; it is not shown again.")
@@ -61,8 +62,8 @@ def list_webhooks() -> None:
         (
             hook.name,
             ", ".join(hook.types) if hook.types else "all",
-            manage.state(hook, behind[hook.webhook_id]),
-            f"{behind[hook.webhook_id]:,}",
+            manage.state(hook, behind.get(hook.webhook_id, 0)),
+            f"{behind.get(hook.webhook_id, 0):,}",
             hook.last_error or "",
             f"{hook.next_at:%Y-%m-%d %H:%M:%S}" if hook.attempts else "",
         )
@@ -73,7 +74,8 @@ def list_webhooks() -> None:
 
 @webhooks.command()
 def rotate(
-    name: str, overlap_hours: Annotated[int, typer.Option(min=0, help="How long the present secret signs too.")] = 24
+    name: str,
+    overlap_hours: Annotated[int, typer.Option(min=0, max=720, help="How long the present secret signs too.")] = 24,
 ) -> None:
     """Give a webhook another secret. It is the last line printed.
 
@@ -95,6 +97,17 @@ def resume(name: str) -> None:
     with _opened("webhook.resumed", name) as (_, store):
         kept.resume(store, kept.by_name(store, name).webhook_id, system_now())
     say(f"Webhook '{name}' is called again.")
+
+
+@webhooks.command()
+def skip(name: str) -> None:
+    """Give up the change that holds it up: it becomes a dead letter, and the next one follows.
+
+    Example: cdp webhooks skip shop
+    """
+    with _opened("webhook.skipped", name) as (_, store):
+        position = kept.skip(store, kept.by_name(store, name).webhook_id, system_now())
+    say(f"Webhook '{name}' goes on after change {position}; 'cdp webhooks replay {name}' sends it once more.")
 
 
 @webhooks.command()

@@ -11,7 +11,7 @@ from cdp.errors import Conflict, NotFound
 from cdp.store import changes
 
 COLUMNS = (
-    "webhook_id::text, name, url, types, generation, old_until, position, attempts, next_at, leased_until, failing_since, last_error, "
+    "webhook_id::text, name, url, types, generation, oldest, old_until, position, attempts, next_at, leased_until, failing_since, last_error, "
     "delivered_at, disabled_at, created_at"
 )
 
@@ -25,6 +25,7 @@ class Webhook:
     url: str
     types: list[str] | None
     generation: int
+    oldest: int
     old_until: datetime | None
     position: int
     attempts: int
@@ -35,6 +36,11 @@ class Webhook:
     delivered_at: datetime | None
     disabled_at: datetime | None
     created_at: datetime
+
+    def signs_with(self, now: datetime) -> list[int]:
+        """Generations of the secrets that sign at a moment, the present one first."""
+        overlap = self.old_until is not None and now < self.old_until
+        return list(range(self.generation, self.oldest - 1, -1)) if overlap else [self.generation]
 
 
 def add(
@@ -103,10 +109,12 @@ def remove(store: psycopg.Connection, webhook_id: str) -> None:
     store.execute("delete from webhooks where webhook_id = %s", [webhook_id])
 
 
-def rotate(store: psycopg.Connection, webhook_id: str, old_until: datetime) -> None:
-    """Give it another secret; the one before signs too for a while."""
+def rotate(store: psycopg.Connection, webhook_id: str, old_until: datetime, now: datetime) -> None:
+    """Give it another secret; those that sign now sign too for a while."""
     store.execute(
-        "update webhooks set generation = generation + 1, old_until = %s where webhook_id = %s", [old_until, webhook_id]
+        "update webhooks set oldest = case when old_until > %s then oldest else generation end, generation = generation + 1, old_until = %s "
+        "where webhook_id = %s",
+        [now, old_until, webhook_id],
     )
 
 
@@ -124,7 +132,7 @@ def lease(store: psycopg.Connection, now: datetime, until: datetime, most: int) 
             select webhook_id from webhooks w where disabled_at is null and leased_until <= %(now)s
                 and (next_at <= %(now)s and position < (select max(position) from changes)
                     or exists (select from webhook_dead_letters d where d.webhook_id = w.webhook_id and replay_at is not null))
-            order by next_at limit %(most)s for update skip locked)
+            order by leased_until limit %(most)s for update skip locked)
         returning {COLUMNS}
     """
     return _webhooks(store, query, {"now": now, "until": until, "most": most})
@@ -138,6 +146,30 @@ def keep(store: psycopg.Connection, hook: Webhook, **changed: Any) -> bool:
         {**changed, "hook": hook.webhook_id, "lease": hook.leased_until},
     )
     return done.rowcount == 1
+
+
+def skip(store: psycopg.Connection, webhook_id: str, now: datetime) -> int:
+    """Give up what it is held up by; returns its position.
+
+    Raises:
+        Conflict: If nothing holds it up, or it is being called right now.
+    """
+    with store.transaction():
+        found = _webhooks(store, f"select {COLUMNS} from webhooks where webhook_id = %s for update", [webhook_id])
+        if not found or not found[0].attempts:
+            raise Conflict("nothing holds this webhook up")
+        hook = found[0]
+        if hook.leased_until > now:
+            raise Conflict("it is being called right now", "try again in a moment")
+        position = int(
+            store.execute(
+                "select min(position) from changes where position > %s and (%s::text[] is null or type = any(%s))",
+                [hook.position, hook.types, hook.types],
+            ).fetchall()[0][0]
+        )
+        bury(store, hook, position, hook.last_error or "", now)
+        keep(store, hook, position=position, attempts=0, next_at=now)
+    return position
 
 
 def bury(store: psycopg.Connection, hook: Webhook, position: int, error: str, now: datetime) -> None:
@@ -167,14 +199,17 @@ def replay(store: psycopg.Connection, webhook_id: str, positions: list[int] | No
     return store.execute(query, [now, webhook_id, positions, positions]).rowcount
 
 
-def settle(store: psycopg.Connection, hook: Webhook, position: int, error: str | None) -> None:
-    """What a replay came to: taken, and gone; or refused once more, and kept."""
+def settle(store: psycopg.Connection, hook: Webhook, position: int, error: str | None) -> bool:
+    """What a replay came to: taken, and gone; or refused once more, and kept. False if the lease was lost meanwhile."""
+    if not keep(store, hook, leased_until=hook.leased_until):
+        return False
     if error is None:
         query, values = "delete from webhook_dead_letters where webhook_id = %s and position = %s", []
     else:
         query = "update webhook_dead_letters set replay_at = null, error = %s where webhook_id = %s and position = %s"
         values = [error]
     store.execute(query, [*values, hook.webhook_id, position])
+    return True
 
 
 def _webhooks(store: psycopg.Connection, query: str, parameters: Any) -> list[Webhook]:

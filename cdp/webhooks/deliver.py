@@ -1,8 +1,10 @@
 """Bring changes to their receivers: each receiver by itself, one change after the other, until it is taken or given up."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,9 +24,10 @@ from cdp.workspace import Workspace
 SCHEDULE = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 GONE = 410
 EVERY = 0.2  # seconds between two looks while nothing changes
-LEASE = timedelta(seconds=8 * SECONDS)  # longer than a name may take to look up and a call may last
+TURN = 5.0  # seconds after which a receiver gives its turn to others, when its call has ended
+LEASE = timedelta(seconds=TURN + SECONDS + 100)  # a turn, its last call, and however long a name takes to look up
 AT_ONCE = 8  # receivers that are called at the same time
-BATCH = 100  # changes of one lease: then others have their turn
+BATCH = 100  # changes of one turn
 log = structlog.get_logger("webhooks")
 
 
@@ -43,10 +46,11 @@ class Courier:
         self._workspace, self._clock, self._send = workspace, clock, send
         self._pepper = workspace.secrets["pepper"]
         self._deployment = feed.deployment(self._pepper)
-        self._busy = threading.BoundedSemaphore(AT_ONCE)
+        self._busy, self._stop = threading.BoundedSemaphore(AT_ONCE), threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Until told to stop. A database that is away is waited for."""
+        self._stop = stop
         with ThreadPoolExecutor(AT_ONCE, "webhook") as pool:
             while not stop.is_set():
                 try:
@@ -61,13 +65,14 @@ class Courier:
     def look(self, store: psycopg.Connection, submit: Callable[..., Any]) -> int:
         """Hand every receiver that has something before it to a thread; returns how many."""
         changes.sequence(store)
-        free = 0
+        free, found, now = 0, list[Webhook](), self._clock()
         while free < AT_ONCE and self._busy.acquire(blocking=False):
             free += 1
-        now = self._clock()
-        found = webhooks.lease(store, now, now + LEASE, free) if free else []
-        for _ in range(free - len(found)):
-            self._busy.release()
+        try:
+            found = webhooks.lease(store, now, now + LEASE, free) if free else []
+        finally:
+            for _ in range(free - len(found)):
+                self._busy.release()
         for hook in found:
             submit(self._serve, hook)
         return len(found)
@@ -76,41 +81,50 @@ class Courier:
         try:
             with connect(owner_address(self._workspace)) as store:
                 self.serve(store, hook)
-        except (
-            psycopg.Error,
-            StoreUnavailable,
-        ) as error:  # the lease ends by itself, and what was not noted is sent again
-            log.warning("a delivery was not noted", webhook=hook.name, error=type(error).__name__)
+        except Exception as error:  # the lease ends by itself, and what was not noted is sent again
+            log.error("a turn was broken off", webhook=hook.name, error=type(error).__name__)
         finally:
             self._busy.release()
 
     def serve(self, store: psycopg.Connection, hook: Webhook) -> None:
-        """What is to be sent once more, then what comes next; the first failure ends the turn."""
-        for letter in webhooks.dead_letters(store, hook.webhook_id, due=True):
-            answer = self._deliver(hook, letter)
-            webhooks.settle(store, hook, letter["position"], None if answer.taken else answer.reason)
-        if hook.next_at <= self._clock():
-            self._go_on(store, hook)
+        """One turn: what is to be sent once more, then what comes next, until the time is over or something is not taken."""
+        until = time.monotonic() + TURN
+        if self._replays(store, hook, until) and hook.next_at <= self._clock():
+            self._go_on(store, hook, until)
         webhooks.keep(store, hook, leased_until=self._clock())
 
-    def _go_on(self, store: psycopg.Connection, hook: Webhook) -> None:
+    def _replays(self, store: psycopg.Connection, hook: Webhook, until: float) -> bool:
+        """Whether all of it was taken."""
+        for letter in webhooks.dead_letters(store, hook.webhook_id, due=True):
+            if self._is_over(until):
+                return False
+            answer = self._deliver(hook, letter)
+            if answer.status == GONE:
+                webhooks.keep(store, hook, disabled_at=self._clock(), last_error=answer.reason)
+            with store.transaction():
+                kept = webhooks.settle(store, hook, letter["position"], None if answer.taken else answer.reason)
+            if not kept or not answer.taken:
+                return False
+        return True
+
+    def _go_on(self, store: psycopg.Connection, hook: Webhook, until: float) -> None:
         page = feed.page(store, hook.position, hook.types or [], BATCH)
-        began, attempts = self._clock(), hook.attempts
         for change in page.changes:
-            if self._clock() - began > LEASE / 2:
+            if self._is_over(until):
                 return
             answer = self._deliver(hook, change)
-            if not self._note(store, hook, change["position"], attempts, answer) or not answer.taken:
+            if not self._note(store, hook, change["position"], answer) or not answer.taken:
                 return
-            attempts = 0
+            hook = replace(hook, attempts=0, failing_since=None)
         webhooks.keep(store, hook, position=page.position)
+
+    def _is_over(self, until: float) -> bool:
+        return self._stop.is_set() or time.monotonic() >= until
 
     def _deliver(self, hook: Webhook, change: Mapping[str, Any]) -> Answer:
         now = self._clock()
         body, name = message.event(change, self._deployment), message.message_id(change, self._deployment)
-        overlap = hook.old_until is not None and now < hook.old_until
-        held = [hook.generation, hook.generation - 1] if overlap else [hook.generation]
-        secrets = [message.secret(self._pepper, hook.webhook_id, generation) for generation in held]
+        secrets = [message.secret(self._pepper, hook.webhook_id, generation) for generation in hook.signs_with(now)]
         try:
             where = guard.target(hook.url, networks(self._workspace))
             answer = self._send(where, body, message.headers(name, body, secrets, now))
@@ -121,7 +135,8 @@ class Courier:
         log.info("webhook", webhook=hook.name, message=name, type=change["type"], status=answer.status)
         return answer
 
-    def _note(self, store: psycopg.Connection, hook: Webhook, position: int, attempts: int, answer: Answer) -> bool:
+    def _note(self, store: psycopg.Connection, hook: Webhook, position: int, answer: Answer) -> bool:
+        """Write how a delivery went; False if the lease was lost meanwhile."""
         now = self._clock()
         if answer.taken:
             fresh = {"failing_since": None, "last_error": None}
@@ -129,9 +144,9 @@ class Courier:
         failed = {"last_error": answer.reason, "failing_since": hook.failing_since or now}
         if answer.status == GONE:
             return webhooks.keep(store, hook, disabled_at=now, **failed)
-        if attempts + 1 < len(SCHEDULE):
-            wait = timedelta(seconds=max(SCHEDULE[attempts + 1], answer.wait))
-            return webhooks.keep(store, hook, attempts=attempts + 1, next_at=now + wait, **failed)
+        if hook.attempts + 1 < len(SCHEDULE):
+            wait = timedelta(seconds=max(SCHEDULE[hook.attempts + 1], answer.wait))
+            return webhooks.keep(store, hook, attempts=hook.attempts + 1, next_at=now + wait, **failed)
         with store.transaction():
             if kept := webhooks.keep(store, hook, position=position, attempts=0, next_at=now, **failed):
                 webhooks.bury(store, hook, position, answer.reason, now)

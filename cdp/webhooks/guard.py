@@ -27,15 +27,15 @@ class Refused(CdpError):
 
 @dataclass(frozen=True)
 class Target:
-    """One judged address.
+    """A judged place.
 
     Attributes:
-        address: The IP address to call.
+        addresses: IP addresses to call, one after the other until one answers.
         host: The name it was found under: what the certificate must be for.
         path: Path and query.
     """
 
-    address: str
+    addresses: tuple[str, ...]
     port: int
     host: str
     path: str
@@ -55,7 +55,10 @@ def target(url: str, networks: Sequence[str], look_up: Callable[..., Sequence[An
         OSError: If the name cannot be looked up now.
     """
     host, port, path, tls = _parts(url)
-    found = {ip_address(entry[4][0].split("%")[0]) for entry in look_up(host, port, type=socket.SOCK_STREAM)}
+    try:
+        found = {ip_address(entry[4][0].split("%")[0]) for entry in look_up(host, port, type=socket.SOCK_STREAM)}
+    except UnicodeError as error:  # an empty or endless label: the resolver's own encoding refuses it
+        raise Refused("this is no address of the web") from error
     if not found:
         raise OSError("no address")
     allowed = [ip_network(network) for network in networks]
@@ -66,7 +69,8 @@ def target(url: str, networks: Sequence[str], look_up: Callable[..., Sequence[An
         )
     if not tls and not all(inside):
         raise Refused("a webhook needs https", "http is for the networks of CDP_WEBHOOK_NETWORKS alone")
-    return Target(str(min(found, key=lambda a: (a.version, int(a)))), port, host, path, tls)
+    addresses = tuple(str(address) for address in sorted(found, key=lambda a: (a.version, int(a))))
+    return Target(addresses, port, host, path, tls)
 
 
 def is_public(address: Address) -> bool:

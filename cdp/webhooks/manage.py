@@ -1,5 +1,6 @@
 """Webhooks from a person's side: added, given another secret, taken up again, replayed."""
 
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,23 +15,37 @@ from cdp.webhooks import guard, message
 from cdp.webhooks.deliver import networks
 from cdp.workspace import Workspace
 
+NAME = r"^[A-Za-z0-9._-]{1,100}$"
 
-def add(
-    store: psycopg.Connection, workspace: Workspace, name: str, url: str, types: Sequence[str], now: datetime
-) -> tuple[Webhook, str]:
-    """Add a receiver of these types of changes (of all where none is given), from now on; with its secret, told this once.
+
+def judge(workspace: Workspace, name: str, url: str, types: Sequence[str]) -> None:
+    """Refuse what cannot be called; looks a name up, which may take a while.
 
     Raises:
         guard.Refused: If its address must not be called.
-        Conflict: If the name is taken.
-        ConfigError: If there are no changes of such a type.
+        ConfigError: If the name is none, or there are no changes of such a type.
     """
+    if not re.fullmatch(NAME, name):
+        raise ConfigError("a webhook's name has letters, digits, '.', '_' and '-' alone, at most 100", "choose another")
     if unknown := sorted(set(types) - set(get_args(changes.Type))):
         raise ConfigError(f"no change is a {', '.join(unknown)}", f"choose from {', '.join(get_args(changes.Type))}")
     try:
         guard.target(url, networks(workspace))
     except OSError as error:
         raise guard.Refused("this host cannot be looked up", "check its name, or try again in a moment") from error
+
+
+def add(
+    store: psycopg.Connection, workspace: Workspace, name: str, url: str, types: Sequence[str], now: datetime
+) -> tuple[Webhook, str]:
+    """Add a receiver that was judged, of these types of changes (of all where none is given), from now on.
+
+    Returns:
+        It, and its secret, told this once.
+
+    Raises:
+        Conflict: If the name is taken.
+    """
     made = webhooks.add(store, str(uuid.uuid4()), name, url, sorted(set(types)) or None, feed.newest(store), now)
     return made, message.secret(workspace.secrets["pepper"], made.webhook_id, made.generation)
 
@@ -38,8 +53,8 @@ def add(
 def rotate(
     store: psycopg.Connection, workspace: Workspace, hook: Webhook, overlap: timedelta, now: datetime
 ) -> tuple[Webhook, str]:
-    """Give it another secret, told this once; messages carry a signature of the one before too until the overlap ends."""
-    webhooks.rotate(store, hook.webhook_id, now + overlap)
+    """Give it another secret, told this once; messages carry a signature of those before too until the overlap ends."""
+    webhooks.rotate(store, hook.webhook_id, now + overlap, now)
     made = webhooks.get(store, hook.webhook_id)
     return made, message.secret(workspace.secrets["pepper"], made.webhook_id, made.generation)
 

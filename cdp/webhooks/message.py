@@ -36,8 +36,11 @@ def event(change: Mapping[str, Any], deployment: str) -> bytes:
 
 
 def message_id(change: Mapping[str, Any], deployment: str) -> str:
-    """The same for every attempt and replay of a change: receivers drop what they have seen."""
-    return f"{deployment}-{change['position']}"
+    """The same for every attempt and replay of a change: receivers drop what they have seen.
+
+    Its moment is part of it: after a backup is restored, positions are given a second time.
+    """
+    return f"{deployment}-{change['position']}-{int(change['at'].timestamp() * 1_000_000):x}"
 
 
 def secret(pepper: str, webhook_id: str, generation: int) -> str:

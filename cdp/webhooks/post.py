@@ -5,6 +5,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,18 +53,20 @@ def post(where: Target, body: bytes, headers: Mapping[str, str], seconds: float 
 def _connected(where: Target, seconds: float) -> Iterator[http.client.HTTPConnection]:
     """A connection that is cut off when the time is over, however slowly the other side talks."""
     kind = http.client.HTTPSConnection if where.tls else http.client.HTTPConnection
-    line, ended = kind(where.host, where.port, timeout=seconds), threading.Event()
-    line.sock = socket.create_connection((where.address, where.port), timeout=seconds)
+    line, ended, until = kind(where.host, where.port, timeout=seconds), threading.Event(), time.monotonic() + seconds
 
     def cut() -> None:
         ended.set()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(
+            OSError, TypeError
+        ):  # it may not have a socket yet: connecting has a timeout of its own
             socket.socket.shutdown(line.sock, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, cut)
     timer.daemon = True
     timer.start()
     try:
+        line.sock = _dialled(where, until)
         if where.tls:  # shaken by hand: the timer must hold the socket by then
             line.sock = ssl.create_default_context().wrap_socket(
                 line.sock, server_hostname=where.host, do_handshake_on_connect=False
@@ -77,6 +80,21 @@ def _connected(where: Target, seconds: float) -> Iterator[http.client.HTTPConnec
     finally:
         timer.cancel()
         line.close()
+
+
+def _dialled(where: Target, until: float) -> socket.socket:
+    """The first of the addresses that answers; each of those left has an equal part of the time that is left."""
+    failed: OSError = ConnectionError()
+    for place, address in enumerate(where.addresses):
+        left = (until - time.monotonic()) / (len(where.addresses) - place)
+        try:
+            dialled = socket.create_connection((address, where.port), timeout=max(left, 0.001))
+            dialled.settimeout(max(until - time.monotonic(), 0.001))
+        except OSError as error:
+            failed = error
+        else:
+            return dialled
+    raise failed
 
 
 def _named(error: Exception) -> str:

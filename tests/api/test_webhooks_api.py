@@ -37,7 +37,7 @@ def hook(client, admin):
 
 PATHS = [
     ("POST", "", {"name": "x", "url": PUBLIC}), ("GET", "", None), ("DELETE", f"/{uuid4()}", None), ("POST", f"/{uuid4()}/rotate", {}),
-    ("POST", f"/{uuid4()}/resume", None), ("GET", f"/{uuid4()}/dead-letters", None), ("POST", f"/{uuid4()}/replay", {}),
+    ("POST", f"/{uuid4()}/resume", None), ("GET", f"/{uuid4()}/dead-letters", None), ("POST", f"/{uuid4()}/replay", {}), ("POST", f"/{uuid4()}/skip", None),
 ]  # fmt: skip
 
 

@@ -10,9 +10,12 @@ from collections import deque
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from uuid import uuid4
 
+import psycopg
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Verifier
@@ -20,10 +23,12 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from cdp.clock import system_now
 from cdp.doctor import examine
+from cdp.errors import Conflict
+from cdp.privacy import retention
 from cdp.store import changes, webhooks
 from cdp.store.connect import connect, owner_address
 from cdp.webhooks import guard, manage, message
-from cdp.webhooks.deliver import LEASE, SCHEDULE, Courier
+from cdp.webhooks.deliver import AT_ONCE, LEASE, SCHEDULE, Courier
 from cdp.webhooks.post import post
 from cdp.workspace import Workspace
 from tests.conftest import cdp
@@ -96,6 +101,7 @@ class Desk:
     def __init__(self, workspace, store, receiver, types=()):
         self.workspace, self.store, self.receiver, self.clock = workspace, store, receiver, Clock()
         self.courier = Courier(workspace, self.clock)
+        manage.judge(workspace, "shop", receiver.url, types)
         self.hook, self.secret = manage.add(store, workspace, "shop", receiver.url, types, self.clock())
 
     def change(self, kind="balance.changed", customer=None, details=None):
@@ -365,7 +371,8 @@ def test_dead_letters_are_replayed_under_their_ids_and_kept_where_refused_again(
     desk.receiver.answers.clear()
     desk.receiver.answers.append((503, {}))
     assert webhooks.replay(desk.store, desk.hook.webhook_id, None, desk.clock()) == 2
-    desk.look()
+    for seconds in (0, 1):
+        desk.look(seconds)
     assert [(event["subject"], event["id"]) for event in desk.receiver.events] == list(before.items())
     [left] = webhooks.dead_letters(desk.store, desk.hook.webhook_id)
     assert (left["customer_id"], left["error"], left["replay_at"]) == (first, "answered 503", None)
@@ -374,6 +381,148 @@ def test_dead_letters_are_replayed_under_their_ids_and_kept_where_refused_again(
     assert webhooks.replay(desk.store, desk.hook.webhook_id, [left["position"]], desk.clock()) == 1
     desk.look()
     assert webhooks.dead_letters(desk.store, desk.hook.webhook_id) == []
+
+
+def test_a_change_that_is_never_taken_can_be_skipped(desk):
+    with pytest.raises(Conflict, match="nothing holds"):
+        webhooks.skip(desk.store, desk.hook.webhook_id, desk.clock())
+    desk.receiver.answers.append((400, {}))
+    first, second = desk.change(), desk.change()
+    desk.look()
+    assert webhooks.skip(desk.store, desk.hook.webhook_id, desk.clock()) > 0
+    desk.look()
+    assert [event["subject"] for event in desk.receiver.events] == [first, second]
+    [letter] = webhooks.dead_letters(desk.store, desk.hook.webhook_id)
+    assert (letter["customer_id"], letter["error"]) == (first, "answered 400")
+
+
+# --- what a turn, an error, a restart and retention do
+
+
+def test_a_turn_ends_in_time_and_nobody_is_called_twice_at_once(desk, monkeypatch):
+    monkeypatch.setattr("cdp.webhooks.deliver.TURN", 0.4)
+    desk.receiver.slow = 0.15
+    customers = [desk.change() for _ in range(8)]
+    under_way, most = 0, 0
+
+    def counted(*arguments):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        answer = post(*arguments)
+        under_way -= 1
+        return answer
+
+    courier, stop = Courier(desk.workspace, system_now, counted), threading.Event()
+    runner = threading.Thread(target=courier.run, args=[stop])
+    runner.start()
+    until = time.monotonic() + 20
+    while len(desk.receiver.got) < 8 and time.monotonic() < until:
+        time.sleep(0.02)
+    stop.set()
+    runner.join()
+    assert [event["subject"] for event in desk.receiver.events] == customers
+    assert most == 1
+
+
+def test_a_replay_ends_with_its_turn_and_goes_on_in_the_next(desk, monkeypatch):
+    customers = bury(desk, 3)
+    desk.receiver.got.clear()
+    desk.receiver.answers.clear()
+    monkeypatch.setattr("cdp.webhooks.deliver.TURN", 0.1)
+    desk.receiver.slow = 0.15
+    webhooks.replay(desk.store, desk.hook.webhook_id, None, desk.clock())
+    for turn in range(1, 4):
+        desk.look()
+        assert len(desk.receiver.got) == turn
+    assert [event["subject"] for event in desk.receiver.events] == customers
+
+
+def test_stopping_ends_a_turn_after_the_call_under_way(desk):
+    desk.receiver.slow = 0.3
+    for _ in range(20):
+        desk.change()
+    stop = threading.Event()
+    runner = threading.Thread(target=Courier(desk.workspace).run, args=[stop])
+    runner.start()
+    while not desk.receiver.got:
+        time.sleep(0.02)
+    stop.set()
+    runner.join(timeout=5)
+    assert not runner.is_alive()
+    assert len(desk.receiver.got) < 5
+    [hook] = webhooks.lease(desk.store, system_now(), system_now() + LEASE, 8)
+    assert hook.name == "shop", "what is stopped holds no lease"
+
+
+def test_an_error_while_leasing_costs_no_place(desk, monkeypatch):
+    desk.change()
+    with monkeypatch.context() as broken:
+        broken.setattr(webhooks, "lease", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError("away")))
+        for _ in range(10):
+            with pytest.raises(psycopg.OperationalError):
+                desk.look()
+    desk.look()
+    assert len(desk.receiver.got) == 1
+
+
+def test_quiet_webhooks_do_not_starve_another(desk, inside):
+    for number in range(AT_ONCE + 2):
+        manage.add(desk.store, inside, f"quiet{number}", desk.receiver.url, ["customer.erased"], desk.clock())
+    for _ in range(6):
+        desk.change()
+        desk.look(1)
+    assert len(desk.receiver.got) >= 2
+
+
+def test_two_rotations_within_the_overlap_keep_all_secrets_until_it_ends(desk):
+    secrets = [desk.secret]
+    for _ in range(2):
+        desk.clock.now += timedelta(minutes=1)
+        secrets.append(manage.rotate(desk.store, desk.workspace, desk.hook, timedelta(hours=1), desk.clock())[1])
+    desk.change()
+    desk.clock.now -= timedelta(minutes=2)
+    desk.look()
+    _, headers, body = desk.receiver.got[-1]
+    for secret in secrets:
+        Verifier(secret).verify(body, headers)
+    manage.rotate(desk.store, desk.workspace, desk.hook, timedelta(0), desk.clock())
+    assert webhooks.get(desk.store, desk.hook.webhook_id).signs_with(desk.clock()) == [4]
+
+
+def test_retention_takes_nothing_that_a_webhook_has_before_it_and_positions_go_on(desk, inside):
+    desk.receiver.answers.append((500, {}))
+    first = desk.change()
+    hook = desk.look()
+    job = SimpleNamespace(store=desk.store, now=desk.clock() + timedelta(days=1000))
+    retention._changes(job, 1)
+    desk.look(5)
+    assert [event["subject"] for event in desk.receiver.events] == [first, first]
+    newest = webhooks.get(desk.store, hook.webhook_id).position
+    retention._changes(job, 1)
+    assert desk.store.execute("select count(*) from changes").fetchone() == (1,), (
+        "the newest stays: the next one is counted from it"
+    )
+    desk.change()
+    desk.look()
+    assert desk.receiver.events[-1]["data"]["position"] == newest + 1
+
+
+def test_the_same_position_after_a_restore_is_another_message():
+    change = {"position": 7, "type": "x", "customer_id": None, "at": system_now(), "details": {}}
+    assert message.message_id(change, "d") == message.message_id(dict(change), "d")
+    assert message.message_id(change, "d") != message.message_id(
+        {**change, "at": change["at"] + timedelta(seconds=1)}, "d"
+    )
+
+
+def test_logs_name_the_webhook_and_neither_its_address_nor_a_secret(desk):
+    desk.change()
+    with structlog.testing.capture_logs() as said:
+        desk.look()
+    assert [line["webhook"] for line in said] == ["shop"]
+    assert "hook?channel" not in repr(said)
+    assert desk.secret.removeprefix("whsec_") not in repr(said)
 
 
 # --- where it may go
@@ -396,18 +545,21 @@ def test_no_address_that_is_not_public_is_called(address):
         guard.target("https://shop.example.org/x", [], look_up)
 
 
-@pytest.mark.parametrize(
-    "address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:5db8:d822", "64:ff9b::5db8:d822"]
-)
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:5db8:d822", "64:ff9b::5db8:d822"])
 def test_public_addresses_are_called(address):
     found = guard.target("https://shop.example.org/x?y=1", [], lambda h, p, **_: [(0, 0, 0, "", (address, p))])
-    assert (found.address, found.host, found.port, found.path, found.tls) == (
-        address,
+    assert (found.addresses, found.host, found.port, found.path, found.tls) == (
+        (address,),
         "shop.example.org",
         443,
         "/x?y=1",
         True,
     )
+
+
+def test_the_next_address_is_called_where_the_first_is_dead(receiver):
+    where = guard.Target(("127.0.0.9", "127.0.0.1"), receiver.port, "shop.example.org", "/", False)
+    assert post(where, b"{}", {}).taken
 
 
 @pytest.mark.parametrize(
@@ -426,9 +578,18 @@ def test_what_is_no_https_address_is_refused(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://0x7f.1/", "https://2130706433/", "https://017700000001/", "https://localhost/", "https://127.1/"]
+    "url",
+    [
+        "https://0x7f.1/",
+        "https://2130706433/",
+        "https://017700000001/",
+        "https://localhost/",
+        "https://127.1/",
+        "https://a..b/",
+        f"https://{'x' * 64}.example/",
+    ],
 )
-def test_other_spellings_of_this_machine_are_refused_too(url):
+def test_other_spellings_of_this_machine_and_what_the_resolver_chokes_on_are_refused_too(url):
     with pytest.raises((guard.Refused, OSError)):
         guard.target(url, [])
 
@@ -509,7 +670,7 @@ def drip(connection):
 def test_whatever_a_line_does_a_call_has_an_end(answer, tls, said):
     with talking(answer) as port:
         began = time.monotonic()
-        found = post(guard.Target("127.0.0.1", port, "localhost", "/", tls), b"{}", {}, seconds=0.5)
+        found = post(guard.Target(("127.0.0.1",), port, "localhost", "/", tls), b"{}", {}, seconds=0.5)
         assert (found.status, found.taken) == (None, False)
         assert found.reason.startswith(said)
         assert time.monotonic() - began < 4
@@ -519,7 +680,7 @@ def test_nobody_listening_is_a_failure_too():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert (
-        post(guard.Target("127.0.0.1", port, "localhost", "/", False), b"", {}).reason
+        post(guard.Target(("127.0.0.1",), port, "localhost", "/", False), b"", {}).reason
         == "no answer: ConnectionRefusedError"
     )
 
@@ -533,7 +694,7 @@ def test_a_certificate_is_checked_against_the_name(tmp_path, monkeypatch):
     assert post(where, b"{}", {}).reason == "no answer: the certificate is not valid"
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     assert post(where, b"{}", {}).taken
-    other = guard.Target(where.address, where.port, "shop.example.org", "/", True)
+    other = guard.Target(where.addresses, where.port, "shop.example.org", "/", True)
     assert post(other, b"{}", {}).reason == "no answer: the certificate is not valid"
     receiver.server.shutdown()
 
@@ -580,7 +741,7 @@ def test_the_command_line_adds_lists_rotates_replays_and_removes(workspace):
     assert "till" not in cdp(workspace, "webhooks", "list").stdout
     for wrong, said in (
         (("add", "x", "https://127.0.0.1/"), "CDP_WEBHOOK_NETWORKS"), (("add", "x", "https://93.184.216.34/", "--type", "weather"), "choose from"),
-        (("replay", "nobody"), "no webhook is named"),
+        (("replay", "nobody"), "no webhook is named"), (("add", "a b", "https://93.184.216.34/"), "letters, digits"),
     ):  # fmt: skip
         done = cdp(workspace, "webhooks", *wrong, check=False)
         assert done.returncode != 0

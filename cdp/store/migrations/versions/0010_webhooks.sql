@@ -5,7 +5,8 @@ create table store.webhooks (
     url text not null,
     types text[],                                   -- of changes; all where null
     generation int not null default 1,              -- of its secret, which is derived and stored nowhere
-    old_until timestamptz,                          -- until when the secret before signs too
+    oldest int not null default 1,                  -- generation from which on secrets sign, until
+    old_until timestamptz,                          -- this moment; then the present one alone
     position bigint not null,                       -- of the change feed: what stands up to here is delivered or given up
     attempts int not null default 0,                -- at the change after it
     next_at timestamptz not null,                   -- not before

@@ -81,16 +81,16 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
             pool.open()
             trail = Trail(workspace, pool.connection, clock)
             trail.start()
-            policy = load_policy(workspace)
+            policy, programme = load_policy(workspace), load_programme(workspace)
             app.state.context = Context(
                 workspace,
                 pool,
                 policy,
-                load_programme(workspace),
+                programme,
                 trail,
                 load_retention(workspace),
                 load_service(workspace),
-                load_audiences(workspace, policy),
+                load_audiences(workspace, policy, programme),
                 metrics,
                 Limiter(),
                 KeyRing(),

@@ -14,6 +14,7 @@ MEDIA_TYPES = {
     "parquet": "application/vnd.apache.parquet",
 }
 Page = Sequence[dict[str, Any]]
+GROUP = 20_000  # rows of a Parquet row group
 
 
 def written(pages: Iterable[Page], fields: Sequence[str], form: Format) -> Iterator[bytes]:
@@ -32,11 +33,15 @@ def written(pages: Iterable[Page], fields: Sequence[str], form: Format) -> Itera
 def _csv(pages: Iterable[Page], fields: Sequence[str]) -> Iterator[bytes]:
     yield _lines([["customer_id", "contact_points", *fields]])
     for page in pages:
-        rows = [
-            [one["customer_id"], ";".join(one["contact_points"]), *(one["fields"].get(f) for f in fields)]
+        yield _lines(
+            [one["customer_id"], ";".join(one["contact_points"]), *(_cell(f, one["fields"].get(f)) for f in fields)]
             for one in page
-        ]
-        yield _lines(rows)
+        )
+
+
+def _cell(field: str, value: str | None) -> str | None:
+    """What people wrote about themselves must not become a formula where the file is opened (OWASP, CSV injection)."""
+    return f"'{value}" if value and field != "phone" and value[0] in "=+-@\t\r" else value
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
@@ -77,11 +82,23 @@ def _parquet(pages: Iterable[Page], fields: Sequence[str]) -> Iterator[bytes]:
     )
     drain = _Drain()
     with parquet.ParquetWriter(drain, schema) as writer:
-        for page in pages:
+        for page in _gathered(pages):
             rows = [
                 {"customer_id": one["customer_id"], "contact_points": one["contact_points"], **one["fields"]}
                 for one in page
             ]
-            writer.write_table(pa.Table.from_pylist(rows, schema))  # a row group a page
+            writer.write_table(pa.Table.from_pylist(rows, schema))
             yield drain.take()
     yield drain.take()
+
+
+def _gathered(pages: Iterable[Page]) -> Iterator[Page]:
+    """Pages put together to row groups that are worth reading."""
+    held: list[dict[str, Any]] = []
+    for page in pages:
+        held += page
+        if len(held) >= GROUP:
+            yield held
+            held = []
+    if held:
+        yield held

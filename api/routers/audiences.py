@@ -1,9 +1,11 @@
 """Audiences: whom a purpose may reach. Consent is computed for every page, never taken from a list made earlier."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+import psycopg
 from fastapi import APIRouter, Query
 from fastapi import Path as PathOf
 from fastapi.responses import StreamingResponse
@@ -18,9 +20,8 @@ from cdp.consent.resolve import Material
 from cdp.derived import audiences
 from cdp.derived.audiences import closed
 from cdp.errors import NotFound
-from cdp.loyalty.ladder import standing
-from cdp.loyalty.recall import way
-from cdp.store import assignment, consents, customers, derived
+from cdp.loyalty.recall import tiers
+from cdp.store import consents, customers, derived
 
 router = APIRouter(prefix="/v1/audiences", tags=["consent"])
 CURSOR = Query(description="`next` of the page before")
@@ -71,6 +72,10 @@ def export_audience(
     caller: AudienceReader,
     format: Annotated[export.Format, Query(description="As what it is written")] = "ndjson",
     reveal: Reveal = False,
+    told: Annotated[
+        bool,
+        Query(description="Whom audience.entered and audience.left made its members so far: where a subscriber begins"),
+    ] = False,
 ) -> StreamingResponse:
     """Everyone whom an audience holds now. The call's purpose must be the audience's; consent is asked as the file is written."""
     _may_reveal(caller, reveal=reveal)
@@ -79,7 +84,9 @@ def export_audience(
         raise NotFound("no audience has this name", "GET /v1/audiences lists them")
     if rule.purpose != caller.purpose:
         raise Forbidden(f"this audience is for the purpose {rule.purpose}, the call is for {caller.purpose}")
-    first = _page(app, caller, audience, rule, None, PAGE, reveal=reveal)  # what fails at once is answered as a problem
+    first = _page(
+        app, caller, audience, rule, None, PAGE, reveal=reveal, told=told
+    )  # what fails at once is answered as a problem
 
     def pages() -> Iterator[list[dict[str, Any]]]:
         page = first
@@ -87,7 +94,7 @@ def export_audience(
             yield [member.model_dump() for member in page.members]
             if page.next is None:
                 return
-            page = _page(app, caller, audience, rule, page.next, PAGE, reveal=reveal)
+            page = _page(app, caller, audience, rule, page.next, PAGE, reveal=reveal, told=told)
 
     fields = [name for name in present.FIELDS if name in app.policy.purposes[rule.purpose].fields]
     return StreamingResponse(
@@ -103,21 +110,28 @@ def _may_reveal(caller: Caller, *, reveal: bool) -> None:
 
 
 def _page(
-    app: Context, caller: Caller, name: str, rule: audiences.Audience, after: str | None, limit: int, *, reveal: bool
+    app: Context,
+    caller: Caller,
+    name: str,
+    rule: audiences.Audience,
+    after: str | None,
+    limit: int,
+    *,
+    reveal: bool,
+    told: bool = False,
 ) -> Audience:
-    """Those of the next known customers whom the rule holds and the purpose may reach; audited before anybody sees them."""
+    """Those of the next known customers whom the audience holds and the purpose may reach; audited before anybody sees them."""
     now, found, left_out = app.clock(), list[Member](), dict[str, int]()
-    country = rule.country[0] if len(rule.country) == 1 else None  # found by the store; more are told apart here
+    country = (
+        rule.country[0] if len(rule.country) == 1 and not told else None
+    )  # found by the store; more are told apart here
     with app.store() as store:
         page = customers.known_after(store, after, limit + 1, country)
         ids = [row["customer_id"] for row in page[:limit]]
+        held = _held(app, store, name, rule, page[:limit], now, told=told)
         consent = consents.materials(store, ids)
         for row in page[:limit]:
-            tier = None
-            if rule.tiers:
-                walked = way(store, assignment.records(store, [row["customer_id"]]), app.programme, now)
-                tier = standing(walked).tier if walked is not None else None
-            if not rule.holds(row["profile"], tier, now):
+            if row["customer_id"] not in held:
                 continue
             known = consent[row["customer_id"]]
             seen = visible_fields(app, caller, known)
@@ -129,6 +143,24 @@ def _page(
         app.trail.write(store, caller.event("audience.export", details=details))
     more = ids[-1] if len(page) > limit else None
     return Audience(purpose=caller.purpose, members=found, withheld=left_out, next=more)
+
+
+def _held(
+    app: Context,
+    store: psycopg.Connection,
+    name: str,
+    rule: audiences.Audience,
+    rows: list[customers.Row],
+    now: datetime,
+    *,
+    told: bool,
+) -> set[str]:
+    """Whom of these the audience holds, consent aside: by its rules now, or by what was told."""
+    ids = [row["customer_id"] for row in rows]
+    if told:
+        return {customer for audience, customer in derived.memberships(store, ids) if audience == name}
+    tier = tiers(store, ids, app.programme, now) if rule.tiers else {}
+    return {row["customer_id"] for row in rows if rule.holds(row["profile"], tier.get(row["customer_id"]), now)}
 
 
 def _member(row: customers.Row, known: Material, seen: Visible, app: Context, *, reveal: bool) -> Member:

@@ -19,7 +19,7 @@ from cdp.consent.recording import CannotRecord, Said
 from cdp.consent.resolve import Decision, Material
 from cdp.privacy.unsubscribe import token
 from cdp.standard.identify import candidates
-from cdp.store import changes, consents
+from cdp.store import consents
 from cdp.store.consents import Evidence
 
 router = APIRouter(prefix="/v1/customers", tags=["consent"])
@@ -127,7 +127,7 @@ def _written(
     consents.hold(store, living)
     added = consents.record(store, made, evidence, now)
     if added:
-        changes.add(store, [("consent.changed", living, {})], now)
+        consents.tell(store, [living], [(d.subject_type, d.subject) for d in added], now)
     details = {"said": sorted({f"{d.purpose}: {d.status}" for d in made}), "decisions": len(added)}
     app.trail.write(store, caller.event("consent.decision", living, details=details))
     flags = _flags(consents.material(store, living), app, now)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -10,10 +10,12 @@ from cdp.consent.fields import Visible, visible
 from cdp.consent.policy import Policy
 from cdp.consent.resolve import Material
 from cdp.errors import ConfigError
+from cdp.loyalty.programme import Programme
 from cdp.strict import Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
 
+MOST_DAYS = 36_500
 NAME = r"^[a-z][a-z0-9_]{0,59}$"
 
 
@@ -26,13 +28,13 @@ class Audience(Strict):
     """
 
     purpose: str
-    country: tuple[str, ...] = ()
+    country: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
     language: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
     orders_at_least: int = Field(default=0, ge=0)
-    seen_within_days: int | None = Field(default=None, gt=0)
-    not_seen_for_days: int | None = Field(default=None, gt=0)
+    seen_within_days: int | None = Field(default=None, gt=0, le=MOST_DAYS)
+    not_seen_for_days: int | None = Field(default=None, gt=0, le=MOST_DAYS)
 
     def holds(self, profile: Mapping[str, Any], tier: str | None, now: datetime) -> bool:
         """Whether a known customer is one of those it is narrowed down to, consent aside."""
@@ -53,18 +55,18 @@ class Audiences(Strict):
 
     version: str
     sweep_hours: float = Field(default=24, gt=0)
-    audiences: dict[str, Audience] = Field(default_factory=dict)
+    audiences: dict[Annotated[str, Field(pattern=NAME)], Audience] = Field(default_factory=dict)
 
 
 def _one_of(wanted: tuple[str, ...], value: str | None) -> bool:
     return not wanted or value in wanted
 
 
-def load_audiences(workspace: Workspace, policy: Policy) -> Audiences:
+def load_audiences(workspace: Workspace, policy: Policy, programme: Programme) -> Audiences:
     """The audiences of `audiences.yaml`; none where the file is missing.
 
     Raises:
-        ConfigError: If it cannot be read, or names a purpose that nobody knows.
+        ConfigError: If it cannot be read, or names a purpose or a tier that nobody knows.
     """
     path = workspace.path("audiences.yaml")
     found = (
@@ -75,6 +77,12 @@ def load_audiences(workspace: Workspace, policy: Policy) -> Audiences:
             raise ConfigError(
                 f"audiences.yaml: {name} is for the unknown purpose {audience.purpose}",
                 f"choose from {', '.join(policy.purposes)}",
+            )
+        tiers = {level.code for version in programme.versions for ladder in version.ladders for level in ladder.levels}
+        if unknown := sorted(set(audience.tiers) - tiers):
+            raise ConfigError(
+                f"audiences.yaml: {name} is for the unknown tier {', '.join(unknown)}",
+                f"choose from {', '.join(sorted(tiers)) or 'none: the programme has no ladder'}",
             )
     return found
 

@@ -9,7 +9,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import psycopg
 import structlog
@@ -18,10 +18,9 @@ from cdp.clock import system_now
 from cdp.consent.policy import load_policy
 from cdp.derived.audiences import load_audiences, may_reach
 from cdp.errors import StoreUnavailable
-from cdp.loyalty.ladder import standing
 from cdp.loyalty.programme import load_programme
-from cdp.loyalty.recall import way
-from cdp.store import assignment, changes, consents, customers, derived, feed
+from cdp.loyalty.recall import tiers
+from cdp.store import changes, consents, customers, derived, feed
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
 
@@ -43,27 +42,29 @@ class Follower:
     def __init__(self, workspace: Workspace, clock: Callable[[], datetime] = system_now) -> None:
         self._workspace, self._clock = workspace, clock
         self._policy, self._programmes = load_policy(workspace), load_programme(workspace)
-        self._audiences = load_audiences(workspace, self._policy)
+        self._audiences = load_audiences(workspace, self._policy, self._programmes)
         said = f"{self._audiences.model_dump_json()}\n{self._policy.model_dump_json()}\n{self._programmes.fingerprint}"
         self._rules = hashlib.sha256(said.encode()).hexdigest()
 
     def run(self, stop: threading.Event) -> None:
-        """Until told to stop. A database that is away is waited for."""
+        """Until told to stop. A database that is away is waited for; of several followers one leads, the others wait for its end."""
         while not stop.is_set():
             try:
                 with connect(owner_address(self._workspace)) as store:
+                    while not stop.is_set() and not derived.lead(store):
+                        stop.wait(1)
                     while not stop.is_set():
                         if not self.look(store):
                             stop.wait(EVERY)
-            except (psycopg.Error, StoreUnavailable) as error:
+            except (psycopg.OperationalError, StoreUnavailable) as error:
                 log.warning("the store is away", error=type(error).__name__)
                 stop.wait(1)
 
     def look(self, store: psycopg.Connection) -> bool:
-        """Look at whoever changed, else at the next ones of a sweep; whether there was anybody."""
+        """Look at whoever changed, and at the next ones of a sweep; whether there was anybody."""
         before = derived.state(store)
         page = feed.page(store, before.position, HEARD, PAGE)
-        concerned = sorted({change["customer_id"] for change in page.changes if change["customer_id"]})
+        concerned = sorted({who for change in page.changes for who in _concerned(change)})
         with store.transaction():
             now = derived.state(store, locked=True)
             if now.position != before.position:
@@ -71,16 +72,16 @@ class Follower:
             if page.position != now.position:
                 self._tell(store, concerned)
                 derived.keep(store, position=page.position)
-            if concerned:
-                return True
-            return self._sweep(store, now)
+            return self._sweep(store, now) or bool(concerned)
 
     def _sweep(self, store: psycopg.Connection, now: derived.State) -> bool:
         moment = self._clock()
         due = now.swept_at is None or moment - now.swept_at >= timedelta(hours=self._audiences.sweep_hours)
         if now.rules != self._rules or (due and not now.sweeping):
-            self._left(store, derived.unknown(store, list(self._audiences.audiences)))
-            derived.keep(store, rules=self._rules, sweeping=True, sweep_after=None, swept_at=moment)
+            if gone := derived.unknown(store, list(self._audiences.audiences), PAGE):
+                self._left(store, gone)
+            else:
+                derived.keep(store, rules=self._rules, sweeping=True, sweep_after=None, swept_at=moment)
             return True
         if not now.sweeping:
             return False
@@ -90,19 +91,34 @@ class Follower:
         return bool(page)
 
     def _tell(self, store: psycopg.Connection, ids: list[str]) -> None:
+        """Tell of these together; where one of them is odd, of each by itself, so that it holds nobody else back."""
+        try:
+            with store.transaction():
+                self._compare(store, ids)
+        except Exception as error:
+            if store.closed or isinstance(error, psycopg.OperationalError):
+                raise
+            if len(ids) == 1:
+                log.error("nothing is told of a customer", customer_id=ids[0], error=type(error).__name__)
+                return
+            for one in ids:
+                self._tell(store, [one])
+
+    def _compare(self, store: psycopg.Connection, ids: list[str]) -> None:
         """Compare what is so with what was told last, and tell what is not the same."""
         if not ids:
             return
-        moment, profiles = self._clock(), customers.profiles(store, ids)
+        living = derived.hold(store, ids)
+        moment, profiles = self._clock(), customers.profiles(store, sorted(living))
         known = sorted(customer for customer, row in profiles.items() if row["kind"] == "known")
-        tiers = self._tiers(store, known)
-        self._tell_tiers(store, ids, tiers, moment)
+        held = tiers(store, known, self._programmes.at(moment), moment)
+        self._tell_tiers(store, ids, held, moment)
         consent = consents.materials(store, known) if known else {}
         wanted = {
             (name, customer)
             for name, audience in self._audiences.audiences.items()
             for customer in known
-            if audience.holds(profiles[customer]["profile"], tiers.get(customer), moment)
+            if audience.holds(profiles[customer]["profile"], held.get(customer), moment)
             and may_reach(self._policy, audience.purpose, consent[customer], moment)
         }
         told = derived.memberships(store, ids)
@@ -116,17 +132,16 @@ class Follower:
         told = [("audience.left", customer, {"audience": name}) for name, customer in pairs]
         changes.add(store, told, self._clock())
 
-    def _tiers(self, store: psycopg.Connection, known: list[str]) -> dict[str, str]:
-        programme, found = self._programmes.at(self._clock()), dict[str, str]()
-        for customer in known if programme.ladder is not None else ():
-            walked = way(store, assignment.records(store, [customer]), programme, self._clock())
-            if walked is not None:
-                found[customer] = standing(walked).tier
-        return found
-
-    def _tell_tiers(self, store: psycopg.Connection, ids: list[str], tiers: dict[str, str], moment: datetime) -> None:
+    def _tell_tiers(self, store: psycopg.Connection, ids: list[str], held: dict[str, str], moment: datetime) -> None:
         told = derived.tiers(store, ids)
-        moved = {c: tiers.get(c) for c in ids if tiers.get(c) != told.get(c)}
+        moved = {c: held.get(c) for c in ids if held.get(c) != told.get(c)}
         derived.set_tiers(store, moved, moment)
         said = [("tier.changed", c, {"from": told[c], "to": tier}) for c, tier in moved.items() if tier and c in told]
         changes.add(store, said, moment)
+
+
+def _concerned(change: dict[str, Any]) -> set[str]:
+    """Everybody whom a change concerns: merges and splits name the other side."""
+    details = change["details"]
+    named = {change["customer_id"], details.get("merged_into"), *(details.get("from") or ())}
+    return {who for who in named if isinstance(who, str) and len(who) == 36}

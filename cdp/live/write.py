@@ -16,7 +16,7 @@ from cdp.loyalty.operations import Act, Insufficient
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Line
 from cdp.publish import preview
-from cdp.store import arrivals, assignment, changes
+from cdp.store import arrivals, assignment, changes, consents
 
 ANONYMOUS = ("browser", "device")  # identifiers that name no person
 Attach = Callable[[psycopg.Connection, list[dict[str, Any]], list[tuple[str, str]]], str | None]
@@ -66,9 +66,8 @@ def write(lake: Lake, store: psycopg.Connection, seen: Seen) -> list[str]:
     preview.rewrite(store, customers)
     arrivals.mark_profiles(store, customers, seen.mark)
     changes.add(store, [("customer.updated", customer, {}) for customer in customers], seen.now)
-    changes.add(
-        store, [("consent.changed", c, {}) for c in sorted({held[row["record_id"]] for row in decided})], seen.now
-    )
+    said = [(row["subject_type"], row["subject"]) for row in decided]
+    consents.tell(store, {held[row["record_id"]] for row in decided}, said, seen.now)
     _earn(lake, store, {row["order_id"] for row in fresh}, held, seen)
     return customers
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from cdp.loyalty.giving import Plan
-from cdp.loyalty.ladder import Climb, climb
+from cdp.loyalty.ladder import Climb, climb, standing
 from cdp.loyalty.orders import Past
 from cdp.loyalty.plans import PlanEvent
 from cdp.loyalty.posting import qualifying
@@ -38,3 +38,14 @@ def way(store: psycopg.Connection, records: list[str], programme: Programme, now
     accounts = books.of_records(store, records, programme.programme, programme.measured)
     rows = books.legs(store, [account.account_id for account in accounts]) if accounts else []
     return climb(qualifying(rows), programme, programme.ladder, now)
+
+
+def tiers(store: psycopg.Connection, customers: list[str], programme: Programme, now: datetime) -> dict[str, str]:
+    """Customer → tier held now, of many customers in two queries; nothing where the programme has no ladder."""
+    if programme.ladder is None or not customers:
+        return {}
+    rows = books.legs_by_customer(store, customers, programme.programme, programme.measured)
+    return {
+        customer: standing(climb(qualifying(rows.get(customer, [])), programme, programme.ladder, now)).tier
+        for customer in customers
+    }

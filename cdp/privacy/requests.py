@@ -10,7 +10,7 @@ from cdp.consent import recording
 from cdp.consent.policy import Policy
 from cdp.consent.recording import Said
 from cdp.errors import CdpError, NotFound
-from cdp.store import assignment, changes, consents, customers, requests
+from cdp.store import assignment, consents, customers, requests
 from cdp.store.consents import Evidence
 
 ERASED_SYSTEMS = ("landing", "quarantine", "lake", "models", "store", "logs")
@@ -115,8 +115,8 @@ def carry_out(store: psycopg.Connection, policy: Policy, request_id: UUID, actor
         for p in purposes
         for d in recording.decisions(Said(p, "denied", f"privacy_{row['kind']}", "privacy"), known, policy, now)
     ]
-    consents.record(store, made, Evidence(actor, evidence={"request": str(request_id)}), now)
-    changes.add(store, [("consent.changed", customer, {})], now)
+    added = consents.record(store, made, Evidence(actor, evidence={"request": str(request_id)}), now)
+    consents.tell(store, [customer], [(d.subject_type, d.subject) for d in added], now)
     requests.set_step(store, request_id, "consent", "done", now, {"decisions": len(made)})
     finish(store, request_id, f"{len(purposes)} purposes denied", now)
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 import psycopg
@@ -14,7 +13,7 @@ from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.publish.difference import stage_all
 from cdp.publish.tables import SERVED, Served
-from cdp.store import assignment, changes
+from cdp.store import assignment, changes, consents
 
 BATCH_ROWS = 5_000
 NOBODY = "nobody"
@@ -208,12 +207,13 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
         _upsert(store, table, frame.filter(~pl.col("gone")))
         if table.name == "profiles":
             updated |= set(frame.filter(~pl.col("gone"))["customer_id"].to_list())
+        elif table.name in ("contact_records", "identifiers"):  # what consent rests on, though no value may differ
+            updated |= set(frame["whose"].drop_nulls().to_list())
     decided = _rows(lake, DECISIONS.name, number)
     if len(decided):
         _upsert(store, DECISIONS, decided.with_columns(recorded_at=pl.lit(now)), hashed=False)
-    events: list[tuple[str, str | None, dict[str, Any]]] = [("customer.updated", c, {}) for c in sorted(updated)]
-    events += [("consent.changed", c, {}) for c in sorted(set(decided["whose"].drop_nulls().to_list()))]
-    changes.add(store, events, now)
+    changes.add(store, [("customer.updated", c, {}) for c in sorted(updated)], now)
+    consents.tell(store, decided["whose"].drop_nulls().to_list(), decided.select("subject_type", "subject").rows(), now)
 
 
 def _rows(lake: Lake, table: str, number: int) -> pl.DataFrame:

@@ -156,7 +156,7 @@ def _retire(connection: psycopg.Connection, customers: list[str], now: datetime)
 def _events(
     moves: list[Move], before: dict[str, str], created: set[str], retired: dict[str, str | None]
 ) -> list[tuple[str, str | None, dict[str, object]]]:
-    """What the feed says: created, merged (the retired id and its heir), split (a new id out of a living one), moved."""
+    """What the feed says: created, merged (the retired id and its heir), split (a new id out of a living one), moved, updated."""
     events: list[tuple[str, str | None, dict[str, object]]] = []
     givers: dict[str, set[str]] = {}
     for move in moves:
@@ -173,7 +173,9 @@ def _events(
         living = sorted(g for g in sources if g not in retired)
         if customer not in created and living:
             events.append(("customer.moved", customer, {"from": living}))
-    return events
+    # whoever gained or lost a record is another customer now, also where the event is another's
+    others = set(givers).union(*givers.values()) - set(retired) - {customer for _, customer, _ in events}
+    return [*events, *(("customer.updated", customer, {}) for customer in sorted(others))]
 
 
 def records(store: psycopg.Connection, customers: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 SEQUENCER_LOCK = 7_201_003
 Type = Literal[
-    "customer.created", "customer.updated", "customer.merged", "customer.split", "customer.erased", "consent.changed", "balance.changed",
+    "customer.created", "customer.updated", "customer.merged", "customer.split", "customer.moved", "customer.erased", "consent.changed", "balance.changed",
     "plan.changed", "tier.changed", "audience.entered", "audience.left",
 ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from cdp.consent.resolve import Decision, Link, Material
 from cdp.errors import NotFound
+from cdp.store import changes
 
 SPACE = uuid.UUID("6f1d7c52-5a0e-4c8b-9d4c-0c5e5d1f8a11")
 DECISIONS = """
@@ -156,6 +157,20 @@ def record(
         if done.rowcount:
             added.append(named)
     return added
+
+
+def tell(
+    connection: psycopg.Connection, customers: Iterable[str], points: Iterable[tuple[str, str]], now: datetime
+) -> None:
+    """Tell the feed of decisions: of these customers, and of everybody else who holds a decided (type, point)."""
+    decided = [(kind, point) for kind, point in set(points) if kind in POINTS]
+    holders = connection.execute(
+        "select distinct a.customer_id::text from unnest(%s::text[], %s::text[]) as x (type, value) "
+        "join identifiers i using (type, value) join assignment a using (record_id)",
+        [[kind for kind, _ in decided], [point for _, point in decided]],
+    ).fetchall()
+    told = sorted({*customers, *(row[0] for row in holders)})
+    changes.add(connection, [("consent.changed", customer, {}) for customer in told], now)
 
 
 def recorded(connection: psycopg.Connection, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:

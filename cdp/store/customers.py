@@ -9,6 +9,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 Row = dict[str, Any]
+FIRST_ID = "00000000-0000-0000-0000-000000000000"  # before every id: one plan for the first page and all others
 HOLDERS = """
     asked as (select * from json_to_recordset(%(asked)s::json) as t (n int, type text, value text)),
     found as (
@@ -52,9 +53,9 @@ def known_after(connection: psycopg.Connection, after: str | None, limit: int, c
     """Profiles of known customers by id, those after the one given; of one country where it is given."""
     return _all(
         connection,
-        "select customer_id::text, kind, profile from profiles where kind = 'known' and (%(after)s::uuid is null or customer_id > %(after)s) "
-        "and (%(country)s::text is null or profile -> 'country' ->> 'value' = %(country)s) order by customer_id limit %(limit)s",
-        {"after": after, "country": country, "limit": limit},
+        "select customer_id::text, kind, profile from profiles p where kind = 'known' and p.customer_id > %(after)s::uuid "
+        "and (%(country)s::text is null or profile -> 'country' ->> 'value' = %(country)s) order by p.customer_id limit %(limit)s",
+        {"after": after or FIRST_ID, "country": country, "limit": limit},
     )
 
 

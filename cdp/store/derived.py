@@ -7,6 +7,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from cdp.store.customers import FIRST_ID
+
+LEADER = 7_201_020
+
 
 @dataclass(frozen=True)
 class State:
@@ -17,6 +21,11 @@ class State:
     sweep_after: str | None
     sweeping: bool
     swept_at: datetime | None
+
+
+def lead(store: psycopg.Connection) -> bool:
+    """Whether this connection leads from now on, as long as it lives: two that know other rules would tell for ever."""
+    return bool(store.execute("select pg_try_advisory_lock(%s)", [LEADER]).fetchall()[0][0])
 
 
 def state(store: psycopg.Connection, *, locked: bool = False) -> State:
@@ -33,14 +42,19 @@ def keep(store: psycopg.Connection, **changed: Any) -> None:
 
 def everybody(store: psycopg.Connection, after: str | None, limit: int) -> list[str]:
     """Ids of all who have a profile or were told of, in order, those after the one given."""
-    query = """
-        select id::text from (
-            (select customer_id as id from profiles where %(after)s::uuid is null or customer_id > %(after)s order by 1 limit %(limit)s)
-            union (select customer_id from audience_members where %(after)s::uuid is null or customer_id > %(after)s order by 1 limit %(limit)s)
-            union (select customer_id from customer_tiers where %(after)s::uuid is null or customer_id > %(after)s order by 1 limit %(limit)s)
-        ) as t order by id limit %(limit)s
-    """
-    return [row[0] for row in store.execute(query, {"after": after, "limit": limit}).fetchall()]
+    part = "(select distinct customer_id from {} where customer_id > %(after)s::uuid order by 1 limit %(limit)s)"
+    parts = " union ".join(part.format(table) for table in ("profiles", "audience_members", "customer_tiers"))
+    query = f"select customer_id::text from ({parts}) as t order by t.customer_id limit %(limit)s"
+    return [row[0] for row in store.execute(query, {"after": after or FIRST_ID, "limit": limit}).fetchall()]
+
+
+def hold(store: psycopg.Connection, customers: list[str]) -> set[str]:
+    """Those of these customers that are not erased; none of them is until the transaction ends."""
+    query = (
+        "select customer_id::text from customers where customer_id = any(%s::uuid[]) and erased_at is null "
+        "order by customer_id for key share"
+    )
+    return {row[0] for row in store.execute(query, [customers]).fetchall()}
 
 
 def tiers(store: psycopg.Connection, customers: list[str]) -> dict[str, str]:
@@ -88,7 +102,9 @@ def sizes(store: psycopg.Connection) -> dict[str, int]:
     return dict(store.execute("select audience, count(*) from audience_members group by 1 order by 1").fetchall())
 
 
-def unknown(store: psycopg.Connection, audiences: list[str]) -> list[tuple[str, str]]:
-    """Memberships of audiences that are none of these."""
-    query = "select audience, customer_id::text from audience_members where not audience = any(%s) order by 1, 2"
-    return [(row[0], row[1]) for row in store.execute(query, [audiences]).fetchall()]
+def unknown(store: psycopg.Connection, audiences: list[str], limit: int) -> list[tuple[str, str]]:
+    """Some memberships of audiences that are none of these."""
+    query = (
+        "select audience, customer_id::text from audience_members where not audience = any(%s) order by 1, 2 limit %s"
+    )
+    return [(row[0], row[1]) for row in store.execute(query, [audiences, limit]).fetchall()]

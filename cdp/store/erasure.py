@@ -9,7 +9,6 @@ from cdp.store import changes
 
 Hash = Callable[[str, str], str]
 GONE = ("payloads", "households", "interactions", "identifiers", "contact_records", "assignment", "consent_decisions")
-TOLD = ("audience_members", "customer_tiers")
 NAMED = ("link_decisions", "review_pairs", "edges")
 
 
@@ -71,9 +70,16 @@ def erase(
         "update customers set erased_at = %s, retired_at = coalesce(retired_at, %s) where customer_id = any(%s::uuid[])",
         [now, now, customers],
     )
-    for table in TOLD:
-        store.execute(f"delete from {table} where customer_id = any(%s::uuid[])", [customers])
-    store.execute("update changes set details = '{}' where customer_id = any(%s::uuid[])", [customers])
+    store.execute(  # audiences name no person; who follows them alone must hear of it
+        "update changes set details = '{}' where customer_id = any(%s::uuid[]) and type not in ('audience.entered', 'audience.left')",
+        [customers],
+    )
+    left = store.execute(
+        "delete from audience_members where customer_id = any(%s::uuid[]) returning audience, customer_id::text",
+        [customers],
+    ).fetchall()
+    store.execute("delete from customer_tiers where customer_id = any(%s::uuid[])", [customers])
+    changes.add(store, [("audience.left", customer, {"audience": name}) for name, customer in sorted(left)], now)
     changes.add(store, [("customer.erased", customer, {}) for customer in customers], now)
 
 

@@ -7,6 +7,7 @@ import pytest
 from cdp.consent.policy import load_policy
 from cdp.derived.audiences import Audience, load_audiences
 from cdp.errors import ConfigError
+from cdp.loyalty.programme import load_programme
 from tests.conftest import NOW
 
 PROFILE = {
@@ -41,7 +42,9 @@ def test_what_is_not_known_is_in_no_narrowed_audience(rule):
 @pytest.mark.parametrize(
     ("text", "said"),
     [("version: '1'\naudiences:\n  a: {purpose: spying}\n", "spying"), ("version: '1'\naudiences:\n  a: {purpose: email_marketing, contry: [CN]}\n", "contry"),
-     ("version: '1'\naudiences:\n  a: {purpose: email_marketing, orders_at_least: many}\n", "audiences.yaml:3"), ("version: [", "audiences.yaml")],
+     ("version: '1'\naudiences:\n  a: {purpose: email_marketing, orders_at_least: many}\n", "audiences.yaml:3"), ("version: [", "audiences.yaml"), ("version: '1'\naudiences:\n  VIP-1: {purpose: email_marketing}\n", "VIP-1"),
+     ("version: '1'\naudiences:\n  a: {purpose: email_marketing, country: [cn]}\n", "country"), ("version: '1'\naudiences:\n  a: {purpose: email_marketing, tiers: [diamond]}\n", "diamond"),
+     ("version: '1'\naudiences:\n  a: {purpose: email_marketing, seen_within_days: 1000000000}\n", "seen_within_days")],
 )  # fmt: skip
 def test_a_broken_file_says_where_and_what(workspace, text, said):
     path = workspace.path("audiences.yaml")
@@ -49,7 +52,10 @@ def test_a_broken_file_says_where_and_what(workspace, text, said):
     path.write_text(text)
     try:
         with pytest.raises(ConfigError, match=said):
-            load_audiences(workspace, load_policy(workspace))
+            load_audiences(workspace, load_policy(workspace), load_programme(workspace))
     finally:
         path.write_text(before)
-    assert set(load_audiences(workspace, load_policy(workspace)).audiences) == {"newsletter", "quiet_customers"}
+    assert set(load_audiences(workspace, load_policy(workspace), load_programme(workspace)).audiences) == {
+        "newsletter",
+        "quiet_customers",
+    }

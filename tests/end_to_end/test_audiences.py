@@ -4,14 +4,17 @@ import csv
 import io
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from psycopg.types.json import Jsonb
 from pyarrow import parquet
 
 from api.app import create_app
+from cdp import stewardship
 from cdp.derived import follower
 from cdp.derived.follower import Follower
 from cdp.loyalty.groups import Posting
@@ -203,7 +206,7 @@ def test_what_changes_with_time_alone_is_found_by_a_sweep(store, told, clock):
     assert told() == []
 
 
-def test_a_kill_before_the_commit_tells_nothing_and_two_followers_tell_once(town, store, clock, told):
+def test_a_kill_before_the_commit_tells_nothing_and_two_followers_tell_once(town, store, clock, told, monkeypatch):
     told()
     store.execute(
         "delete from audience_members where audience = 'desk' and customer_id in (select customer_id from audience_members limit 5)"
@@ -213,14 +216,13 @@ def test_a_kill_before_the_commit_tells_nothing_and_two_followers_tell_once(town
     ]
     changes.add(store, [("customer.updated", customer, {}) for customer in customers], clock())
 
-    def dies(*_):
-        raise KeyboardInterrupt
-
-    killed, after = Follower(town, clock), feed.newest(store)
-    killed._left = dies
-    with connect(owner_address(town)) as other, pytest.raises(KeyboardInterrupt):
-        killed.look(other)
-    assert feed.newest(store) == after
+    after, before = feed.newest(store), derived.memberships(store, None)
+    with monkeypatch.context() as killed, connect(owner_address(town)) as other:
+        # all is written, nothing committed
+        killed.setattr(derived, "keep", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            Follower(town, clock).look(other)
+    assert (feed.newest(store), derived.memberships(store, None)) == (after, before)
 
     def follow():
         one = Follower(town, clock)
@@ -235,6 +237,101 @@ def test_a_kill_before_the_commit_tells_nothing_and_two_followers_tell_once(town
         thread.join()
     entered = [c["customer_id"] for c in feed.page(store, after, ["audience.entered"], 1000).changes]
     assert len(entered) == len(set(entered)) > 0
+
+
+def test_a_merge_and_its_undo_are_heard_for_everybody_concerned(client, town, store, clock, told, mailer):
+    """The survivor of a merge has no consent any more where the other one withdrew; the undo gives it back."""
+    told()
+    members = sorted(c for a, c in derived.memberships(store, None) if a == "newsletter")
+    phone = store.execute(
+        "select a.customer_id::text, min(a.record_id) from assignment a join profiles p using (customer_id) where p.kind = 'known' "
+        "and not exists (select from assignment b join identifiers i using (record_id) where b.customer_id = a.customer_id and i.type = 'email') "
+        "group by 1 order by 1 limit 1"
+    ).fetchall()  # fmt: skip
+    assert phone, "somebody without an e-mail"
+    other, record = phone[0]
+    store.execute(
+        "insert into consent_decisions (decision_id, record_id, subject_type, subject, purpose, status, captured_at, received_at, source, method, "
+        "recorded_at) values (%s, %s, 'record', %s, 'email_marketing', 'withdrawn', %s, %s, 'pos', 'test', %s)",
+        [str(uuid4()), record, record, clock(), clock(), clock()],
+    )
+    clock.now += timedelta(seconds=1)
+    with store.transaction():
+        done = stewardship.merge(store, [members[0], other], stewardship.Act("test", "test", clock()))
+    survivor = done.customers[0]
+    assert derived.memberships(store, [members[0], other]) - {("desk", members[0]), ("desk", other)}
+    told()
+    assert ("newsletter", survivor) not in derived.memberships(store, [survivor])
+    with store.transaction():
+        stewardship.undo(store, done.changeset_id, stewardship.Act("test", "test", clock()))
+    assert ("audience.entered", members[0], {"audience": "newsletter"}) in told()
+
+
+def test_a_withdrawal_on_a_shared_address_is_told_for_everybody_who_holds_it(client, store, mailer, told, clock):
+    told()
+    shared = lines(client, mailer, "newsletter")[:2]
+    address = shared[0]["contact_points"][0]
+    record = store.execute(
+        "select min(record_id) from assignment where customer_id = %s", [shared[1]["customer_id"]]
+    ).fetchone()[0]
+    store.execute("insert into identifiers select %s, 'email', %s, %s, %s, 'test'", [record, address, clock(), clock()])
+    clock.now += timedelta(seconds=1)
+    after = feed.newest(store)
+    body = {"purpose": "email_marketing", "contact_point": address}
+    assert (
+        client.post(
+            f"/v1/customers/{shared[0]['customer_id']}/consents/withdraw", json=body, headers=mailer
+        ).status_code
+        == 201
+    )
+    said = {change["customer_id"] for change in feed.page(store, after, ["consent.changed"], 100).changes}
+    assert said == {one["customer_id"] for one in shared}
+    told()
+
+
+def test_a_sweep_goes_on_under_steady_traffic_and_one_odd_profile_holds_nobody_back(town, store, clock, told):
+    told()
+    odd, *others = (
+        row[0]
+        for row in store.execute(
+            "select customer_id::text from profiles where kind = 'known' order by md5(customer_id::text) limit 8"
+        ).fetchall()
+    )
+    kept = store.execute("select profile from profiles where customer_id = %s", [odd]).fetchone()[0]
+    store.execute(
+        "update profiles set profile = profile - 'country' - 'orders' - 'last_seen' where customer_id = %s", [odd]
+    )
+    store.execute("delete from audience_members where audience = 'desk'")
+    clock.now += timedelta(hours=25)
+    one = Follower(town, clock)
+    for number in range(40):
+        changes.add(store, [("customer.updated", [odd, *others][number % 8], {})], clock())
+        one.look(store)
+    entered = {c for a, c in derived.memberships(store, None) if a == "desk"}
+    assert odd not in entered
+    assert len(entered) > 200
+    store.execute("update profiles set profile = %s where customer_id = %s", [Jsonb(kept), odd])
+    told()
+
+
+def test_one_of_several_followers_leads(town, store):
+    with connect(owner_address(town)) as first, connect(owner_address(town)) as second:
+        assert derived.lead(first)
+        assert not derived.lead(second)
+    deadline = time.monotonic() + 10  # the server notices the end of a connection in its own time
+    while not derived.lead(store):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    store.execute("select pg_advisory_unlock_all()")
+
+
+def test_whom_was_told_is_where_a_subscriber_begins(client, store, mailer, told):
+    told()
+    person = lines(client, mailer, "newsletter")[0]["customer_id"]
+    store.execute("delete from audience_members where audience = 'newsletter' and customer_id = %s", [person])
+    begun = {one["customer_id"] for one in lines(client, mailer, "newsletter", told=True)}
+    assert person not in begun
+    assert begun == {c for a, c in derived.memberships(store, None) if a == "newsletter"}
 
 
 def test_an_audience_that_is_gone_is_left_by_all_and_who_is_erased_is_told_of_no_more(town, store, clock, told):
@@ -261,6 +358,8 @@ def test_an_audience_that_is_gone_is_left_by_all_and_who_is_erased_is_told_of_no
             clock(),
         )
     assert derived.memberships(store, [customer]) == set(), "at once, whoever follows"
+    gone_too = feed.page(store, after, ["audience.left"], 10_000).changes[-1]
+    assert (gone_too["customer_id"], gone_too["details"]) == (customer, {"audience": "desk"})
     assert derived.tiers(store, [customer]) == {}
     store.execute("delete from profiles where customer_id = %s", [other])  # as a merge leaves it
     changes.add(store, [("customer.merged", other, {})], clock())

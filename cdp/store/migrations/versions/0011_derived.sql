@@ -7,7 +7,7 @@ create table store.derived_state (
     sweeping boolean not null default true,
     swept_at timestamptz                            -- when the last sweep began that came to its end
 );
-insert into store.derived_state default values;
+insert into store.derived_state (position) select coalesce(max(position), 0) from store.changes; -- the first sweep sees everybody
 
 create table store.audience_members (
     audience text not null,

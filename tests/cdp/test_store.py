@@ -44,11 +44,11 @@ def test_created_moved_merged_and_split_are_told_to_the_feed(store):
     move(store, ("r1", A), ("r2", A), ("r3", B))
     assert {(t, c) for t, c, _ in events(store)} == {("customer.created", A), ("customer.created", B)}
     move(store, ("r3", A))
-    assert events(store) == [("customer.merged", B, {"merged_into": A})]
+    assert events(store) == [("customer.merged", B, {"merged_into": A}), ("customer.updated", A, {})]
     move(store, ("r2", C), ("r3", C))
-    assert events(store) == [("customer.split", C, {"from": [A]})]
+    assert events(store) == [("customer.split", C, {"from": [A]}), ("customer.updated", A, {})]
     move(store, ("r2", A))
-    assert events(store) == [("customer.moved", A, {"from": [C]})]
+    assert events(store) == [("customer.moved", A, {"from": [C]}), ("customer.updated", C, {})]
     move(store, ("r2", A))
     assert events(store) == []
 

@@ -17,14 +17,12 @@ import structlog
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
 from cdp.derived.audiences import load_audiences, may_reach
-from cdp.errors import StoreUnavailable
 from cdp.loyalty.programme import load_programme
 from cdp.loyalty.recall import tiers
 from cdp.store import changes, consents, customers, derived, feed
-from cdp.store.connect import connect, owner_address
+from cdp.store.attend import attend
 from cdp.workspace import Workspace
 
-EVERY = 0.2  # seconds between two looks while nothing changes
 PAGE = 200  # customers of one look
 OWN = ("tier.changed", "audience.entered", "audience.left")
 HEARD = [kind for kind in get_args(changes.Type) if kind not in OWN]
@@ -47,18 +45,17 @@ class Follower:
         self._rules = hashlib.sha256(said.encode()).hexdigest()
 
     def run(self, stop: threading.Event) -> None:
-        """Until told to stop. A database that is away is waited for; of several followers one leads, the others wait for its end."""
-        while not stop.is_set():
-            try:
-                with connect(owner_address(self._workspace)) as store:
-                    while not stop.is_set() and not derived.lead(store):
-                        stop.wait(1)
-                    while not stop.is_set():
-                        if not self.look(store):
-                            stop.wait(EVERY)
-            except (psycopg.OperationalError, StoreUnavailable) as error:
-                log.warning("the store is away", error=type(error).__name__)
-                stop.wait(1)
+        """Until told to stop. Of several followers one leads; the others wait for the end of its connection."""
+        leading: list[psycopg.Connection] = []
+
+        def look(store: psycopg.Connection) -> bool:
+            if store not in leading:
+                if not derived.lead(store):
+                    return False
+                leading[:] = [store]
+            return self.look(store)
+
+        attend(self._workspace, stop, look, "derived")
 
     def look(self, store: psycopg.Connection) -> bool:
         """Look at whoever changed, and at the next ones of a sweep; whether there was anybody."""

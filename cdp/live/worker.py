@@ -11,7 +11,6 @@ import structlog
 
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
-from cdp.errors import StoreUnavailable
 from cdp.identity_rules import load_identity_rules
 from cdp.live.rows import bring, small_lake
 from cdp.live.write import Attach, Seen, write
@@ -20,10 +19,9 @@ from cdp.privacy.suppression import LIST
 from cdp.sources.load import load_sources
 from cdp.sources.model import Source
 from cdp.store import inbox
-from cdp.store.connect import connect, owner_address
+from cdp.store.attend import attend
 from cdp.workspace import Workspace
 
-EVERY = 0.2  # seconds between two looks while nothing comes
 MOST = 500  # events of one look
 log = structlog.get_logger("live")
 
@@ -54,16 +52,8 @@ class Worker:
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Until told to stop. A database that is away is waited for."""
-        while not stop.is_set():
-            try:
-                with connect(owner_address(self._workspace)) as store:
-                    while not stop.is_set():
-                        if not self.look(store):
-                            stop.wait(EVERY)
-            except (psycopg.Error, StoreUnavailable) as error:
-                log.warning("the store is away", error=type(error).__name__)
-                stop.wait(1)
+        """Until told to stop."""
+        attend(self._workspace, stop, self.look, "live")
 
     def look(self, store: psycopg.Connection) -> int:
         """See the oldest events; returns how many. What cannot be seen now is left to the next run, which says why."""

@@ -12,8 +12,8 @@ import psycopg
 import structlog
 
 from cdp.clock import system_now
-from cdp.errors import StoreUnavailable
 from cdp.store import changes, feed, webhooks
+from cdp.store.attend import attend
 from cdp.store.connect import connect, owner_address
 from cdp.store.webhooks import Webhook
 from cdp.webhooks import guard, message
@@ -23,7 +23,6 @@ from cdp.workspace import Workspace
 # Seconds from one attempt to the next, as Standard Webhooks publishes them: the first at once, ten in three days.
 SCHEDULE = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 GONE = 410
-EVERY = 0.2  # seconds between two looks while nothing changes
 TURN = 5.0  # seconds after which a receiver gives its turn to others, when its call has ended
 LEASE = timedelta(seconds=TURN + SECONDS + 100)  # a turn, its last call, and however long a name takes to look up
 AT_ONCE = 8  # receivers that are called at the same time
@@ -49,18 +48,10 @@ class Courier:
         self._busy, self._stop = threading.BoundedSemaphore(AT_ONCE), threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Until told to stop. A database that is away is waited for."""
+        """Until told to stop."""
         self._stop = stop
         with ThreadPoolExecutor(AT_ONCE, "webhook") as pool:
-            while not stop.is_set():
-                try:
-                    with connect(owner_address(self._workspace)) as store:
-                        while not stop.is_set():
-                            if not self.look(store, pool.submit):
-                                stop.wait(EVERY)
-                except (psycopg.Error, StoreUnavailable) as error:
-                    log.warning("the store is away", error=type(error).__name__)
-                    stop.wait(1)
+            attend(self._workspace, stop, lambda store: self.look(store, pool.submit), "webhooks")
 
     def look(self, store: psycopg.Connection, submit: Callable[..., Any]) -> int:
         """Hand every receiver that has something before it to a thread; returns how many."""

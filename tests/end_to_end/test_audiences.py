@@ -325,6 +325,32 @@ def test_one_of_several_followers_leads(town, store):
     store.execute("select pg_advisory_unlock_all()")
 
 
+def test_followers_run_beside_each_other_and_tell_within_seconds(client, town, store, mailer, told, clock):
+    told()
+    person = lines(client, mailer, "newsletter")[1]
+    stop, after = threading.Event(), feed.newest(store)
+    running = [threading.Thread(target=Follower(town, clock).run, args=[stop]) for _ in range(2)]
+    for thread in running:
+        thread.start()
+    clock.now += timedelta(seconds=1)
+    for point in person["contact_points"]:
+        body = {"purpose": "email_marketing", "contact_point": point}
+        client.post(f"/v1/customers/{person['customer_id']}/consents/withdraw", json=body, headers=mailer)
+    deadline, left = time.monotonic() + 15, []
+    while not left and time.monotonic() < deadline:
+        time.sleep(0.1)
+        left = [
+            c["details"]
+            for c in feed.page(store, after, ["audience.left"], 100).changes
+            if c["customer_id"] == person["customer_id"]
+        ]
+    stop.set()
+    for thread in running:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert {"audience": "newsletter"} in left
+
+
 def test_whom_was_told_is_where_a_subscriber_begins(client, store, mailer, told):
     told()
     person = lines(client, mailer, "newsletter")[0]["customer_id"]

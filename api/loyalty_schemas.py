@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from api.schemas import ID, Model, Moment
+from api.schemas import ID, Model, Moment, Whole
 from cdp.strict import NAME
 
 TRANSACTION = "0197f3a2-7c1e-4b3a-9d55-2f6f0c1a4e77"
@@ -45,7 +45,9 @@ class SetAside(Model):
 
     points: Points
     unit: Unit = None
-    minutes: int | None = Field(None, ge=1, le=7 * 24 * 60, description="How long; the programme's own where left out")
+    minutes: Whole | None = Field(
+        None, ge=1, le=7 * 24 * 60, description="How long; the programme's own where left out"
+    )
     record_id: str | None = Field(None, pattern=CLEAN, max_length=300)
     order_id: str | None = Field(None, pattern=CLEAN, max_length=200)
     hold_id: UUID | None = Field(None, description="Made by the client")
@@ -64,7 +66,7 @@ class Correct(Model):
     """Correct a balance."""
 
     unit: Unit = None
-    points: int = Field(ge=-1_000_000_000, le=1_000_000_000, examples=[50], description="Signed, not 0")
+    points: Whole = Field(ge=-1_000_000_000, le=1_000_000_000, examples=[50], description="Signed, not 0")
     record_id: str | None = Field(None, pattern=CLEAN, max_length=300)
     reason: Why
 
@@ -72,9 +74,9 @@ class Correct(Model):
 class SaleLine(Model):
     """One line of a sale."""
 
-    line_no: int = Field(ge=1, le=100_000)
+    line_no: Whole = Field(ge=1, le=100_000)
     sku: str = Field(min_length=1, max_length=100, pattern=CLEAN, examples=["MUG"])
-    quantity: int = Field(ge=1, le=1_000_000)
+    quantity: Whole = Field(ge=1, le=1_000_000)
     amount: Decimal = Field(
         ge=0,
         max_digits=14,
@@ -94,7 +96,7 @@ class Sale(Model):
     ordered_at: Moment
     currency: str = Field(pattern="^[A-Z]{3}$", examples=["GBP"])
     lines: list[SaleLine] = Field(min_length=1, max_length=1000)
-    points_redeemed: int = Field(0, ge=0, le=1_000_000_000, description="Paid with points")
+    points_redeemed: Whole = Field(0, ge=0, le=1_000_000_000, description="Paid with points")
     record_id: str | None = Field(
         None,
         pattern=CLEAN,

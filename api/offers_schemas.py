@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from api.loyalty_schemas import CLEAN, TRANSACTION, Why
-from api.schemas import ID, Model, Moment
+from api.schemas import ID, Model, Moment, Whole
 from cdp.strict import NAME
 
 Code = Annotated[str, Field(pattern=NAME, max_length=60)]
@@ -189,8 +189,8 @@ class Ask(Model):
     """Ask for what a till may spend while it is offline."""
 
     till: str = Field(min_length=1, max_length=60, pattern=CLEAN, examples=["ST1-3"])
-    points: int = Field(ge=1, le=1_000_000_000, examples=[200])
-    hours: int = Field(8, ge=1, le=24 * 14)
+    points: Whole = Field(ge=1, le=1_000_000_000, examples=[200])
+    hours: Whole = Field(8, ge=1, le=24 * 14)
     unit: str | None = Field(None, pattern=NAME, max_length=60)
     record_id: Record = None
     allowance_id: UUID | None = Field(None, description="Made by the client")
@@ -213,7 +213,7 @@ class Offline(Model):
 
     transaction_id: UUID = Field(examples=[TRANSACTION], description="Made by the till before it sold")
     allowance: str = Field(max_length=2000, description="As it was signed")
-    points: int = Field(ge=1, le=1_000_000_000)
+    points: Whole = Field(ge=1, le=1_000_000_000)
     at: Moment
     order_id: Order = None
 

@@ -19,6 +19,7 @@ def _written(said: Any) -> Any:
     return said
 
 
+Whole = Annotated[int, Field(strict=True)]  # a number: neither its text nor true
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 

@@ -128,7 +128,7 @@ def unchanged(pepper: str, stored: dict[str, Any], members: Sequence[dict[str, A
         NotSaid: If no `If-Match` was sent.
         Changed: If the customer has changed.
     """
-    if if_match is None:
+    if not if_match or not if_match.strip():
         raise NotSaid("send If-Match with the ETag of the customer that you read")
     known = {part.strip().strip('"').split(".")[0] for part in if_match.split(",")}
     if not known & {who(pepper, stored, members), "*"}:

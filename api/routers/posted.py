@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.context import App, Caller, requires
 from api.problems import Forbidden, responses
-from api.schemas import Model, Moment
+from api.schemas import Model, Moment, Whole
 from cdp.sources.posted import Row, sale_rows, ticket_rows
 from cdp.store import inbox
 
@@ -21,10 +21,10 @@ class ReceiptLine(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    line_no: int = Field(ge=1, le=10_000, examples=[1])
+    line_no: Whole = Field(ge=1, le=10_000, examples=[1])
     sku: str = Field(min_length=1, max_length=200, examples=["MUG"])
     description: str | None = Field(default=None, max_length=500, examples=["Mug"])
-    quantity: int = Field(ge=-1_000_000, le=1_000_000, examples=[2], description="Negative is a return")
+    quantity: Whole = Field(ge=-1_000_000, le=1_000_000, examples=[2], description="Negative is a return")
     unit_price: Money
     discount: Money | None = None
 
@@ -45,7 +45,7 @@ class Receipt(BaseModel):
     marketing_opt_in: bool | None = None
     currency: str = Field(pattern="^[A-Z]{3}$", examples=["GBP"])
     tender: str | None = Field(default=None, max_length=80)
-    points_redeemed: int | None = Field(default=None, ge=0, le=10**12)
+    points_redeemed: Whole | None = Field(default=None, ge=0, le=10**12)
     original_transaction_id: str | None = Field(
         default=None, max_length=80, description="The sale that a return refers to"
     )
@@ -82,7 +82,7 @@ class PostedTicket(BaseModel):
     order_ref: str | None = Field(default=None, max_length=80)
     tags: list[str] | None = Field(default=None, max_length=100)
     satisfaction_rating: str | None = Field(default=None, max_length=80)
-    nps: int | None = Field(default=None, ge=0, le=10)
+    nps: Whole | None = Field(default=None, ge=0, le=10)
 
 
 class PostedTickets(BaseModel):

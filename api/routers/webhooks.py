@@ -10,7 +10,7 @@ from pydantic import Field
 from api.context import Administrator, App, Caller, Context
 from api.problems import responses
 from api.routers.changes import Change
-from api.schemas import ID, Model
+from api.schemas import ID, Model, Whole
 from cdp.store import webhooks
 from cdp.store.changes import Type
 from cdp.webhooks import manage
@@ -68,7 +68,7 @@ class DeadLetters(Model):
 class Rotation(Model):
     """How long the secret before holds."""
 
-    overlap_hours: int = Field(default=24, ge=0, le=24 * 30)
+    overlap_hours: Whole = Field(default=24, ge=0, le=24 * 30)
 
 
 class Replay(Model):

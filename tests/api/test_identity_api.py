@@ -232,6 +232,7 @@ def test_a_split_of_a_customer_that_changed_since_it_was_read_is_refused(api):
     record = api.get(f"{path}/explanation")["records"][0]["ref"]
     body, before = {"records": [record], **WHY}, api.state()
     assert api.client.post(f"{path}/split", json=body, headers=headers).status_code == 428
+    assert api.client.post(f"{path}/split", json=body, headers=headers | {"If-Match": ""}).status_code == 428
     tag = api.client.get(path + "?fields=name", headers=headers).headers["etag"]
     done = api.split(customer, body)
     stale = api.client.post(f"{path}/split", json=body, headers=headers | {"If-Match": tag})

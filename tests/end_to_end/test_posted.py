@@ -140,7 +140,8 @@ def test_a_ticket_is_seen_and_its_update_goes_over_it(client, town, senders):
 @pytest.mark.parametrize(
     "change",
     [{"lines": []}, {"lines": None}, {"sold_at": 5}, {"sold_at": "yesterday"}, {"currency": "pounds"}, {"shoe": 1}, {"points_redeemed": -1},
-     {"lines": [{"line_no": 1, "sku": "A", "quantity": 1, "unit_price": 1.5}]}, {"lines": [{"line_no": 0, "sku": "A", "quantity": 1, "unit_price": "1"}]}],
+     {"lines": [{"line_no": 1, "sku": "A", "quantity": 1, "unit_price": 1.5}]}, {"lines": [{"line_no": 0, "sku": "A", "quantity": 1, "unit_price": "1"}]},
+     {"lines": [{"line_no": 1, "sku": "A", "quantity": False, "unit_price": "1"}]}, {"lines": [{"line_no": 1, "sku": "A", "quantity": "1", "unit_price": "1"}]}],
 )  # fmt: skip
 def test_what_is_no_sale_is_refused_whole(client, town, senders, change):
     with connect(owner_address(town)) as store:

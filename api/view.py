@@ -17,9 +17,8 @@ from api.schemas import Customer
 from cdp.consent.fields import Visible
 from cdp.errors import CdpError
 from cdp.loyalty import operations
-from cdp.loyalty.ladder import standing
-from cdp.loyalty.recall import way
-from cdp.store import assignment, customers
+from cdp.loyalty.recall import tiers
+from cdp.store import customers
 
 Part = Literal["loyalty", "tickets", "interactions", "care"]
 ALWAYS = {"customer_id", "requested_id", "merged_into", "purpose", "revealed", "data_as_of"}
@@ -136,8 +135,17 @@ def unchanged(pepper: str, stored: dict[str, Any], members: Sequence[dict[str, A
 
 
 def _tier(store: psycopg.Connection, app: Context, living: str) -> str | None:
-    walked = way(store, assignment.records(store, [living]), app.programme, app.clock())
-    return standing(walked).tier if walked is not None else None
+    return tiers(store, [living], app.programme, app.clock()).get(living)
+
+
+def must_read_points(caller: Caller) -> None:
+    """Refuse a key that may not read points.
+
+    Raises:
+        Forbidden: If it may not.
+    """
+    if not caller.key.allows("loyalty:read"):
+        raise Forbidden("this key lacks the scope loyalty:read")
 
 
 def points(store: psycopg.Connection, app: Context, caller: Caller, living: str, seen: Visible) -> dict[str, Any]:
@@ -146,8 +154,7 @@ def points(store: psycopg.Connection, app: Context, caller: Caller, living: str,
     Raises:
         Forbidden: If the key may not read points.
     """
-    if not caller.key.allows("loyalty:read"):
-        raise Forbidden("this key lacks the scope loyalty:read")
+    must_read_points(caller)
     if reason := seen.reason("loyalty"):
         return {"withheld": reason}
     act = acting(app, caller, "read")

@@ -122,11 +122,8 @@ def _page(
 ) -> Audience:
     """Those of the next known customers whom the audience holds and the purpose may reach; audited before anybody sees them."""
     now, found, left_out = app.clock(), list[Member](), dict[str, int]()
-    country = (
-        rule.country[0] if len(rule.country) == 1 and not told else None
-    )  # found by the store; more are told apart here
     with app.store() as store:
-        page = customers.known_after(store, after, limit + 1, country)
+        page = customers.known_after(store, after, limit + 1, [] if told else list(rule.country))
         ids = [row["customer_id"] for row in page[:limit]]
         held = _held(app, store, name, rule, page[:limit], now, told=told)
         consent = consents.materials(store, ids)

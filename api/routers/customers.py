@@ -11,10 +11,10 @@ from pydantic_core import to_json
 from api import present
 from api.context import App, Caller, Context, LoyaltyReader, ProfileReader
 from api.loyalty import acting
-from api.problems import Forbidden, responses
+from api.problems import responses
 from api.reading import answers_the_person, living_customer, read_cursor, revealing, visible_fields, write_cursor
 from api.schemas import Answers, Customer, Lookups, LookupWith, Loyalty, Matches, Timeline, Withheld
-from api.view import Part, etag, included, item, matches, shown_points, wanted, who
+from api.view import Part, etag, included, item, matches, must_read_points, shown_points, wanted, who
 from cdp.consent.fields import Visible
 from cdp.loyalty import operations
 from cdp.loyalty.ladder import standing
@@ -38,8 +38,8 @@ Reason = Annotated[
 def lookup(asked: LookupWith, app: App, caller: ProfileReader) -> Response:
     """Find customers by any identifier. It travels in the body: URLs end up in logs."""
     act = acting(app, caller, "read") if asked.include else None
-    if act is not None and not caller.key.allows("loyalty:read"):
-        raise Forbidden("this key lacks the scope loyalty:read")
+    if act is not None:
+        must_read_points(caller)
     unit = (act.programme.programme, act.programme.unit) if act is not None else None
     pairs = candidates(asked.type, asked.value, app.regions)
     with app.store() as store:

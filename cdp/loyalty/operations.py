@@ -117,14 +117,15 @@ def _look(store: psycopg.Connection, group: Group, act: Act, transaction: str | 
 def _standing(group: Group, held: int, act: Act) -> Standing:
     assert group.open is not None
     lots = group.open.lots.values()
-    if group.whole:
-        balance = sum(t.remaining for t in lots if t.ends_at > act.now) - sum(group.open.deficits.values())
-    else:
+    if not group.whole:
         ended = sum(t.remaining for t in lots if t.ends_at <= act.now)
         return from_snapshots([(a.number, a.version, a.balance) for a in group.accounts], ended, held)
-    return Standing(
-        balance, held, max(0, balance - held), tuple((a.number, a.version) for a in group.accounts if a.version)
-    )
+    balance = sum(t.remaining for t in lots if t.ends_at > act.now) - sum(group.open.deficits.values())
+    return _stands(balance, held, [(a.number, a.version) for a in group.accounts])
+
+
+def _stands(balance: int, held: int, changes: Iterable[tuple[int, int]]) -> Standing:
+    return Standing(balance, held, max(0, balance - held), tuple((no, times) for no, times in changes if times))
 
 
 def from_snapshots(accounts: Iterable[tuple[int, int, int]], ended: int, held: int) -> Standing:
@@ -136,8 +137,7 @@ def from_snapshots(accounts: Iterable[tuple[int, int, int]], ended: int, held: i
         held: Set aside.
     """
     known = list(accounts)
-    balance = sum(one for _, _, one in known) - ended
-    return Standing(balance, held, max(0, balance - held), tuple((no, times) for no, times, _ in known if times))
+    return _stands(sum(one for _, _, one in known) - ended, held, [(no, times) for no, times, _ in known])
 
 
 def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Standing]:

@@ -91,11 +91,10 @@ def _quarantine(job: Job, days: int | None) -> int:
 def _changes(job: Job, days: int | None) -> int:
     if days is None:
         return 0
-    done = (
-        job.store.execute(  # what a webhook has before it stays; so does the newest, after which positions are counted
-            "delete from changes where at < %s and position < (select max(position) from changes) "
-            "and position <= coalesce((select min(position) from webhooks), position)",
-            [job.now - timedelta(days=days)],
-        )
+    # what a webhook has before it stays; so does the newest, after which positions are counted
+    query = (
+        "delete from changes where at < %s and position < (select max(position) from changes) "
+        "and position <= coalesce((select min(position) from webhooks), position)"
     )
+    done = job.store.execute(query, [job.now - timedelta(days=days)])
     return done.rowcount

@@ -49,13 +49,13 @@ def is_known(connection: psycopg.Connection, customer_id: str) -> bool:
     return bool(_all(connection, "select 1 from profiles where customer_id = %s and kind = 'known'", [customer_id]))
 
 
-def known_after(connection: psycopg.Connection, after: str | None, limit: int, country: str | None) -> list[Row]:
-    """Profiles of known customers by id, those after the one given; of one country where it is given."""
+def known_after(connection: psycopg.Connection, after: str | None, limit: int, countries: list[str]) -> list[Row]:
+    """Profiles of known customers by id, those after the one given; of these countries where any are given."""
     return _all(
         connection,
         "select customer_id::text, kind, profile from profiles p where kind = 'known' and p.customer_id > %(after)s::uuid "
-        "and (%(country)s::text is null or profile -> 'country' ->> 'value' = %(country)s) order by p.customer_id limit %(limit)s",
-        {"after": after or FIRST_ID, "country": country, "limit": limit},
+        "and (cardinality(%(countries)s::text[]) = 0 or profile -> 'country' ->> 'value' = any(%(countries)s)) order by p.customer_id limit %(limit)s",
+        {"after": after or FIRST_ID, "countries": countries, "limit": limit},
     )
 
 

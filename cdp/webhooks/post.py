@@ -57,9 +57,8 @@ def _connected(where: Target, seconds: float) -> Iterator[http.client.HTTPConnec
 
     def cut() -> None:
         ended.set()
-        with contextlib.suppress(
-            OSError, TypeError
-        ):  # it may not have a socket yet: connecting has a timeout of its own
+        # it may not have a socket yet: connecting has a timeout of its own
+        with contextlib.suppress(OSError, TypeError):
             socket.socket.shutdown(line.sock, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, cut)

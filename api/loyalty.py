@@ -9,18 +9,15 @@ from api.context import Caller, Context
 from api.loyalty_schemas import Receipt
 from api.problems import Forbidden
 from api.reading import answers_the_person, visible_fields
-from cdp.errors import CdpError, NotFound
+from cdp.errors import Invalid, NotFound
 from cdp.loyalty import operations
 from cdp.loyalty.groups import locked
 from cdp.loyalty.operations import Act, Refused, Standing
 from cdp.store import assignment, consents, customers, ledger
 
 
-class NoUnit(CdpError):
+class NoUnit(Invalid):
     """The programme has no such unit."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 def acting(app: Context, caller: Caller, reason: str, unit: str | None = None) -> Act:

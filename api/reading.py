@@ -14,15 +14,12 @@ from api.problems import Forbidden
 from cdp.consent.fields import Visible, visible
 from cdp.consent.policy import ABSOLUTE
 from cdp.consent.resolve import Material
-from cdp.errors import CdpError, NotFound
+from cdp.errors import Invalid, NotFound
 from cdp.store import assignment, customers
 
 
-class BadCursor(CdpError):
+class BadCursor(Invalid):
     """A cursor that this server did not make."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 def living_customer(store: psycopg.Connection, customer_id: UUID) -> tuple[str, dict[str, Any]]:

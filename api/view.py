@@ -15,7 +15,7 @@ from api.loyalty import acting
 from api.problems import Forbidden
 from api.schemas import Customer
 from cdp.consent.fields import Visible
-from cdp.errors import CdpError
+from cdp.errors import CdpError, Invalid
 from cdp.loyalty import operations
 from cdp.loyalty.recall import tiers
 from cdp.store import customers
@@ -26,11 +26,8 @@ LATEST = 20
 LOOKED_BACK = 200  # sales behind the usual gap between two
 
 
-class UnknownField(CdpError):
+class UnknownField(Invalid):
     """A field that no customer has."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 class NotSaid(CdpError):

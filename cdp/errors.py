@@ -40,6 +40,13 @@ class StoreUnavailable(CdpError):
     title = "Store unavailable"
 
 
+class Invalid(CdpError):
+    """What is asked cannot be meant; a subclass says in which way."""
+
+    status_code = 422
+    title = "Invalid request"
+
+
 class Conflict(CdpError):
     """What is asked contradicts what stands."""
 

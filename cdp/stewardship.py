@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from cdp.errors import CdpError, Conflict, NotFound
+from cdp.errors import Conflict, Invalid, NotFound
 from cdp.publish import preview
 from cdp.store import assignment, decisions
 from cdp.store.decisions import ordered
@@ -20,11 +20,8 @@ from cdp.store.decisions import ordered
 MOST_PAIRS = 20_000
 
 
-class Refused(CdpError):
+class Refused(Invalid):
     """What is asked makes no sense as asked."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 @dataclass(frozen=True)

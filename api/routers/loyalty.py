@@ -28,7 +28,7 @@ from api.loyalty_schemas import (
 from api.problems import Forbidden, responses
 from api.reading import BadCursor, answers_the_person, read_cursor, write_cursor
 from api.schemas import Moment
-from cdp.errors import CdpError
+from cdp.errors import Invalid
 from cdp.loyalty import approvals, operations
 from cdp.loyalty.rules import Line
 from cdp.store import books, customers, holds
@@ -41,11 +41,8 @@ WRITES = responses(400, 401, 403, 404, 409, 422, 429, 503)
 MOST_WAITING = 200
 
 
-class Nothing(CdpError):
+class Nothing(Invalid):
     """A correction of nothing."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 @router.get(

@@ -5,14 +5,11 @@ from datetime import datetime
 
 from cdp.consent.policy import Policy
 from cdp.consent.resolve import DENIALS, Decision, Material
-from cdp.errors import CdpError
+from cdp.errors import Invalid
 
 
-class CannotRecord(CdpError):
+class CannotRecord(Invalid):
     """What was said cannot be recorded as it was said."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 @dataclass(frozen=True)

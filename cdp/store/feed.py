@@ -9,15 +9,12 @@ from typing import Any
 
 import psycopg
 
-from cdp.errors import CdpError
+from cdp.errors import Invalid
 from cdp.store import changes
 
 
-class ForeignCursor(CdpError):
+class ForeignCursor(Invalid):
     """A cursor that this deployment did not make."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,15 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Any
 from urllib.parse import urlsplit
 
-from cdp.errors import CdpError
+from cdp.errors import Invalid
 
 Address = IPv4Address | IPv6Address
 NAT64 = ip_network("64:ff9b::/96")
 MOST_URL = 2_000  # characters
 
 
-class Refused(CdpError):
+class Refused(Invalid):
     """An address that no webhook goes to."""
-
-    status_code = 422
-    title = "Invalid request"
 
 
 @dataclass(frozen=True)

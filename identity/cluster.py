@@ -1,15 +1,16 @@
 """From evidence to clusters of contact records.
 
-Hard evidence (a shared identifier within its limits, an order reference, a steward's word) joins records at once; alike
-payloads join what is left where `split` lets them. Cannot-links hold for whole clusters: where hard evidence joins
-records that must stay apart, it is taken apart and judged like the rest.
+Hard evidence (a shared identifier within its limits, an order reference) joins records at once; alike payloads join what
+is left where `split` lets them; a steward's word joins the clusters that stand then. Cannot-links hold for whole clusters:
+where hard evidence joins records that must stay apart, it is taken apart and judged like the rest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from identity import decided
 from identity.split import LIKELY, TOGETHER, Ints, Pairs, components, probability, split
 
 CERTAIN = 0.999
@@ -48,20 +49,35 @@ def connected(evidence: Evidence) -> Ints:
 
 
 def cluster(evidence: Evidence, together: float = TOGETHER) -> Ints:
-    """Cluster label of every record."""
-    vertex = components(evidence.size, evidence.hard[0], evidence.hard[1])
-    conflicts = vertex[evidence.cannot[0]] == vertex[evidence.cannot[1]]
-    vertex, extra = _unpack(evidence, vertex, np.unique(vertex[evidence.cannot[0][conflicts]]))
+    """Cluster label of every record.
+
+    A steward's "same" joins whole clusters, not two records of them: it is applied to what the rest of the evidence
+    makes. Contracted beforehand, the two records would hang on each half of their clusters by half the mean.
+    """
+    alone, one, other = _without_decisions(evidence)
+    vertex = components(alone.size, alone.hard[0], alone.hard[1])
+    conflicts = vertex[alone.cannot[0]] == vertex[alone.cannot[1]]
+    vertex, extra = _unpack(alone, vertex, np.unique(vertex[alone.cannot[0][conflicts]]))
     order, first = np.unique(vertex, return_index=True)
     rank = np.empty(len(order), dtype=np.int64)
     rank[np.argsort(first, kind="stable")] = np.arange(len(order))
     vertex = rank[np.searchsorted(order, vertex)]  # numbered by their smallest record, so that ties never move
-    left = np.concatenate([vertex[evidence.soft[0]], vertex[extra.l]])
-    right = np.concatenate([vertex[evidence.soft[1]], vertex[extra.r]])
-    p = np.concatenate([probability(evidence.soft_weight), extra.p])
-    cannot = (vertex[evidence.cannot[0]], vertex[evidence.cannot[1]])
+    left = np.concatenate([vertex[alone.soft[0]], vertex[extra.l]])
+    right = np.concatenate([vertex[alone.soft[1]], vertex[extra.r]])
+    p = np.concatenate([probability(alone.soft_weight), extra.p])
+    same = vertex[one], vertex[other]
+    cannot = decided.spread((vertex[alone.cannot[0]], vertex[alone.cannot[1]]), same, len(order))
     label = split(len(order), _strongest(len(order), left, right, p), cannot, together=together)
-    return label[vertex]
+    return decided.join(label, same, cannot)[vertex]
+
+
+def _without_decisions(evidence: Evidence) -> tuple[Evidence, Ints, Ints]:
+    """The evidence less what stewards joined, and the two records of each of their decisions."""
+    said = np.array([kind == "decision" for kind in evidence.kinds], dtype=bool)
+    left, right, star = evidence.hard
+    kinds = tuple(kind for kind in evidence.kinds if kind != "decision")
+    alone = replace(evidence, hard=(left[~said], right[~said], star[~said]), weight=evidence.weight[~said], kinds=kinds)
+    return alone, left[said], right[said]
 
 
 def _strongest(size: int, left: Ints, right: Ints, p: npt.NDArray[np.float64]) -> Pairs:

@@ -57,7 +57,7 @@ def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak
     changed are opened, as they were before splitting.
     """
     threshold = trained.threshold if trained else 0.0
-    parts = (threshold, weak, rules.one_account, repr(rules.limits), "clusters 3")
+    parts = (threshold, weak, rules.one_account, repr(rules.limits), "clusters 4")
     mark, depends = build.fingerprint(lake, INPUTS, *parts), build.fingerprint(lake, (), *parts)
     if register.recorded(lake, TABLE) == mark:
         return Clustered(tuple(build.Built(table, build.rows(lake, table), changed=False) for table in MADE))

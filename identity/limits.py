@@ -194,4 +194,5 @@ def _less(evidence: Evidence, keep: npt.NDArray[np.bool_], *, soft: bool) -> Evi
         weight=evidence.weight[keep],
         soft=evidence.soft if soft else (none, none),
         soft_weight=evidence.soft_weight if soft else np.array([]),
+        kinds=tuple(kind for kind, kept in zip(evidence.kinds, keep.tolist(), strict=True) if kept),
     )

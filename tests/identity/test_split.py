@@ -86,7 +86,8 @@ def test_clusters_do_not_depend_on_the_order_of_pairs(rows, random):
     assert groups(split(9, pairs(*rows), (NONE, NONE))) == groups(split(9, pairs(*shuffled), (NONE, NONE)))
 
 
-def evidence(size, hard=(), soft=(), cannot=()):
+def evidence(size, hard=(), soft=(), cannot=(), same=()):
+    hard = [*hard, *((*pair, 100 + at) for at, pair in enumerate(same))]
     left, right, star = zip(*hard, strict=True) if hard else ((), (), ())
     a, b, weight = zip(*soft, strict=True) if soft else ((), (), ())
     c, d = zip(*cannot, strict=True) if cannot else ((), ())
@@ -96,7 +97,7 @@ def evidence(size, hard=(), soft=(), cannot=()):
 
     return Evidence(
         size, (ints(left), ints(right), ints(star)), np.full(len(left), 20.0), (ints(a), ints(b)), np.array(weight), (ints(c), ints(d)),
-        tuple("email" for _ in left),
+        tuple("email" if at < 100 else "decision" for at in star),
     )  # fmt: skip
 
 
@@ -114,6 +115,26 @@ def test_a_cannot_link_takes_hard_evidence_apart_and_the_rest_goes_with_its_clos
     assert 0 < CERTAIN < 1
 
 
+def test_a_stewards_same_joins_all_of_both_clusters_not_two_records_of_them():
+    """0 hangs on 1, and 2 on 3, 4 and 5, by likely pairs; joined first, 0 with 2 would hang on 1 by a fourth of the mean."""
+    loose = [(0, 1, 4.0), (2, 3, 4.0), (2, 4, 4.0), (2, 5, 4.0), (3, 4, 4.0), (3, 5, 4.0), (4, 5, 4.0)]
+    assert groups(cluster(evidence(6, soft=loose))) == [[0, 1], [2, 3, 4, 5]]
+    assert groups(cluster(evidence(6, soft=loose, same=[(0, 2)]))) == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_a_stewards_same_holds_where_a_rule_takes_one_side_apart():
+    """0, 1 and 2 share a phone, 1 and 2 must be two people; 0 is one with 3, 4 and 5 all the same."""
+    hard = [(0, 1, 1), (0, 2, 1), (3, 4, 2), (3, 5, 2), (0, 1, 3)]
+    found = cluster(evidence(6, hard, cannot=[(1, 2)], same=[(0, 3)]))
+    assert found[0] == found[3] == found[4] == found[5]
+    assert found[1] != found[2]
+
+
+def test_who_is_apart_from_one_side_of_a_same_is_not_drawn_to_the_other():
+    found = cluster(evidence(3, soft=[(0, 2, 6.0)], cannot=[(1, 2)], same=[(0, 1)]))
+    assert groups(found) == [[0, 1], [2]]
+
+
 hard_edges = st.lists(
     st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(0, 3)).filter(lambda e: e[0] < e[1]), max_size=10
 )
@@ -122,10 +143,17 @@ apart = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)).filter(lambda e
 
 
 @settings(max_examples=200)
-@given(hard_edges, soft_edges, apart)
-def test_no_cluster_ever_holds_a_cannot_link(hard, soft, cannot):
-    found = cluster(evidence(8, hard, soft, cannot))
+@given(hard_edges, soft_edges, apart, apart)
+def test_no_cluster_ever_holds_a_cannot_link(hard, soft, cannot, same):
+    found = cluster(evidence(8, hard, soft, cannot, same))
     assert all(found[a] != found[b] for a, b in cannot)
+
+
+@given(hard_edges, soft_edges, apart)
+def test_a_same_that_nothing_speaks_against_always_holds_and_takes_nobody_from_anybody(hard, soft, same):
+    before, found = cluster(evidence(8, hard, soft)), cluster(evidence(8, hard, soft, same=same))
+    assert all(found[a] == found[b] for a, b in same)
+    assert all(found[a] == found[b] for a in range(8) for b in range(8) if before[a] == before[b])
 
 
 @given(hard_edges, soft_edges)

@@ -1,5 +1,6 @@
 """The API: reads what the pipeline published, from the store, under scoped keys."""
 
+import gc
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,8 +10,6 @@ from typing import Any
 import orjson
 import structlog
 from fastapi import FastAPI
-from psycopg.types.json import set_json_loads
-from psycopg_pool import ConnectionPool
 
 from api import problems
 from api.context import Context
@@ -18,6 +17,7 @@ from api.edge import Edge
 from api.keyring import KeyRing
 from api.limits import Limiter
 from api.metrics import Metrics
+from api.pools import Pools
 from api.routers import (
     audiences,
     changes,
@@ -45,7 +45,7 @@ from cdp.privacy.trail import Trail
 from cdp.retention import load_retention
 from cdp.service import load_service
 from cdp.settings import Settings
-from cdp.store.connect import SCHEMA, api_address, database
+from cdp.store.connect import api_address, database
 from cdp.workspace import open_workspace
 
 DESCRIPTION = """One customer for every channel: find people by any identifier, read profile, timeline, consents and points.
@@ -65,26 +65,14 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         workspace = open_workspace(settings)
         with database(workspace):
-            pool = ConnectionPool(
-                api_address(workspace).conninfo,
-                configure=lambda connection: set_json_loads(orjson.loads, connection),
-                min_size=2,
-                max_size=10,
-                open=False,
-                timeout=5,
-                kwargs={
-                    "autocommit": True,
-                    # its queries look up by key: planning them anew costs more than it finds
-                    "options": f"-c search_path={SCHEMA} -c timezone=UTC -c statement_timeout=10s -c plan_cache_mode=force_generic_plan",
-                },
-            )
-            pool.open()
-            trail = Trail(workspace, pool.connection, clock)
+            pools = Pools(api_address(workspace).conninfo)
+            await pools.open()
+            trail = Trail(workspace, pools.store, clock)
             trail.start()
             policy, programme = load_policy(workspace), load_programme(workspace)
             app.state.context = Context(
                 workspace,
-                pool,
+                pools,
                 policy,
                 programme,
                 trail,
@@ -96,11 +84,14 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
                 KeyRing(),
                 clock,
             )
+            gc.collect()
+            gc.freeze()  # what lives as long as the process is not looked through again at each collection: a third of a lookup
             try:
                 yield
             finally:
                 trail.stop()
-                pool.close()
+                await pools.close()
+                gc.unfreeze()
 
     app = FastAPI(title="Omnichannel CDP", version="1", description=DESCRIPTION, lifespan=lifespan, redoc_url=None)
     problems.install(app)

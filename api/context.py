@@ -1,8 +1,7 @@
 """What every request works with: the store's pool, the key that asks, the present moment."""
 
-import select
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -14,11 +13,11 @@ import psycopg
 from fastapi import Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from psycopg_pool import ConnectionPool
 
 from api.keyring import KeyRing
 from api.limits import Limiter, TooMany
 from api.metrics import Metrics
+from api.pools import Pools
 from api.problems import Forbidden, Unauthorised
 from cdp.clock import system_now
 from cdp.consent.policy import Policy
@@ -44,7 +43,7 @@ class Context:
     """Built once when the application starts."""
 
     workspace: Workspace
-    pool: ConnectionPool
+    pools: Pools
     policy: Policy
     programmes: Programme
     trail: Trail
@@ -56,21 +55,9 @@ class Context:
     ring: KeyRing
     clock: Callable[[], datetime] = system_now
 
-    @contextmanager
-    def store(self) -> Iterator[psycopg.Connection]:
-        """A connection for one request; a stale one (the database restarted) is replaced once."""
-        with self.pool.connection(timeout=5) as connection:
-            try:
-                if _spoken(connection):
-                    connection.execute("select 1")
-            except psycopg.OperationalError:
-                connection.close()
-            else:
-                yield connection
-                return
-        self.pool.check()
-        with self.pool.connection(timeout=5) as connection:
-            yield connection
+    def store(self) -> AbstractContextManager[psycopg.Connection]:
+        """A connection for one request."""
+        return self.pools.store()
 
     def read_key(self, text: str) -> keys.Kept | None:
         """The stored key of a text, read and kept for a moment."""
@@ -97,13 +84,6 @@ class Context:
     def regions(self) -> tuple[str, ...]:
         """Countries in which to read a bare phone number."""
         return tuple(self.workspace.settings.phone_regions.split(","))
-
-
-def _spoken(connection: psycopg.Connection) -> bool:
-    """Whether the server said something to an idle connection: a farewell, most often, before it closed the line."""
-    looked = select.poll()
-    looked.register(connection.pgconn.socket, select.POLLIN)
-    return bool(looked.poll(0))
 
 
 @lru_cache(maxsize=2)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 
@@ -18,7 +19,7 @@ from api.view import Part, etag, included, item, matches, must_read_points, show
 from cdp.consent.fields import Visible
 from cdp.loyalty import operations
 from cdp.loyalty.ladder import standing
-from cdp.loyalty.operations import Act
+from cdp.loyalty.operations import Act, Standing
 from cdp.loyalty.recall import way
 from cdp.standard.identify import candidates
 from cdp.store import cards, consents, customers, releases
@@ -35,16 +36,18 @@ Reason = Annotated[
 
 
 @router.post("/lookup", response_model=Matches, responses=responses(401, 403, 422, 503))
-def lookup(asked: LookupWith, app: App, caller: ProfileReader) -> Response:
+async def lookup(asked: LookupWith, app: App, caller: ProfileReader) -> Response:
     """Find customers by any identifier. It travels in the body: URLs end up in logs."""
     act = acting(app, caller, "read") if asked.include else None
     if act is not None:
         must_read_points(caller)
     unit = (act.programme.programme, act.programme.unit) if act is not None else None
     pairs = candidates(asked.type, asked.value, app.regions)
-    with app.store() as store:
-        found = cards.of_holders(store, pairs, MOST_MATCHES + 1, app.clock(), unit)
-        held = [_match(card, app, caller, store, act) for card in found[:MOST_MATCHES]]
+    async with app.pools.reading() as reading:
+        found = await cards.of_holders(reading, pairs, MOST_MATCHES + 1, app.clock(), unit)
+    shown = found[:MOST_MATCHES]
+    stands = await _standings(app, shown, act) if act is not None else {}
+    held = [_match(card, app, caller, act, stands.get(card.customer_id)) for card in shown]
     said = {"customers": held, "more": len(found) > MOST_MATCHES}
     return Response(to_json(said), media_type="application/json")  # as `Matches`, which tests hold it to
 
@@ -184,7 +187,19 @@ def _withheld(app: Context, caller: Caller, store: psycopg.Connection, customer:
     return visible_fields(app, caller, consents.material(store, customer)).withheld.get(field)
 
 
-def _match(card: Card, app: Context, caller: Caller, store: psycopg.Connection, act: Act | None) -> dict[str, Any]:
+async def _standings(app: Context, shown: list[Card], act: Act) -> dict[str, Standing]:
+    """How each customer's points stand; the store is asked where its snapshots do not tell."""
+    if operations.told_by_snapshots(act.programme):
+        return {card.customer_id: operations.from_card(card) for card in shown}
+
+    def read() -> dict[str, Standing]:
+        with app.store() as store:
+            return {card.customer_id: operations.read(store, card.customer_id, act)[1] for card in shown}
+
+    return await run_in_threadpool(read)
+
+
+def _match(card: Card, app: Context, caller: Caller, act: Act | None, stands: Standing | None) -> dict[str, Any]:
     """One answer of a lookup; with points where it is said whose and when."""
     known = card.material
     seen = visible_fields(app, caller, known)
@@ -196,14 +211,14 @@ def _match(card: Card, app: Context, caller: Caller, store: psycopg.Connection, 
         "channels": card.profile["channels"],
         "consents": present.flags(known, app.policy, app.clock(), revealed=False),
         **{name: shown[name] for name in ("name", "email", "phone")},
-        **({"loyalty": _points(store, card, act, seen)} if act is not None else {}),
+        **({"loyalty": _points(act, stands, seen)} if act is not None and stands is not None else {}),
     }
 
 
-def _points(store: psycopg.Connection, card: Card, act: Act, seen: Visible) -> dict[str, Any]:
+def _points(act: Act, stands: Standing, seen: Visible) -> dict[str, Any]:
     if reason := seen.reason("loyalty"):
         return {"withheld": reason}
-    return shown_points(act, operations.from_card(store, card, act))
+    return shown_points(act, stands)
 
 
 def _account(row: dict[str, Any]) -> dict[str, Any]:

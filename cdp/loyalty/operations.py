@@ -151,11 +151,13 @@ def read(store: psycopg.Connection, customer: str, act: Act) -> tuple[Group, Sta
     return group, standing(store, group, act)
 
 
-def from_card(store: psycopg.Connection, card: Card, act: Act) -> Standing:
-    """The same of a customer whose card was read; the store is asked where snapshots do not tell: ends that move, shared units."""
-    programme = act.programme
-    if not programme.units or programme.moves_ends or programme.household.mode == "pool_units":
-        return read(store, card.customer_id, act)[1]
+def told_by_snapshots(programme: Programme) -> bool:
+    """Whether a customer's snapshots alone tell its points: not where ends move or units are shared."""
+    return bool(programme.units) and not programme.moves_ends and programme.household.mode != "pool_units"
+
+
+def from_card(card: Card) -> Standing:
+    """What `read` finds, of a customer whose card was read, where snapshots tell it."""
     return from_snapshots(card.accounts or (), card.ended, card.set_aside)
 
 

@@ -78,12 +78,15 @@ def _time(place: int, value: Any) -> Any:
     return datetime.fromisoformat(value) if value is not None and place in TIMES else value
 
 
-def of_holders(
-    store: psycopg.Connection, pairs: list[tuple[str, str]], limit: int, now: datetime, unit: tuple[str, str] | None
+async def of_holders(
+    store: psycopg.AsyncConnection,
+    pairs: list[tuple[str, str]],
+    limit: int,
+    now: datetime,
+    unit: tuple[str, str] | None,
 ) -> list[Card]:
     """Cards of whoever holds one of these (type, value) pairs, by id; points of (programme, unit) where they are asked for."""
     programme, code = unit or (None, None)
-    with store.cursor(row_factory=class_row(Card)) as cursor:
-        return cursor.execute(
-            QUERY, {**asking([pairs]), "limit": limit, "programme": programme, "unit": code, "now": now}
-        ).fetchall()
+    asked = {**asking([pairs]), "limit": limit, "programme": programme, "unit": code, "now": now}
+    async with store.cursor(row_factory=class_row(Card)) as cursor:
+        return await (await cursor.execute(QUERY, asked)).fetchall()

@@ -12,6 +12,7 @@ import structlog
 from fastapi import FastAPI
 
 from api import problems
+from api.console import create_console
 from api.context import Context
 from api.edge import Edge
 from api.keyring import KeyRing
@@ -116,6 +117,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
         privacy,
     ):
         app.include_router(part.router)
+    app.mount("/console", create_console(app.state))
     plain = app.openapi
     app.openapi = lambda: app.openapi_schema or _whole(plain())  # type: ignore[method-assign]
     return app

@@ -103,15 +103,16 @@ App = Annotated[Context, Depends(context)]
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the key, and the purpose it asks for."""
+    """Who asks: the key, and the purpose it asks for; a person of the console asks as a key with the scopes of their roles."""
 
     key: keys.Key
     purpose: str
+    person: bool = False
 
     @property
     def name(self) -> str:
         """How the audit log and change sets name it."""
-        return f"key:{self.key.name}"
+        return f"{'user' if self.person else 'key'}:{self.key.name}"
 
     def event(self, action: str, customer_id: str | None = None, **more: Any) -> Event:
         """Something this caller does, for the audit log."""

@@ -134,6 +134,10 @@ def get_timeline(
     caller: ProfileReader,
     cursor: Annotated[str | None, Query(max_length=400, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    channel: Annotated[str | None, Query(max_length=60, description="Only what happened there")] = None,
+    kind: Annotated[
+        str | None, Query(max_length=60, alias="type", description="Only this type: order, return, ticket, points …")
+    ] = None,
     reveal: Reveal = False,
     reason: Reason = None,
 ) -> Timeline:
@@ -145,7 +149,7 @@ def get_timeline(
             return Timeline(customer_id=living, items=[], withheld=withheld, next=None)
         if reveal:
             revealing(app, store, caller, "timeline.reveal", living, reason)
-        rows = customers.timeline(store, living, before, limit + 1)
+        rows = customers.timeline(store, living, before, limit + 1, channel, kind)
     page = [item(row, revealed=reveal) for row in rows[:limit]]
     more = write_cursor(rows[limit - 1]) if len(rows) > limit else None
     ends = app.retention.timeline_ends(app.clock())

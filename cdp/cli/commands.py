@@ -1,3 +1,17 @@
 """Registers every command group with the application."""
 
-from cdp.cli import backups, data, demo, keys, live, model, operate, pipeline, privacy, programme, resolve, webhooks  # noqa: F401
+from cdp.cli import (  # noqa: F401
+    backups,
+    data,
+    demo,
+    keys,
+    live,
+    model,
+    operate,
+    pipeline,
+    privacy,
+    programme,
+    resolve,
+    users,
+    webhooks,
+)

@@ -69,6 +69,22 @@ def records(connection: psycopg.Connection, customer_id: str) -> list[Row]:
     )
 
 
+def raw_records(connection: psycopg.Connection, customer_id: str) -> list[Row]:
+    """The contact records of a customer with all that each says."""
+    return _all(
+        connection,
+        "select r.record_id, r.source, r.kind, r.last_seen, r.link_weight, r.fields from assignment a "
+        "join contact_records r using (record_id) where a.customer_id = %s order by r.first_seen, r.record_id",
+        [customer_id],
+    )
+
+
+def record(connection: psycopg.Connection, record_id: str) -> Row | None:
+    """One contact record with all that it says."""
+    query = "select record_id, source, kind, last_seen, fields from contact_records where record_id = %s"
+    return _one(connection, query, [record_id])
+
+
 def lookup(connection: psycopg.Connection, asked: list[list[tuple[str, str]]], limit: int) -> list[Row]:
     """Customers that hold identifiers, orders or tickets, with the types that matched.
 
@@ -128,7 +144,12 @@ def sales(connection: psycopg.Connection, customer_id: str, limit: int) -> list[
 
 
 def timeline(
-    connection: psycopg.Connection, customer_id: str, before: tuple[datetime, str] | None, limit: int
+    connection: psycopg.Connection,
+    customer_id: str,
+    before: tuple[datetime, str] | None,
+    limit: int,
+    channel: str | None = None,
+    kind: str | None = None,
 ) -> list[Row]:
     """Newest first: orders, interactions, consent decisions and ledger entries of all the customer's records.
 
@@ -137,6 +158,8 @@ def timeline(
         customer_id: A living customer.
         before: (time, id) of the last item already seen.
         limit: Most items to return.
+        channel: Only what happened there.
+        kind: Only items of this type.
     """
     at, last = before if before else (None, None)
     return _all(
@@ -161,10 +184,11 @@ def timeline(
             from ledger_entries e join ledger_accounts a using (account_id) join mine using (record_id)
         )
         select * from items
-        where %(at)s::timestamptz is null or (occurred_at, id) < (%(at)s::timestamptz, %(last)s::text)
+        where (%(at)s::timestamptz is null or (occurred_at, id) < (%(at)s::timestamptz, %(last)s::text))
+            and (%(channel)s::text is null or channel = %(channel)s) and (%(kind)s::text is null or type = %(kind)s)
         order by occurred_at desc, id desc limit %(limit)s
         """,
-        {"customer": customer_id, "at": at, "last": last, "limit": limit},
+        {"customer": customer_id, "at": at, "last": last, "limit": limit, "channel": channel, "kind": kind},
     )
 
 
@@ -185,6 +209,29 @@ def loyalty(connection: psycopg.Connection, customer_id: str) -> tuple[list[Row]
         [customer_id],
     )
     return accounts, entries
+
+
+def devices(connection: psycopg.Connection, customer_id: str, limit: int) -> list[Row]:
+    """Browsers and devices, those seen last first."""
+    return _all(
+        connection,
+        "select i.type, i.value, min(i.first_seen) as first_seen, max(i.last_seen) as last_seen from assignment a "
+        "join identifiers i using (record_id) where a.customer_id = %s and i.type in ('browser', 'device') "
+        "group by i.type, i.value order by 4 desc, 2 limit %s",
+        [customer_id, limit],
+    )
+
+
+def household(connection: psycopg.Connection, customer_id: str, limit: int) -> list[str]:
+    """Other customers of the same household."""
+    rows = _all(
+        connection,
+        "select distinct o.customer_id::text from assignment a join households h using (record_id) join households k using (household_id) "
+        "join assignment o on o.record_id = k.record_id join profiles p on p.customer_id = o.customer_id "
+        "where a.customer_id = %(id)s and o.customer_id <> %(id)s order by 1 limit %(limit)s",
+        {"id": customer_id, "limit": limit},
+    )
+    return [row["customer_id"] for row in rows]
 
 
 def holds(connection: psycopg.Connection, customer_id: str, record_id: str) -> bool:
@@ -220,7 +267,7 @@ def birth_date(connection: psycopg.Connection, records: list[str]) -> date | Non
 
 OF_RECORDS = (
     "contact_records", "identifiers", "orders", "interactions", "consent_decisions", "assignment_history", "ledger_holds", "ledger_approvals",
-    "plan_events", "circle_events", "grants", "referral_codes", "till_allowances",
+    "plan_events", "circle_events", "grants", "referral_codes", "till_allowances", "notes",
 )  # fmt: skip
 
 

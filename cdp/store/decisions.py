@@ -86,3 +86,14 @@ def revoke(connection: psycopg.Connection, changeset_id: UUID, undo_id: UUID) ->
         [undo_id, changeset_id],
     )
     return done.rowcount
+
+
+def of_customer(connection: psycopg.Connection, customer_id: str) -> list[dict[str, Any]]:
+    """Acts of people about a customer's records that were not taken back, the newest first: what can be undone."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "select c.changeset_id::text, c.kind, c.at, c.actor, c.reason, jsonb_array_length(c.moves) as moved from changesets c "
+            "where c.undone_by is null and c.kind <> 'undo' and c.changeset_id in (select d.changeset_id from link_decisions d "
+            "join assignment a on a.record_id in (d.left_id, d.right_id) where a.customer_id = %s) order by c.at desc, 1 limit 20",
+            [customer_id],
+        ).fetchall()

@@ -8,7 +8,16 @@ import psycopg
 from cdp.store import changes
 
 Hash = Callable[[str, str], str]
-GONE = ("payloads", "households", "interactions", "identifiers", "contact_records", "assignment", "consent_decisions")
+GONE = (
+    "payloads",
+    "households",
+    "interactions",
+    "identifiers",
+    "contact_records",
+    "assignment",
+    "consent_decisions",
+    "notes",
+)
 NAMED = ("link_decisions", "review_pairs", "edges")
 
 

@@ -45,6 +45,10 @@ WRITTEN = {
     "idempotency_keys": "insert",
     "webhooks": "insert, update, delete",
     "webhook_dead_letters": "update",
+    "users": "insert, update",
+    "sessions": "insert, update, delete",
+    "reveals": "insert, update, delete",
+    "notes": "insert, update (removed_at, removed_by)",
     "audit_log": "insert",
     "audit_seals": "insert",
 }

@@ -1,0 +1,30 @@
+"""The manager's page: figures of the programme and the service, with charts. No figure names a person."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from api.console.visit import Manager
+from cdp.store import figures
+
+router = APIRouter()
+
+
+@router.get("/manager")
+def manager(visit: Manager) -> Response:
+    """All figures as they are now, to the minute."""
+    app = visit.app
+    programme = app.programme.of(app.programme.spends or app.programme.unit)
+    with app.store() as store:
+        counted = figures.figures(store, programme.programme, programme.unit, list(app.service.closed), app.clock())
+    consent = [
+        {**row, "share": round(100 * row["value"] / row["all"]) if row["all"] else 0} for row in counted["consent"]
+    ]
+    return visit.page("manager.html", figures={**counted, "consent": consent}, unit=programme.unit, bar=bar)
+
+
+def bar(value: float, rows: list[dict[str, Any]], width: int, key: str = "value") -> int:
+    """The length of a bar, the longest being the width; what is not nothing is seen."""
+    longest = max((row[key] for row in rows), default=0)
+    return max(1, round(width * value / longest)) if value and longest else 0

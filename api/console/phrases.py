@@ -1,0 +1,121 @@
+"""Codes of the domain in words: English here, other languages in the catalogue."""
+
+import re
+from collections.abc import Callable
+
+
+def n_(text: str) -> str:
+    """Marks a text for translation."""
+    return text
+
+
+PHRASES = {
+    # purposes
+    "service": n_("Customer service"), "email_marketing": n_("E-mail marketing"), "sms_marketing": n_("SMS marketing"),
+    "phone_marketing": n_("Phone marketing"), "push_marketing": n_("Push marketing"), "wechat_marketing": n_("WeChat marketing"),
+    "personalisation": n_("Personalisation"), "analytics": n_("Analytics"), "sale_or_sharing": n_("Sale or sharing"),
+    "targeted_advertising": n_("Targeted advertising"), "processing": n_("All processing"),
+    # why a flag is as it is
+    "never_asked": n_("never asked"), "restricted": n_("processing is restricted"), "contract": n_("needed for the contract"),
+    "legal_obligation": n_("required by law"), "vital_interest": n_("vital interest"), "public_task": n_("public task"),
+    "granted_by_email": n_("granted for this address"), "granted_by_phone": n_("granted for this number"), "granted_by_record": n_("granted on the record"),
+    "denied_by_email": n_("refused for this address"), "denied_by_phone": n_("refused for this number"), "denied_by_record": n_("refused on the record"),
+    "withdrawn_by_email": n_("withdrawn for this address"), "withdrawn_by_phone": n_("withdrawn for this number"),
+    "withdrawn_by_record": n_("withdrawn on the record"), "expired_by_email": n_("the grant has run out"), "expired_by_phone": n_("the grant has run out"),
+    "expired_by_record": n_("the grant has run out"), "unasked_opt_out": n_("allowed until the person objects"),
+    "unasked_legitimate_interest": n_("legitimate interest"), "double_opt_in_pending": n_("not confirmed yet"),
+    "separate_consent_missing": n_("separate consent is missing"), "basis_not_recognised": n_("this law does not know the basis"),
+    "not_for_this_purpose": n_("not shown for this purpose"),
+    # how and where
+    "web": n_("Web shop"), "app": n_("App"), "pos": n_("Store"), "service_desk": n_("Help desk"), "console": n_("Console"), "api": n_("API"),
+    "agent": n_("Agent"), "steward": n_("Steward"), "privacy": n_("Privacy officer"), "admin": n_("Administrator"),
+    "email": n_("E-mail"), "phone": n_("Phone"), "card": n_("Loyalty card"), "account": n_("Account"), "browser": n_("Browser"), "device": n_("Device"),
+    "order": n_("Order"), "ticket": n_("Ticket"), "record": n_("Record"), "name": n_("Name"), "wechat_openid": n_("WeChat"), "wechat_unionid": n_("WeChat"),
+    "return": n_("Return"), "points": n_("Points"), "consent": n_("Consent"), "user": n_("Account"), "receipt": n_("Receipt"), "visitor": n_("Visitor"),
+    "identify": n_("Sign-in or form"), "track": n_("Activity"), "page": n_("Page"), "screen": n_("Screen"), "edit": n_("Correction"), "member": n_("Member"),
+    "given_name": n_("Given name"), "family_name": n_("Family name"), "full_name": n_("Full name"), "birth_date": n_("Birth date"),
+    "postal_code": n_("Postcode"), "city": n_("City"), "country": n_("Country"), "language": n_("Language"),
+    "known": n_("Known"), "anonymous": n_("Anonymous"),
+    # points
+    "earn": n_("Earned"), "redeem": n_("Spent"), "clawback": n_("Taken back"), "adjust": n_("Correction"), "expire": n_("Expired"),
+    "reversal": n_("Reversed"), "restore": n_("Given back"), "opening": n_("Opening balance"), "spend": n_("Purchase"),
+    # care and flags
+    "high_value": n_("High value"), "quiet": n_("Has gone quiet"), "unhappy": n_("Unhappy"),
+    "deceased": n_("Deceased"), "fraud": n_("Fraud suspected"), "legal_hold": n_("Legal hold"), "vulnerable": n_("Vulnerable person"),
+    # why a customer is revealed
+    "caller_asked": n_("The caller asked about it"), "checking_identity": n_("Checking who is calling"), "correcting_data": n_("Correcting data"),
+    "complaint": n_("Handling a complaint"), "fraud_check": n_("Checking for fraud"),
+    # identity
+    "exact": n_("identifier"), "rule": n_("rule"), "probabilistic": n_("similarity"), "merge": n_("Merge"), "split": n_("Split"), "review": n_("Review"),
+    "same": n_("the same person"), "different": n_("two people"), "unsure": n_("not sure"),
+    "the same e-mail": n_("the same e-mail"), "the same phone": n_("the same phone"), "the same loyalty card": n_("the same loyalty card"),
+    "a login in the same browser": n_("a login in the same browser"),
+    "a ticket or return that names the other's order": n_("a ticket or return that names the other's order"),
+    "the same WeChat openid": n_("the same WeChat openid"), "the same WeChat unionid": n_("the same WeChat unionid"),
+    "values alike enough for one person": n_("values alike enough for one person"), "identical values": n_("identical values"),
+    "a steward's decision": n_("a steward's decision"),
+    "# (weight #)": n_("# (weight #)"),
+    "a steward decided that they are two people": n_("a steward decided that they are two people"),
+    "their given names are two people's: nothing they share joins them": n_("their given names are two people's: nothing they share joins them"),
+    "their values weigh #, below the threshold of #": n_("their values weigh #, below the threshold of #"),
+    "evidence leads from one to the other, but too little of what lies across agrees, so they were split":
+        n_("evidence leads from one to the other, but too little of what lies across agrees, so they were split"),
+    "one of them gives no full name, so only identifiers could join them": n_("one of them gives no full name, so only identifiers could join them"),
+    "no identifier, order or similar values join them": n_("no identifier, order or similar values join them"),
+    "first": n_("Given name"), "last": n_("Family name"), "birth": n_("Birth date"), "postcode": n_("Postcode"), "mail": n_("E-mail name"),
+    "place": n_("Place"), "region": n_("Region"), "local": n_("E-mail name"), "given": n_("Given name"), "family": n_("Family name"),
+    "the same": n_("the same"), "a short form of it": n_("a short form of it"), "initial": n_("an initial of it"),
+    "among the other's names": n_("among the other's names"), "a word in common": n_("a word in common"), "part of the other": n_("part of the other"),
+    "the same year": n_("the same year"), "the same year, both on # January": n_("the same year, both on # January"),
+    "the same before the @": n_("the same before the @"), "the same district": n_("the same district"),
+    "at most # slip": n_("at most # slip"), "at most # slips": n_("at most # slips"), "similar (Jaro–Winkler #)": n_("similar spelling (#)"),
+    # privacy
+    "access": n_("Access"), "portability": n_("Portability"), "rectification": n_("Correction"), "restriction": n_("Restriction"),
+    "objection": n_("Objection"), "erasure": n_("Erasure"), "received": n_("Received"), "verified": n_("Identity proven"), "running": n_("Running"),
+    "done": n_("Done"), "refused": n_("Refused"), "failed": n_("Failed"), "pending": n_("Waiting"), "skipped": n_("Skipped"),
+    "signed_in": n_("Signed in to their account"), "document_seen": n_("Showed a document"), "called_back": n_("Called back on a known number"),
+    "code_sent": n_("Gave a code that was sent"), "in_person": n_("In person"),
+    "lake": n_("Lake"), "store": n_("Store"), "landing": n_("Landing files"), "exported": n_("Exported"), "models": n_("Models"), "inbox": n_("Inbox"),
+    "contact_records": n_("Contact records"), "identifiers": n_("Identifiers"), "interactions": n_("Interactions"),
+    "consent_decisions": n_("Consent decisions"), "orders": n_("Orders (stay, without a person)"), "notes": n_("Notes"),
+    "gdpr": n_("EU and UK (GDPR)"), "pipl": n_("China (PIPL)"), "ccpa": n_("California (CCPA)"), "strictest": n_("strictest law"),
+    # states
+    "open": n_("Open"), "new": n_("New"), "solved": n_("Solved"), "closed": n_("Closed"), "hold": n_("On hold"), "granted": n_("granted"),
+    "denied": n_("refused"), "withdrawn": n_("withdrawn"), "expired": n_("expired"), "unknown": n_("unknown"),
+    "positive": n_("positive"), "neutral": n_("neutral"), "negative": n_("negative"), "good": n_("good"), "bad": n_("bad"),
+    "pipeline": n_("Pipeline"), "undo": n_("Undone"), "provisional": n_("Provisional"),
+}  # fmt: skip
+DONE = {
+    "merged": n_("This customer was merged: you are on the page that stands for both."),
+    "withdrawn": n_("The withdrawal holds from now on, on every channel."), "redeemed": n_("The points are spent."), "given": n_("The points are given."),
+    "asked": n_("This is above the limit: it waits until somebody else approves it."), "approved": n_("Approved: the points are given."),
+    "refused": n_("Refused: nothing was given."), "noted": n_("The note is kept."), "note_removed": n_("The note was taken away."),
+    "split": n_("Done: they are two customers now. You can undo it below."), "merged_now": n_("Done: they are one customer now. You can undo it below."),
+    "undone": n_("Undone: everything is as it was before."), "said_same": n_("Kept: the same person. It holds now."),
+    "said_different": n_("Kept: two people. It holds from the next run on."), "said_unsure": n_("Kept: not sure. Nobody will be asked for a while."),
+    "received": n_("The request is open. Prove who the person is next."), "verify": n_("Identity is proven."), "extend": n_("The deadline is later now."),
+    "refuse": n_("The request is refused; tell the person why."), "carry_out": n_("Done as asked."), "step": n_("Noted."),
+    "corrected": n_("Corrected. It shows as a correction, and can be undone below."), "correction_undone": n_("The correction was taken back."),
+}  # fmt: skip
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def say(code: str | None, translate: Callable[[str], str]) -> str:
+    """A code, or a sentence of the explanation, in the reader's words; what has none is shown as it is."""
+    if not code:
+        return "–"
+    if code in PHRASES:
+        return translate(PHRASES[code])
+    found = NUMBER.findall(code)
+    pattern = NUMBER.sub("#", code)
+    if found and pattern in PHRASES:
+        return _filled(translate(PHRASES[pattern]), found)
+    if weight := re.fullmatch(r"(.+) \(weight (-?[\d.]+)\)", code):
+        return _filled(translate(PHRASES["# (weight #)"]), [say(weight[1], translate), weight[2]])
+    return translate(code.replace("_", " ")) if code.isidentifier() else code
+
+
+def _filled(text: str, values: list[str]) -> str:
+    for value in values:
+        text = text.replace("#", value, 1)
+    return text

@@ -23,6 +23,7 @@ from api.routers import (
     audiences,
     changes,
     consents,
+    corrections,
     customers,
     health,
     holds,
@@ -101,6 +102,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
         customers,  # in the order in which they are tried: what is asked most comes first
         loyalty,
         identity,
+        corrections,
         health,
         intake,
         posted,

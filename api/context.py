@@ -186,6 +186,7 @@ def _uuid(text: Any) -> str | None:
 
 
 ProfileReader = Annotated[Caller, Depends(requires("profiles:read"))]
+ProfileWriter = Annotated[Caller, Depends(requires("profiles:write"))]
 ConsentReader = Annotated[Caller, Depends(requires("consent:read"))]
 ConsentWriter = Annotated[Caller, Depends(requires("consent:write"))]
 LoyaltyReader = Annotated[Caller, Depends(requires("loyalty:read"))]

@@ -102,6 +102,18 @@ class SplitShown(Model):
     spent_together: list[SpentTogether]
 
 
+class Correction(Asked):
+    """What is corrected; what is left out stays. A name is corrected as a whole."""
+
+    given_name: str | None = Text
+    family_name: str | None = Text
+    email: str | None = Text
+    phone: str | None = Text
+    postal_code: str | None = Text
+    city: str | None = Text
+    reason: str = Field(min_length=1, max_length=200, examples=["said on the phone"], description="No personal data")
+
+
 class Undo(Asked):
     """Why a change set is taken back."""
 

@@ -21,10 +21,12 @@ KEPT = timedelta(days=90)  # how long a repeat is known after it was handed over
 SALE = {"transaction_id", "line_no", "sold_at", "sku", "quantity", "unit_price", "currency"}
 
 
-def takes(source: Source) -> Literal["events", "sales", "tickets"] | None:
-    """What channels may send of a source; None where it only reads files."""
+def takes(source: Source) -> Literal["events", "sales", "tickets", "edits"] | None:
+    """What comes to a source through the inbox; None where it only reads files. Edits come from the console, not from channels."""
     if source.format == "jsonl" and source.key == ("message_id",):
         return "events"
+    if source.format == "jsonl" and source.key == ("edit_id",):
+        return "edits"
     if source.format == "jsonl" and source.key == ("ticket_id",) and source.version == "updated_at":
         return "tickets"
     return "sales" if source.format == "csv" and set(source.columns) >= SALE else None

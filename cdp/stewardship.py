@@ -62,10 +62,10 @@ def merge(store: psycopg.Connection, customers: list[str], act: Act) -> Outcome:
     if len(wanted) < 2:
         raise Refused("a merge takes at least two customers", "name two different living ids")
     with store.transaction():
-        members = _members(store, wanted)
+        members = members_of(store, wanted)
         winner, moves = _joined(store, members)
         verdicts = [ordered(members[winner][0], members[c][0], "same") for c in wanted if c != winner]
-        return _carry_out(store, "merge", moves, verdicts, act, wanted)
+        return carry_out(store, "merge", moves, verdicts, act, wanted)
 
 
 def split(store: psycopg.Connection, customer: str, records: list[str], act: Act, new_id: Callable[[], str]) -> Outcome:
@@ -76,7 +76,7 @@ def split(store: psycopg.Connection, customer: str, records: list[str], act: Act
         Refused: If the records are not its own, or are all of them, or too many pairs would have to be kept apart.
     """
     with store.transaction():
-        members = _members(store, [customer])[customer]
+        members = members_of(store, [customer])[customer]
         part = sorted(set(records))
         rest = [record for record in members if record not in set(part)]
         if strangers := set(part) - set(members):
@@ -91,7 +91,7 @@ def split(store: psycopg.Connection, customer: str, records: list[str], act: Act
         own = _retired_id(store, part) or new_id()
         verdicts = [ordered(a, b, "different") for a in part for b in rest]
         moves = [assignment.Move(record, own) for record in part]
-        return _carry_out(store, "split", moves, verdicts, act, [customer, own])
+        return carry_out(store, "split", moves, verdicts, act, [customer, own])
 
 
 def decide(store: psycopg.Connection, left: str, right: str, verdict: str, weight: float | None, act: Act) -> Outcome:
@@ -110,10 +110,10 @@ def decide(store: psycopg.Connection, left: str, right: str, verdict: str, weigh
         concerned = sorted(set(found.values()))
         moves: list[assignment.Move] = []
         if verdict == "same" and len(concerned) == 2:
-            members = _members(store, concerned)
+            members = members_of(store, concerned)
             _, moves = _joined(store, members)
         store.execute("delete from review_pairs where left_id = %s and right_id = %s", sorted((left, right)))
-        return _carry_out(store, "review", moves, [ordered(left, right, verdict, weight)], act, concerned)
+        return carry_out(store, "review", moves, [ordered(left, right, verdict, weight)], act, concerned)
 
 
 def undo(store: psycopg.Connection, changeset_id: UUID, act: Act) -> Outcome:
@@ -137,13 +137,13 @@ def undo(store: psycopg.Connection, changeset_id: UUID, act: Act) -> Outcome:
         left = sorted(m["record_id"] for m in done["moves"] if at.get(m["record_id"]) not in (m["to"], m["from"]))
         concerned = sorted({m[side] for m in done["moves"] for side in ("from", "to") if m[side]})
         moves = [assignment.Move(m["record_id"], m["from"]) for m in back]
-        outcome = _carry_out(store, "undo", moves, [], act, concerned, undoes=changeset_id)
+        outcome = carry_out(store, "undo", moves, [], act, concerned, undoes=changeset_id)
         decisions.revoke(store, changeset_id, outcome.changeset_id)
         outcome.left = left
         return outcome
 
 
-def _carry_out(
+def carry_out(
     store: psycopg.Connection,
     kind: str,
     moves: list[assignment.Move],
@@ -152,6 +152,7 @@ def _carry_out(
     concerned: list[str],
     undoes: UUID | None = None,
 ) -> Outcome:
+    """Note a change set, move its records and write the profiles concerned, in the caller's transaction."""
     changeset_id = uuid4()
     held = assignment.customers_of(store, [m.record_id for m in moves])
     rows: list[dict[str, Any]] = [
@@ -168,7 +169,7 @@ def _carry_out(
     return Outcome(changeset_id, [str(row[0]) for row in living], len(moves))
 
 
-def _members(store: psycopg.Connection, customers: list[str]) -> dict[str, list[str]]:
+def members_of(store: psycopg.Connection, customers: list[str]) -> dict[str, list[str]]:
     """Records of each customer, sorted; the customers are locked in id order."""
     store.execute(
         "select 1 from customers where customer_id = any(%s::uuid[]) order by customer_id for update", [customers]

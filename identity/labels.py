@@ -9,6 +9,8 @@ from identity.artefact import Model
 from identity.guards import two_people
 from identity.scorer import Scorer, complete
 
+CORRECTION = "console:"  # an agent's correction is joined because it was made there: nobody compared anything
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -29,7 +31,11 @@ class Measured:
 
 def measure(store: psycopg.Connection, trained: Model) -> Measured:
     """Borderline pairs are what people are asked about: this says how good the model is where it is least sure."""
-    decided = [(a, b, v) for a, b, v, _, _ in decisions.standing(store) if v in ("same", "different")]
+    decided = [
+        (a, b, v)
+        for a, b, v, _, _ in decisions.standing(store)
+        if v in ("same", "different") and not a.startswith(CORRECTION) and not b.startswith(CORRECTION)
+    ]
     payloads = evidence.of_records(store, sorted({r for a, b, _ in decided for r in (a, b)})).payloads
     scorer = Scorer(trained)
     found = []

@@ -6,13 +6,16 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api.console.visit import Agent, ConsentTaker, Editor, Revealer, Teller, Visit
+from api.identity_schemas import Correction
 from api.loyalty_schemas import Correct, Decide, Spend
 from api.privacy_schemas import Withdraw
 from api.reading import living_customer, revealing
 from api.refs import ref
 from api.routers import consents as consent_api
+from api.routers import corrections as corrections_api
 from api.routers import loyalty as points_api
 from cdp import access
+from cdp.corrections import FIELDS as CORRECTED
 from cdp.errors import Invalid, NotFound
 from cdp.store import consents, customers, notes, users
 
@@ -87,6 +90,22 @@ def approve(visit: Teller, customer_id: UUID, approval_id: UUID) -> Response:
     yes = visit.said("answer") == "approve"
     points_api.decide(approval_id, Decide(approve=yes), visit.app, visit.caller, visit.once())
     return visit.back(f"/customers/{customer_id}#loyalty", "approved" if yes else "refused")
+
+
+@router.post("/customers/{customer_id}/correct")
+def correct(visit: Editor, customer_id: UUID) -> Response:
+    """Correct what the person says is wrong; at once, and in every later run."""
+    said = {name: visit.said(name) for name in CORRECTED if visit.said(name)}
+    asked = Correction.model_validate({**said, "reason": visit.said("reason") or "said on the phone"})
+    corrections_api.correct(customer_id, asked, visit.app, visit.caller)
+    return visit.back(f"/customers/{customer_id}", "corrected")
+
+
+@router.post("/customers/{customer_id}/correct/{changeset_id}/undo")
+def take_back(visit: Editor, customer_id: UUID, changeset_id: UUID) -> Response:
+    """Take a correction back."""
+    corrections_api.take_back(customer_id, changeset_id, visit.app, visit.caller)
+    return visit.back(f"/customers/{customer_id}", "correction_undone")
 
 
 @router.post("/customers/{customer_id}/notes")

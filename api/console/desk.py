@@ -43,7 +43,7 @@ def receive(visit: Officer, customer_id: UUID) -> Response:
         raise Unsaid("choose what the person asks for")
     made = api.receive(
         Ask(kind=kind, customer_id=str(customer_id), note=visit.said("note") or None), visit.app, visit.caller
-    )  # type: ignore[arg-type]
+    )
     return visit.back(f"/privacy/{made.request_id}", "received")
 
 
@@ -62,7 +62,7 @@ def act(visit: Officer, request_id: UUID) -> Response:
     if what == "verify":
         if visit.said("method") not in PROOFS:
             raise Unsaid("choose how the person proved who they are")
-        api.verify(request_id, Proof(method=visit.said("method")), app, caller)  # type: ignore[arg-type]
+        api.verify(request_id, Proof(method=visit.said("method")), app, caller)
     elif what in ("extend", "refuse"):
         if len(visit.said("reason")) < 3:
             raise Unsaid("write the reason that the person is told")
@@ -73,7 +73,7 @@ def act(visit: Officer, request_id: UUID) -> Response:
         status = visit.said("status")
         api.report_step(
             request_id, visit.said("system"), StepDone(status=status, reason=visit.said("reason") or None), app, caller
-        )  # type: ignore[arg-type]
+        )
     else:
         raise Unsaid("there is no such step")
     return visit.back(f"/privacy/{request_id}", what.replace("-", "_"))

@@ -6,18 +6,20 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api.console.visit import Manager
-from cdp.store import figures
+from cdp.store import figures, releases
 
 router = APIRouter()
 
 
 @router.get("/manager")
 def manager(visit: Manager) -> Response:
-    """All figures as they are now, to the minute."""
+    """All figures as of the data; months are counted back from there."""
     app = visit.app
     programme = app.programme.of(app.programme.spends or app.programme.unit)
     with app.store() as store:
-        counted = figures.figures(store, programme.programme, programme.unit, list(app.service.closed), app.clock())
+        release = releases.newest(store)
+        upto = min(app.clock(), release[0].as_of) if release else app.clock()
+        counted = figures.figures(store, programme.programme, programme.unit, list(app.service.closed), upto)
     consent = [
         {**row, "share": round(100 * row["value"] / row["all"]) if row["all"] else 0} for row in counted["consent"]
     ]

@@ -41,7 +41,7 @@ def decide(visit: Steward) -> Response:
         raise Unsaid("choose: the same person, two people, or not sure")
     asked = Decide(
         pair_id=visit.said("pair_id"), verdict=verdict, reason=visit.said("reason") or "reviewed in the queue"
-    )  # type: ignore[arg-type]
+    )
     done = api.decide(asked, visit.app, visit.caller)
     answer = visit.back("/queue", f"said_{verdict}")
     answer.set_cookie(

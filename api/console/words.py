@@ -34,7 +34,7 @@ def translations(language: str) -> gettext.NullTranslations:
         for message in catalogue:
             if message.id and isinstance(message.string, str):
                 message.string = _TRADITIONAL.convert(message.string)
-            elif message.id:
+            elif message.id and message.string:
                 message.string = tuple(_TRADITIONAL.convert(part) for part in message.string)
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)

@@ -29,7 +29,7 @@ from api.problems import Forbidden, responses
 from api.reading import living_customer, visible_fields
 from api.refs import record_of, ref
 from api.view import unchanged
-from cdp import stewardship
+from cdp import corrections, stewardship
 from cdp.errors import NotFound
 from cdp.loyalty import operations as loyalty
 from cdp.loyalty.parting import parted
@@ -86,8 +86,8 @@ def merge(asked: Merge, app: App, caller: Reviewer) -> Changed:
         if None in named:
             raise NotFound("no customer has this id")
         done = stewardship.merge(store, [str(customer) for customer in named], _act(app, caller, asked.reason))
-        _told(app, store, caller, "customer.merge", done)
-    return _changed(done)
+        told(app, store, caller, "customer.merge", done)
+    return changed(done)
 
 
 @router.post("/customers/{customer_id}/split", responses=WRITES | responses(412, 428))
@@ -108,8 +108,8 @@ def split(
         own = [row["record_id"] for row in members]
         records = [record_of(app.pepper, named, own) for named in asked.records]
         done = stewardship.split(store, living, records, _act(app, caller, asked.reason), lambda: ids.uuid7(now))
-        _told(app, store, caller, "customer.split", done)
-    return _changed(done)
+        told(app, store, caller, "customer.split", done)
+    return changed(done)
 
 
 @router.post("/customers/{customer_id}/split/preview", responses=WRITES)
@@ -151,9 +151,9 @@ def preview_split(customer_id: UUID, asked: Split, app: App, caller: Reviewer) -
 def undo(changeset_id: UUID, asked: Undo, app: App, caller: Reviewer) -> Changed:
     """Take back a merge, a split or a decision: ids, profiles, balances and consents are as before."""
     with app.store() as store, store.transaction():
-        done = stewardship.undo(store, changeset_id, _act(app, caller, asked.reason))
-        _told(app, store, caller, "customer.undo", done)
-    return _changed(done)
+        done = corrections.undo(store, changeset_id, _act(app, caller, asked.reason))
+        told(app, store, caller, "customer.undo", done)
+    return changed(done)
 
 
 @router.get("/customers/{customer_id}/explanation", responses=READS)
@@ -228,16 +228,16 @@ def decide(asked: Decide, app: App, caller: Reviewer) -> Decided:
         if row is None:
             raise NotFound("no pair of this id waits for review")
         done = stewardship.decide(store, row["left_id"], row["right_id"], asked.verdict, row["weight"], act)
-        _told(app, store, caller, f"review.{asked.verdict}", done)
+        told(app, store, caller, f"review.{asked.verdict}", done)
     effective = "now" if asked.verdict == "same" else "next run"
-    return Decided.model_validate({**_changed(done).model_dump(), "effective": effective, "at": act.now})
+    return Decided.model_validate({**changed(done).model_dump(), "effective": effective, "at": act.now})
 
 
 def _act(app: Context, caller: Caller, reason: str) -> Act:
     return Act(caller.name, reason, app.clock())
 
 
-def _told(app: Context, store: psycopg.Connection, caller: Caller, action: str, done: Outcome) -> None:
+def told(app: Context, store: psycopg.Connection, caller: Caller, action: str, done: Outcome) -> None:
     """Write what was done to the audit log, in the transaction that does it."""
     details = {"changeset": str(done.changeset_id), "moved": done.moved}
     concerned: list[str | None] = [*done.customers] or [None]
@@ -245,7 +245,8 @@ def _told(app: Context, store: psycopg.Connection, caller: Caller, action: str, 
         app.trail.write(store, caller.event(action, customer, details=details))
 
 
-def _changed(done: Outcome) -> Changed:
+def changed(done: Outcome) -> Changed:
+    """What an act did, as the API says it."""
     return Changed(
         changeset_id=done.changeset_id, customers=done.customers, moved=done.moved, left_alone=len(done.left)
     )

@@ -60,7 +60,7 @@ def _must_take(workspace: Workspace, name: str) -> None:
     from cdp.inbox import takes
     from cdp.sources.load import load_sources
 
-    known = sorted(source.source for source in load_sources(workspace) if takes(source))
+    known = sorted(source.source for source in load_sources(workspace) if takes(source) not in (None, "edits"))
     if name not in known:
         raise ConfigError(
             f"events belong to a source: '{name}' takes nothing that is sent" if name else "events belong to a source",

@@ -52,10 +52,10 @@ def show() -> None:
     with database(workspace), connect(owner_address(workspace)) as store:
         found = stored.every(store)
     rows = [
-        [
+        (
             u.name, ", ".join(u.roles), u.language, f"{u.created_at:%Y-%m-%d}",
             "disabled" if u.disabled_at else "locked" if u.locked_until and u.locked_until > now else "active",
-        ]
+        )
         for u in found
     ]  # fmt: skip
     print(table(["name", "roles", "language", "created", "state"], rows))

@@ -23,7 +23,7 @@ def figures(store: psycopg.Connection, programme: str, unit: str, closed: list[s
 
     def rows(query: str) -> list[dict[str, Any]]:
         with store.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(query, asked).fetchall()  # type: ignore[arg-type]
+            return cursor.execute(query, asked).fetchall()
 
     return {
         "customers": rows("select kind as name, count(*) as value from profiles group by kind order by kind desc"),

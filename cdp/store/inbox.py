@@ -16,6 +16,13 @@ def add(store: psycopg.Connection, source: str, events: Sequence[tuple[str, str]
     return done.rowcount
 
 
+def number(store: psycopg.Connection, source: str, message_id: str) -> int | None:
+    """The number of an event that was kept."""
+    query = "select inbox_id from inbox where source = %s and message_id = %s"
+    row = store.execute(query, [source, message_id]).fetchone()
+    return int(row[0]) if row else None
+
+
 def waiting(store: psycopg.Connection, source: str, limit: int) -> list[tuple[int, str]]:
     """(id, text) of events that no landing file holds yet, the oldest first."""
     rows = store.execute(

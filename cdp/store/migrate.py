@@ -14,6 +14,8 @@ from cdp.workspace import Workspace
 MIGRATION_LOCK = 7_201_001
 # What the API's role writes, beside reading: what an agent's merge, split or undo does, consent, requests, the audit log.
 WRITTEN = {
+    "contact_records": "insert, update, delete",
+    "identifiers": "insert, update, delete",
     "customers": "insert, update",
     "assignment": "insert, update, delete",
     "assignment_history": "insert",

@@ -80,3 +80,7 @@ create trigger names_go after delete on store.contact_records referencing old ta
 insert into store.names
 select distinct on (fields ->> 'full_name') fields ->> 'full_name', fields ->> 'full_key', string_to_array(fields ->> 'full_name', null)
 from store.contact_records where fields ->> 'full_name' is not null and fields ->> 'full_key' is not null;
+
+-- What an agent corrects is a change set of its own, with the record that it made.
+alter table store.changesets drop constraint changesets_kind_check;
+alter table store.changesets add constraint changesets_kind_check check (kind in ('merge', 'split', 'review', 'undo', 'edit'));

@@ -4,6 +4,7 @@ Nothing is overwritten: the other records keep what they say, and taking a corre
 The pipeline learns of both through the inbox, as it learns of everything that channels send.
 """
 
+import re
 import uuid
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,10 @@ def read(said: dict[str, str], regions: tuple[str, ...]) -> dict[str, str]:
             if value is None:
                 raise NotRight(f"this is no {kind}", "read it back to the person")
             found[kind] = value
+    if "city" in found:  # as core__record_names writes them
+        found["city"] = found["city"].lower()
+    if "postal_code" in found:
+        found["postal_code"] = re.sub("[^0-9A-Za-z]", "", found["postal_code"]).upper()
     return found
 
 

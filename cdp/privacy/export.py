@@ -48,6 +48,7 @@ def export(store: psycopg.Connection, policy: Policy, customer_id: str, now: dat
             "referrals": customers.referrals(store, customer_id),
             "till_spends": customers.till_spends(store, customer_id),
         },
+        "notes": customers.all_of(store, "notes", customer_id),
         "identity_history": customers.all_of(store, "assignment_history", customer_id),
         "privacy_requests": requests.of_customer(store, customer_id),
         "sources": sorted({row["source"] for row in customers.records(store, customer_id)}),

@@ -131,7 +131,7 @@ def requires(scope: str) -> Callable[..., Awaitable[Caller]]:
         app: Context = request.app.state.context
         action, customer = (
             f"{request.method} {request.scope['route'].path_format}",
-            _uuid(request.path_params.get("customer_id")),
+            as_uuid(request.path_params.get("customer_id")),
         )
         if credentials is None:
             app.trail.note(Event(f"refused {action}", "nobody", customer_id=customer, reason="no key"))
@@ -178,7 +178,8 @@ def _refusal(caller: Caller, scope: str, policy: Policy) -> str | None:
     return None
 
 
-def _uuid(text: Any) -> str | None:
+def as_uuid(text: Any) -> str | None:
+    """An id as the audit log takes it; None for what is none."""
     try:
         return str(UUID(str(text)))
     except (ValueError, AttributeError, TypeError):

@@ -103,6 +103,7 @@ class Ticket(Model):
     status: str | None = Field(examples=["open"])
     channel: str | None = Field(examples=["phone"])
     order_id: str | None = Field(examples=["web:W536372"])
+    satisfaction: str | None = Field(default=None, examples=["good"], description="What the person rated it")
     is_open: bool = Field(examples=[True], description="Whether somebody waits: service.yaml names the other states")
     due_at: datetime | None = Field(
         description="When it should be done, by the customer's tier; none where it is closed"

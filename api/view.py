@@ -167,7 +167,7 @@ def shown_points(act: operations.Act, stands: operations.Standing) -> dict[str, 
 
 def _ticket(row: dict[str, Any], app: Context, tier: str | None, *, revealed: bool) -> dict[str, Any]:
     waits = app.service.is_open(row["status"])
-    shown = {name: row[name] for name in ("opened_at", "status", "channel", "order_id")}
+    shown = {name: row[name] for name in ("opened_at", "status", "channel", "order_id", "satisfaction")}
     due = app.service.deadline(row["opened_at"], tier) if waits else None
     record = present.record(row["record_id"], revealed=revealed)
     return {"id": f"interaction:{row['id']}", "record_id": record, **shown, "is_open": waits, "due_at": due}

@@ -13,7 +13,8 @@ import orjson
 import psycopg
 
 from cdp import stewardship
-from cdp.errors import Invalid
+from cdp.errors import Conflict, Invalid, NotFound
+from cdp.publish import preview
 from cdp.standard import contact, names
 from cdp.stewardship import Act, Outcome, Refused, carry_out, members_of
 from cdp.store import arrivals, assignment, changes, customers, decisions, inbox
@@ -63,9 +64,16 @@ def correct(
         NotFound: If the customer does not live.
     """
     found = read(said, regions)
-    own = members_of(store, [customer_id])[customer_id]
+    members_of(store, [customer_id])
+    for kind in ("email", "phone"):
+        holders = customers.lookup(store, [[(kind, found[kind])]], 2) if kind in found else []
+        if any(row["customer_id"] != customer_id for row in holders):  # the next run would make them one
+            raise Conflict(f"another customer holds this {kind}", "ask a steward whether they are one person")
     edit = str(uuid.uuid4())
     record = f"{SOURCE}:{KIND}:{edit}"
+    anchor = customers.anchor(store, customer_id)
+    if anchor is None:
+        raise NotFound("no customer has this id")
     mark = _tell(store, edit, edit, {**found, "author": act.actor}, act)
     arrivals.keep_records(store, [_row(record, edit, found, act)], mark)
     held = [
@@ -74,7 +82,6 @@ def correct(
         if kind in found
     ]
     arrivals.keep_identifiers(store, held, mark)
-    anchor = next((r for r in own if not r.startswith(f"{SOURCE}:")), own[0])
     moves = [assignment.Move(record, customer_id)]
     done = carry_out(store, KIND, moves, [ordered(record, anchor, "same")], act, [customer_id])
     arrivals.mark_profiles(store, [customer_id], mark)
@@ -95,9 +102,14 @@ def undo(store: psycopg.Connection, changeset_id: UUID, act: Act) -> Outcome:
         mark = [
             _tell(store, r.split(":", 2)[2], f"{r}-undone", {"undone": True, "author": act.actor}, act) for r in records
         ][-1]
+        elsewhere = assignment.customers_of(store, records)  # merged since: it goes from there too
+        assignment.apply(store, [assignment.Move(r, None) for r in elsewhere], act.now, "correction undone", "undo")
         store.execute("delete from identifiers where record_id = any(%s)", [records])
         store.execute("delete from contact_records where record_id = any(%s)", [records])
-        living = [customer for customer in done.customers if customers.exists(store, customer)]
+        store.execute("delete from review_pairs where left_id = any(%(r)s) or right_id = any(%(r)s)", {"r": records})
+        concerned = sorted({*done.customers, *elsewhere.values()})
+        preview.rewrite(store, concerned)
+        living = [customer for customer in concerned if customers.exists(store, customer)]
         arrivals.mark_profiles(store, living, mark)
         changes.add(store, [("customer.updated", customer, {}) for customer in living], act.now)
     return done

@@ -11,7 +11,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from api.console import actions, customer, desk, manager, page, queue, search, signin, why, words
+from api.console import actions, customer, desk, manager, page, phrases, queue, search, signin, why, words
 from api.console.visit import NotSignedIn
 from cdp.errors import CdpError, StoreUnavailable
 
@@ -46,6 +46,7 @@ def create_console(state: Any) -> FastAPI:
 
     @console.exception_handler(RequestValidationError)
     @console.exception_handler(ValidationError)
+    @console.exception_handler(psycopg.DataError)
     def _invalid(request: Request, _: Exception) -> Response:
         return told(request, 422, "the form holds something that cannot be meant", "")
 
@@ -75,7 +76,7 @@ def told(request: Request, status: int, message: str, hint: str) -> Response:
         "error.html",
         language,
         status,
-        message=translate(message),
-        hint=translate(hint) if hint else "",
+        message=phrases.told(message, translate),
+        hint=phrases.told(hint, translate) if hint else "",
         languages=words.NAMES,
     )

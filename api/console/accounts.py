@@ -21,10 +21,14 @@ def signed_in(app: Context, name: str, password: str) -> str:
         SignInRefused: If nobody has, or the account is locked after too many failures, or disabled.
     """
     now = app.clock()
-    with app.store() as store, store.transaction():
+    with app.store() as store:
         found = users.named(store, name.strip())
+    right = access.is_password(
+        found.password_hash if found is not None else None, password
+    )  # slow on purpose: no line is held
+    with app.store() as store, store.transaction():
+        found = users.named(store, name.strip(), lock=True)
         locked = found is not None and found.locked_until is not None and found.locked_until > now
-        right = access.is_password(found.password_hash if found is not None else None, password)
         if found is not None and right and not locked and found.disabled_at is None:
             users.change(store, found.name, failed=0, locked_until=None)
             app.trail.write(store, Event("user.signed_in", f"user:{found.name}", key_id=found.user_id))

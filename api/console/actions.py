@@ -118,7 +118,7 @@ def note(visit: Editor, customer_id: UUID) -> Response:
         raise Unsaid("write something, or choose a flag")
     with app.store() as store, store.transaction():
         living, _ = living_customer(store, customer_id)
-        record = customers.oldest_record(store, living)
+        record = customers.anchor(store, living)
         if record is None:
             raise NotFound("no customer has this id")
         made = notes.add(store, record, flag or None, text, visit.user.name, app.clock())

@@ -22,6 +22,7 @@ router = APIRouter()
 STORY = 25  # items of a page
 MOST_DEVICES = 10
 MOST_HOUSEHOLD = 8
+MOST_WAITING = 20
 CHANNELS = ("web", "app", "pos", "service", "console")
 KINDS = ("order", "return", "ticket", "points", "consent")
 
@@ -30,6 +31,7 @@ KINDS = ("order", "return", "ticket", "points", "consent")
 def show(visit: Agent, customer_id: UUID, channel: str = "", kind: str = "") -> Response:
     """Everything about a person on one page, masked unless this session revealed it."""
     app, caller = visit.app, visit.caller
+    channel, kind = channel if channel in CHANNELS else "", kind if kind in KINDS else ""
     with app.store() as store:
         revealed = users.revealed(store, visit.session.token_hash, str(customer_id), app.clock())
     open_now = revealed is not None and visit.may("profiles:reveal")
@@ -51,13 +53,16 @@ def show(visit: Agent, customer_id: UUID, channel: str = "", kind: str = "") -> 
         users.looked_at(store, visit.session.token_hash, living)
         known = consents.material(store, living)
         family = listed(visit, store, [(other, []) for other in customers.household(store, living, MOST_HOUSEHOLD)])
-        waiting = [row for row in holds.waiting(store, 200) if row["customer_id"] == living]
-        return visit.page(
-            "customer.html", customer=said, card=card if isinstance(card, Loyalty) else None, stands=stands, story=story, channel=channel, kind=kind,
-            channels=CHANNELS, kinds=KINDS, strip=strip(visit, known, revealed=open_now), notes=notes.of_customer(store, living), flags=notes.FLAGS,
-            devices=customers.devices(store, living, MOST_DEVICES), family=family, until=revealed[0] if open_now and revealed else None,
-            waiting=waiting, limit=app.programme.adjust_limit, changes=decisions.of_customer(store, living),
-        )  # fmt: skip
+        waiting = holds.waiting(store, MOST_WAITING, living)
+        written, devices = notes.of_customer(store, living), customers.devices(store, living, MOST_DEVICES)
+        acts = decisions.of_customer(store, living)
+    return visit.page(
+        "customer.html", customer=said, card=card if isinstance(card, Loyalty) else None, stands=stands, story=story, channel=channel, kind=kind,
+        channels=CHANNELS, kinds=KINDS, strip=strip(visit, known, revealed=open_now), notes=written, flags=notes.FLAGS,
+        devices=devices, family=family, until=revealed[0] if open_now and revealed else None, open_now=open_now,
+        seconds=int((revealed[0] - app.clock()).total_seconds()) if revealed else 0,
+        waiting=waiting, limit=app.programme.adjust_limit, changes=acts,
+    )  # fmt: skip
 
 
 @router.get("/customers/{customer_id}/timeline")
@@ -68,6 +73,7 @@ def more(
     with visit.app.store() as store:
         revealed = users.revealed(store, visit.session.token_hash, str(customer_id), visit.app.clock())
     reason = revealed[1] if revealed and visit.may("profiles:reveal") else None
+    channel, kind = channel if channel in CHANNELS else "", kind if kind in KINDS else ""
     story = timeline(visit, customer_id, cursor, channel, kind, reason)
     template = "_timeline.html" if visit.request.headers.get("x-fragment") == "1" else "timeline.html"
     return visit.page(template, story=story, customer_id=str(customer_id), channel=channel, kind=kind)

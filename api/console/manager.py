@@ -9,6 +9,8 @@ from api.console.visit import Manager
 from cdp.store import figures, releases
 
 router = APIRouter()
+KEPT = 300  # seconds for which figures are shown again: they look at every profile
+_kept: dict[tuple[str, object, int], dict[str, Any]] = {}
 
 
 @router.get("/manager")
@@ -19,7 +21,12 @@ def manager(visit: Manager) -> Response:
     with app.store() as store:
         release = releases.newest(store)
         upto = min(app.clock(), release[0].as_of) if release else app.clock()
-        counted = figures.figures(store, programme.programme, programme.unit, list(app.service.closed), upto)
+        name = (str(app.workspace.home), release[0].release_id if release else 0, int(app.clock().timestamp()) // KEPT)
+        counted = _kept.get(name)
+        if counted is None:
+            counted = figures.figures(store, programme.programme, programme.unit, list(app.service.closed), upto)
+            _kept.clear()
+            _kept[name] = counted
     consent = [
         {**row, "share": round(100 * row["value"] / row["all"]) if row["all"] else 0} for row in counted["consent"]
     ]

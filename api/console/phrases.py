@@ -91,12 +91,14 @@ DONE = {
     "asked": n_("This is above the limit: it waits until somebody else approves it."), "approved": n_("Approved: the points are given."),
     "refused": n_("Refused: nothing was given."), "noted": n_("The note is kept."), "note_removed": n_("The note was taken away."),
     "split": n_("Done: they are two customers now. You can undo it below."), "merged_now": n_("Done: they are one customer now. You can undo it below."),
-    "undone": n_("Undone: everything is as it was before."), "said_same": n_("Kept: the same person. It holds now."),
+    "undone": n_("Undone: everything is as it was before."),
+    "undone_partly": n_("Undone, but for records that others moved since: those stay where they are."), "said_same": n_("Kept: the same person. It holds now."),
     "said_different": n_("Kept: two people. It holds from the next run on."), "said_unsure": n_("Kept: not sure. Nobody is asked again."),
     "received": n_("The request is open. Prove who the person is next."), "verify": n_("Identity is proven."), "extend": n_("The deadline is later now."),
     "refuse": n_("The request is refused; tell the person why."), "carry_out": n_("Done as asked."), "step": n_("Noted."),
     "corrected": n_("Corrected. It shows as a correction, and can be undone below."), "correction_undone": n_("The correction was taken back."),
 }  # fmt: skip
+NUMBER_TOLD = re.compile(r"-?\d[\d,]*")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -113,6 +115,12 @@ def say(code: str | None, translate: Callable[[str], str]) -> str:
     if weight := re.fullmatch(r"(.+) \(weight (-?[\d.]+)\)", code):
         return _filled(translate(PHRASES["# (weight #)"]), [say(weight[1], translate), weight[2]])
     return translate(code.replace("_", " ")) if code.isidentifier() else code
+
+
+def told(message: str, translate: Callable[[str], str]) -> str:
+    """What went wrong, in the reader's words, with the numbers that it names."""
+    found = NUMBER_TOLD.findall(message)
+    return _filled(translate(NUMBER_TOLD.sub("#", message)), found) if found else translate(message)
 
 
 def _filled(text: str, values: list[str]) -> str:

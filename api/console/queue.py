@@ -11,6 +11,7 @@ from api import present
 from api.console.actions import Unsaid
 from api.console.visit import Steward
 from api.console.why import FIELDS, HIDE
+from api.context import as_uuid
 from api.identity_schemas import Decide, PairAsked, Undo
 from api.routers import identity as api
 from cdp.store import customers, review
@@ -22,12 +23,12 @@ VERDICTS = ("same", "different", "unsure")
 @router.get("/queue")
 def queue(visit: Steward) -> Response:
     """The pair that matters most, side by side, with what speaks for and against, and how far the steward is."""
-    app = visit.app
+    app, scorer = visit.app, visit.app.scorer()
     with app.store() as store:
         rows, waiting = review.pairs(store, 1), review.waiting(store)
         row = rows[0] if rows else None
         sides = [side(store, row[name]) for name in ("left_id", "right_id")] if row else []
-        tally = review.tally(store, visit.caller.name, app.clock())
+        tally = review.tally(store, visit.caller.name, scorer.model.threshold if scorer else None, app.clock())
     pair = api.get_review(app, visit.caller, 1).pairs[0] if row else None
     said = api.explain_pair(PairAsked(left=row["left_id"], right=row["right_id"]), app, visit.caller) if row else None
     return visit.page("queue.html", pair=pair, sides=sides, said=said, fields=FIELDS, waiting=waiting, tally=tally)
@@ -54,7 +55,7 @@ def decide(visit: Steward) -> Response:
 def undo(visit: Steward) -> Response:
     """Take the last word back; the pair returns with the next run."""
     last = visit.request.cookies.get("cdp_last", "")
-    if not last:
+    if as_uuid(last) is None:
         raise Unsaid("there is nothing to take back")
     api.undo(UUID(last), Undo(reason="taken back in the queue"), visit.app, visit.caller)
     return visit.back("/queue", "undone")

@@ -13,7 +13,7 @@ from cdp.loyalty.recall import tiers
 from cdp.privacy.requests import OPEN
 from cdp.standard import names as names_of
 from cdp.standard.identify import candidates
-from cdp.store import customers, names, requests, review
+from cdp.store import customers, holds, names, requests, review
 
 router = APIRouter()
 MOST = 20
@@ -29,7 +29,8 @@ def home(visit: Agent) -> Response:
         recent = shown(visit, store, [(customer, []) for customer in visit.session.recent])
         pairs = review.waiting(store) if visit.may("review:write") else None
         due = len(requests.listed(store, list(OPEN))) if visit.may("privacy:write") else None
-    return visit.page("home.html", recent=recent, pairs=pairs, due=due)
+        waiting = holds.waiting(store, MOST) if visit.may("loyalty:write") else []
+    return visit.page("home.html", recent=recent, pairs=pairs, due=due, waiting=waiting)
 
 
 @router.post("/search")

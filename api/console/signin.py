@@ -11,6 +11,7 @@ from cdp import access
 from cdp.store import users
 
 router = APIRouter()
+MOST_SIGN_INS = 120  # a minute from one address
 
 
 def language_of(request: Request) -> str:
@@ -39,6 +40,9 @@ async def take(request: Request) -> Response:
     """Begin a session. The form needs no token: whoever forges it signs nobody in but themselves, and other sites are refused."""
     app: Context = request.app.state.context
     said = dict(await posted(request))
+    who = request.client.host if request.client else ""
+    if app.limiter.take(f"sign-in {who}", MOST_SIGN_INS).remaining < 0:
+        return form(request, 429, "too many sign-ins from here: wait a minute")
     try:
         token = await run_in_threadpool(accounts.signed_in, app, said.get("name", ""), said.get("password", ""))
     except accounts.SignInRefused as refused:
@@ -46,7 +50,7 @@ async def take(request: Request) -> Response:
     answer = RedirectResponse("/console/", 303, headers=page.HEADERS)
     answer.set_cookie(
         COOKIE, token, max_age=int(access.LASTS.total_seconds()), path="/console", httponly=True, samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=request.url.scheme == "https" or (app.workspace.settings.public_url or "").startswith("https:"),
     )  # fmt: skip
     return answer
 

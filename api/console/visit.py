@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.console import page, words
-from api.context import Caller, Context
+from api.context import Caller, Context, as_uuid, within_limit
 from api.idempotency import Once
 from api.problems import Forbidden
 from cdp import access
-from cdp.errors import CdpError
+from cdp.errors import CdpError, Invalid
 from cdp.store import releases, users
 from cdp.store.keys import Key
 from cdp.store.users import Session, User
@@ -28,6 +29,8 @@ LANGUAGE = "cdp_language"
 PURPOSE = "service"  # what people in the console read for
 BEHIND = timedelta(hours=26)  # older data is said to be behind: a night's run that did not come
 MOST_FIELDS = 2_000
+MOST_CALLS = 600  # a minute of one person; results while typing count too
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 class NotSignedIn(CdpError):
@@ -35,6 +38,10 @@ class NotSignedIn(CdpError):
 
     status_code = 401
     title = "Not signed in"
+
+
+class Unreadable(Invalid):
+    """A form with characters that no keyboard types."""
 
 
 class Forged(CdpError):
@@ -59,6 +66,7 @@ class Visit:
     user: User
     caller: Caller
     language: str
+    as_of: datetime | None
     form: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -90,7 +98,7 @@ class Visit:
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page with what all pages show: who works, how fresh the data is."""
-        as_of = _as_of(self.app)
+        as_of = self.as_of
         answer = page.render(
             template, self.language, status, visit=self, csrf=self.csrf, path=self.request.url.path, as_of=as_of,
             behind=as_of is None or self.app.clock() - as_of > BEHIND, languages=words.NAMES, new_key=lambda: str(uuid.uuid4()),
@@ -113,12 +121,6 @@ def csrf(pepper: str, token_hash: str) -> str:
     return hmac.new(pepper.encode(), f"csrf|{token_hash}".encode(), hashlib.sha256).hexdigest()
 
 
-def _as_of(app: Context) -> datetime | None:
-    with app.store() as store:
-        release = releases.newest(store)
-    return release[0].as_of if release else None
-
-
 def visiting(scope: str | None) -> Callable[[Request], Awaitable[Visit]]:
     """A dependency: the person who is signed in, if their roles have the scope; a form must come from our own page."""
 
@@ -128,37 +130,24 @@ def visiting(scope: str | None) -> Callable[[Request], Awaitable[Visit]]:
         found = await run_in_threadpool(_session, app, token) if token else None
         if found is None:
             raise NotSignedIn("sign in first")
-        session, user = found
+        session, user, as_of = found
         key = Key(
-            user.user_id,
-            user.name,
-            "",
-            access.scopes(user.roles),
-            (PURPOSE,),
-            user.created_at,
-            None,
-            None,
-            None,
-            1,
-            None,
-            None,
-        )
+            user.user_id, user.name, "", access.scopes(user.roles), (PURPOSE,), user.created_at, None, None, None, MOST_CALLS, None, None
+        )  # fmt: skip
         caller = Caller(key, PURPOSE, person=True)
-        request.state.caller = caller
-        visit = Visit(app, request, session, user, caller, user.language)
+        visit = Visit(app, request, session, user, caller, user.language, as_of)
         request.state.visit = visit
+        within_limit(request, app, caller)
         if request.method == "POST":
             visit.form = await posted(request)
             if not hmac.compare_digest(visit.said("csrf").encode(), visit.csrf.encode()):
                 raise Forged("this form was not sent by a page of this session: open the page again")
         action = f"{request.method} /console{request.scope['route'].path_format}"
-        customer = request.path_params.get("customer_id")
+        customer = as_uuid(request.path_params.get("customer_id"))
         if scope is not None and not visit.may(scope):
-            app.trail.note(
-                caller.event(f"refused {action}", str(customer) if customer else None, reason=f"the roles lack {scope}")
-            )
+            app.trail.note(caller.event(f"refused {action}", customer, reason=f"the roles lack {scope}"))
             raise Forbidden("your roles do not let you do this")
-        app.trail.note(caller.event(action, str(customer) if customer else None))
+        app.trail.note(caller.event(action, customer))
         return visit
 
     return check
@@ -174,14 +163,17 @@ async def posted(request: Request) -> list[tuple[str, str]]:
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
         raise Forged("this form was sent by another site")
     try:
-        return parse_qsl(
+        fields = parse_qsl(
             (await request.body()).decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"
         )
     except ValueError as error:
         raise Forged("this form cannot be read") from error
+    if any(CONTROL.search(value) for _, value in fields):
+        raise Unreadable("the form holds something that cannot be meant")
+    return fields
 
 
-def _session(app: Context, token: str) -> tuple[Session, User] | None:
+def _session(app: Context, token: str) -> tuple[Session, User, datetime | None] | None:
     now = app.clock()
     with app.store() as store:
         found = users.session(store, token)
@@ -189,7 +181,8 @@ def _session(app: Context, token: str) -> tuple[Session, User] | None:
             return None
         if now - found[0].seen_at > timedelta(seconds=30):
             users.seen(store, found[0].token_hash, now)
-    return found
+        release = releases.newest(store)
+    return (*found, release[0].as_of if release else None)
 
 
 Anybody = Annotated[Visit, Depends(visiting(None))]

@@ -13,8 +13,9 @@ from api.console.actions import Unsaid
 from api.console.search import found
 from api.console.search import shown as listed
 from api.console.visit import Agent, Steward, Visit
+from api.context import as_uuid
 from api.identity_schemas import Merge, Split, Undo
-from api.reading import living_customer, visible_fields
+from api.reading import living_customer, revealing, visible_fields
 from api.refs import record_of, ref
 from api.routers import identity as api
 from api.view import who
@@ -29,7 +30,8 @@ from identity import ids
 router = APIRouter()
 HIDE = {**present.HIDDEN, "given_name": mask.text, "family_name": mask.text}
 FIELDS = ("given_name", "family_name", "birth_date", "email", "phone", "postal_code", "city", "country")
-MOST_SHOWN = 60
+MOST_SHOWN = 300
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @router.get("/customers/{customer_id}/why")
@@ -39,12 +41,21 @@ def why(visit: Agent, customer_id: UUID) -> Response:
     explained = api.get_explanation(customer_id, app, visit.caller)
     living = explained.customer_id
     with app.store() as store:
-        revealed = users.revealed(store, visit.session.token_hash, living, app.clock()) is not None and visit.may(
-            "profiles:reveal"
-        )
-        rows = side_by_side(store, app.pepper, living, revealed=revealed)
+        revealed = users.revealed(store, visit.session.token_hash, living, app.clock())
+        open_now = revealed is not None and visit.may("profiles:reveal")
+        if open_now and revealed is not None:
+            revealing(app, store, visit.caller, "profile.reveal.records", living, revealed[1])
+        rows, count = side_by_side(store, app.pepper, living, revealed=open_now)
         done = decisions.of_customer(store, living)
-    return visit.page("why.html", explained=explained, rows=rows, changes=done, customer_id=living, fields=FIELDS)
+    return visit.page(
+        "why.html",
+        explained=explained,
+        rows=rows,
+        more=count - len(rows),
+        changes=done,
+        customer_id=living,
+        fields=FIELDS,
+    )
 
 
 @router.post("/customers/{customer_id}/split")
@@ -80,10 +91,12 @@ def merge(visit: Steward, customer_id: UUID) -> Response:
     app, other, reason = visit.app, visit.said("other"), visit.said("reason")
     with app.store() as store:
         living, _ = living_customer(store, customer_id)
-        if not other:
-            rows, _ = found(visit, store, visit.said("q"))
-            others = [row for row in listed(visit, store, rows) if row["customer_id"] != living]
-            return visit.page("pick.html", customer_id=living, rows=others, asked=visit.said("q"))
+        rows = found(visit, store, visit.said("q"))[0] if not other else []
+        others = [row for row in listed(visit, store, rows) if row["customer_id"] != living]
+        if other:
+            other, _ = living_customer(store, UUID(as_uuid(other) or NOBODY))
+    if not other:
+        return visit.page("pick.html", customer_id=living, rows=others, asked=visit.said("q"))
     if visit.said("confirm") == "yes":
         if not reason:
             raise Unsaid("say how you know")
@@ -105,11 +118,13 @@ def undo(visit: Steward, changeset_id: UUID) -> Response:
     done = api.undo(changeset_id, Undo(reason=visit.said("reason") or "undone in the console"), visit.app, visit.caller)
     back = visit.said("customer_id")
     living = back if back in done.customers or not done.customers else done.customers[0]
-    return visit.back(f"/customers/{living}/why", "undone")
+    return visit.back(f"/customers/{living}/why", "undone_partly" if done.left_alone else "undone")
 
 
-def side_by_side(store: psycopg.Connection, pepper: str, customer: str, *, revealed: bool) -> list[dict[str, Any]]:
-    """Every record with its values, masked unless revealed; `differs` names the fields in which it is not as the others."""
+def side_by_side(
+    store: psycopg.Connection, pepper: str, customer: str, *, revealed: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """Records with their values, masked unless revealed, and how many there are; `differs`: the fields in which one is not as others."""
     rows = customers.raw_records(store, customer)
     values = {name: {row["fields"].get(name) for row in rows} - {None} for name in FIELDS}
     made = []
@@ -123,7 +138,7 @@ def side_by_side(store: psycopg.Connection, pepper: str, customer: str, *, revea
                 "differs": [name for name in FIELDS if said[name] is not None and len(values[name]) > 1],
             }
         )  # fmt: skip
-    return made
+    return made, len(rows)
 
 
 def previewed(

@@ -251,6 +251,18 @@ def oldest_record(connection: psycopg.Connection, customer_id: str) -> str | Non
     return found[0]["record_id"] if found else None
 
 
+def anchor(connection: psycopg.Connection, customer_id: str) -> str | None:
+    """The record that stands for the person best, for what is to stay with them: an account, else a card, else one with a name."""
+    found = _all(
+        connection,
+        "select a.record_id from assignment a join contact_records r using (record_id) where a.customer_id = %s order by r.source = 'console', "
+        "case r.fields ->> 'identifier' when 'account' then 0 when 'card' then 1 when 'browser' then 3 when 'device' then 3 else 2 end, "
+        "r.fields ->> 'full_name' is null, r.first_seen, a.record_id limit 1",
+        [customer_id],
+    )
+    return found[0]["record_id"] if found else None
+
+
 def birth_date(connection: psycopg.Connection, records: list[str]) -> date | None:
     """The birth date of the golden record of the customer with these records, if it is whole."""
     found = _all(

@@ -135,7 +135,7 @@ def _history(store: psycopg.Connection) -> None:
     """Who was who stays countable, under names that say nothing; change sets lose the records they moved."""
     store.execute("update assignment_history h set record_id = e.name from erased e where h.record_id = e.record_id")
     store.execute(
-        "update changesets c set moves = (select coalesce(jsonb_agg(case when e.record_id is null then m "
+        "update changesets c set reason = '', moves = (select coalesce(jsonb_agg(case when e.record_id is null then m "
         "else m || jsonb_build_object('record_id', e.name) end), '[]') from jsonb_array_elements(c.moves) m "
         "left join erased e on e.record_id = m ->> 'record_id') "
         "where exists (select 1 from jsonb_array_elements(c.moves) m join erased e on e.record_id = m ->> 'record_id')"

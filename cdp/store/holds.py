@@ -72,13 +72,13 @@ def approval(store: psycopg.Connection, approval_id: str, *, lock: bool = False)
     return _one(store, f"select {APPROVAL} from ledger_approvals {where}", [approval_id])
 
 
-def waiting(store: psycopg.Connection, limit: int) -> list[Row]:
-    """Adjustments that wait, the oldest first, with the customer each is about."""
+def waiting(store: psycopg.Connection, limit: int, customer_id: str | None = None) -> list[Row]:
+    """Adjustments that wait, the oldest first, with the customer each is about; of one customer where it is given."""
     with store.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             f"select {APPROVAL}, customer_id::text from ledger_approvals join assignment using (record_id) where decided_at is null "
-            "order by asked_at, approval_id limit %s",
-            [limit],
+            "and (%(customer)s::uuid is null or customer_id = %(customer)s::uuid) order by asked_at, approval_id limit %(limit)s",
+            {"customer": customer_id, "limit": limit},
         ).fetchall()
 
 

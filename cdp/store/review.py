@@ -21,30 +21,25 @@ def pairs(store: psycopg.Connection, limit: int | None) -> list[dict[str, Any]]:
         ).fetchall()
 
 
-def tally(store: psycopg.Connection, who: str, now: datetime) -> dict[str, int]:
-    """How far stewards are: decided today by this one and by all, and how often one agreed with what others said of a pair.
+def tally(store: psycopg.Connection, who: str, threshold: float | None, now: datetime) -> dict[str, int]:
+    """How far stewards are: decided in the last day by this one and by all, and how often one agreed with the model.
 
     Args:
         store: A connection.
         who: The steward, as decisions name them.
-        now: Today is the day before this moment.
+        threshold: Match weight from which the model joins; None without a model.
+        now: The moment.
     """
     with store.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
-            with words as (
-                select d.left_id, d.right_id, d.verdict, d.actor, d.at from link_decisions d
-                join changesets c using (changeset_id) where d.revoked_by is null and c.kind = 'review'
-            ), twice as (
-                select w.verdict = o.verdict as agreed from words w
-                join words o on o.left_id = w.left_id and o.right_id = w.right_id and o.actor <> w.actor
-                where w.actor = %(who)s
-            )
-            select (select count(*) from words where actor = %(who)s and at > %(since)s) as mine,
-                (select count(*) from words where at > %(since)s) as everybody,
-                (select count(*) from twice) as compared, (select count(*) from twice where agreed) as agreed
+            select count(*) filter (where d.actor = %(who)s and d.at > %(since)s) as mine,
+                count(*) filter (where d.at > %(since)s) as everybody,
+                count(*) filter (where d.actor = %(who)s and d.verdict <> 'unsure' and d.weight is not null) as compared,
+                count(*) filter (where d.actor = %(who)s and d.verdict <> 'unsure' and (d.verdict = 'same') = (d.weight >= %(threshold)s::float8)) as agreed
+            from link_decisions d join changesets c using (changeset_id) where d.revoked_by is null and c.kind = 'review'
             """,
-            {"who": who, "since": now - timedelta(days=1)},
+            {"who": who, "threshold": threshold, "since": now - timedelta(days=1)},
         ).fetchone()
     assert row is not None
-    return dict(row)
+    return dict(row) if threshold is not None else {**row, "compared": 0, "agreed": 0}

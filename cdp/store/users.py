@@ -67,10 +67,11 @@ def every(store: psycopg.Connection) -> list[User]:
         return cursor.execute(f"select {COLUMNS} from users order by name").fetchall()
 
 
-def named(store: psycopg.Connection, name: str) -> User | None:
-    """The account of a name, locked until the transaction ends: sign-ins of one account queue behind one another."""
+def named(store: psycopg.Connection, name: str, *, lock: bool = False) -> User | None:
+    """The account of a name; locked until the transaction ends where that is asked for: sign-ins of one account queue."""
+    held = " for update" if lock else ""
     with store.cursor(row_factory=class_row(User)) as cursor:
-        return cursor.execute(f"select {COLUMNS} from users where name = lower(%s) for update", [name]).fetchone()
+        return cursor.execute(f"select {COLUMNS} from users where name = lower(%s){held}", [name]).fetchone()
 
 
 def change(store: psycopg.Connection, name: str, **to: object) -> None:

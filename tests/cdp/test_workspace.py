@@ -27,7 +27,15 @@ def test_init_makes_everything_private_and_changes_nothing_the_second_time(tmp_p
     made = create(settings)
     assert stat.S_IMODE(made.path("secret.key").stat().st_mode) == 0o600
     assert stat.S_IMODE(made.path("pg").stat().st_mode) == 0o700
-    assert {p.name for p in made.path("landing").iterdir()} == {"web", "app", "pos", "service", "consents", "balances", "console"}
+    assert {p.name for p in made.path("landing").iterdir()} == {
+        "web",
+        "app",
+        "pos",
+        "service",
+        "consents",
+        "balances",
+        "console",
+    }
     before = made.path("secret.key").read_text()
     made.path("sources", "web.yaml").write_text("mine", encoding="utf-8")
     create(settings)

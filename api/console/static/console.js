@@ -4,7 +4,6 @@
   const fragment = { "X-Fragment": "1" };
   const typing = (node) => node.matches("input, textarea, select, [contenteditable]");
 
-  for (const select of document.querySelectorAll("[data-submits]")) select.addEventListener("change", () => select.form.submit());
   for (const button of document.querySelectorAll("[data-opens]")) {
     button.hidden = false;
     button.addEventListener("click", () => document.getElementById(button.dataset.opens).showModal());
@@ -22,7 +21,13 @@
   if (form) {
     const box = form.querySelector("input[type=search]"), live = document.querySelector(form.dataset.live);
     let asked = 0, waits;
-    const hide = () => { live.hidden = true; live.replaceChildren(); };
+    const count = document.getElementById("live-count");
+    const hide = () => {
+      live.hidden = true;
+      live.replaceChildren();
+      box.setAttribute("aria-expanded", "false");
+      box.removeAttribute("aria-activedescendant");
+    };
     box.addEventListener("input", () => {
       clearTimeout(waits);
       const mine = ++asked;
@@ -33,6 +38,8 @@
         if (mine !== asked || !answer.ok) return;
         live.innerHTML = await answer.text(); // our own server's page part: values are escaped there, and the policy runs no script in it
         live.hidden = false;
+        box.setAttribute("aria-expanded", String(live.querySelector("[role=option]") !== null));
+        count.textContent = live.querySelector("[data-count]")?.textContent ?? "";
       }, 80);
     });
     box.addEventListener("keydown", (event) => {
@@ -41,7 +48,11 @@
       if ((event.key === "ArrowDown" || event.key === "ArrowUp") && found.length) {
         event.preventDefault();
         const next = (at + (event.key === "ArrowDown" ? 1 : -1) + found.length + (at < 0 && event.key === "ArrowUp" ? 1 : 0)) % found.length;
-        found.forEach((link, n) => link.classList.toggle("chosen", n === next));
+        found.forEach((link, n) => {
+          link.classList.toggle("chosen", n === next);
+          link.setAttribute("aria-selected", String(n === next));
+        });
+        box.setAttribute("aria-activedescendant", found[next].id);
       }
       if (event.key === "Enter" && at >= 0) { event.preventDefault(); location.assign(found[at].href); }
     });
@@ -64,9 +75,26 @@
     if (first) { first.tabIndex = -1; first.focus(); }
   });
 
+  // What is shown unmasked is masked again when its minutes are over, also on a page that was left open.
+  const until = document.querySelector("[data-seconds]");
+  if (until) setTimeout(() => location.reload(), 1000 * (Number(until.dataset.seconds) + 1));
+
+  // Single keys can be switched off: people who speak to their computer would press them by talking.
+  let on = true;
+  try { on = localStorage.getItem("keys") !== "off"; } catch { /* no storage: they stay on */ }
+  const choice = document.getElementById("keys-on");
+  if (choice) {
+    choice.checked = on;
+    choice.addEventListener("change", () => {
+      on = choice.checked;
+      try { localStorage.setItem("keys", on ? "on" : "off"); } catch { /* for this page only */ }
+    });
+  }
+
   let led = false;
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (!on || event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (document.querySelector("dialog[open]")) return;
     const go = { h: "/console/", q: "/console/queue" };
     const customer = document.querySelector("[data-customer]");
     if (customer) go.w = `/console/customers/${customer.dataset.customer}/why`;

@@ -42,8 +42,8 @@ create table store.notes (
 );
 create index on store.notes (record_id);
 
--- Every name that a contact record gives, once: `letters` is the name in a-z (pinyin for Chinese), `characters` each of its
--- characters. A name goes when the last record that gives it goes.
+-- Every name that a contact record gives, once, as far as an index takes it: `letters` is the name in a-z (pinyin for
+-- Chinese), `characters` each of its characters. A name goes when the last record that gives it goes.
 create extension if not exists pg_trgm schema store;
 create table store.names (
     name text primary key,
@@ -52,20 +52,22 @@ create table store.names (
 );
 create index on store.names using gin (letters store.gin_trgm_ops);
 create index on store.names using gin (characters);
-create index contact_records_name on store.contact_records ((fields ->> 'full_name'));
+create function store.name_of(fields jsonb) returns text language sql immutable parallel safe as
+$$ select left(fields ->> 'full_name', 200) $$;
+create index contact_records_name on store.contact_records (store.name_of(fields));
 
 create function store.keep_names() returns trigger language plpgsql security definer set search_path = store, pg_temp as
 $$ begin
     insert into names
-    select distinct on (fields ->> 'full_name') fields ->> 'full_name', fields ->> 'full_key', string_to_array(fields ->> 'full_name', null)
+    select distinct on (name_of(fields)) name_of(fields), left(fields ->> 'full_key', 400), string_to_array(name_of(fields), null)
     from arrived where fields ->> 'full_name' is not null and fields ->> 'full_key' is not null
     on conflict do nothing;
     return null;
 end $$;
 create function store.drop_names() returns trigger language plpgsql security definer set search_path = store, pg_temp as
 $$ begin
-    delete from names n using (select distinct fields ->> 'full_name' as name from gone) g
-    where n.name = g.name and not exists (select 1 from contact_records r where r.fields ->> 'full_name' = g.name);
+    delete from names n using (select distinct name_of(fields) as name from gone) g
+    where n.name = g.name and not exists (select 1 from contact_records r where name_of(r.fields) = g.name);
     return null;
 end $$;
 create trigger names_arrive after insert on store.contact_records referencing new table as arrived
@@ -78,9 +80,12 @@ create trigger names_go after delete on store.contact_records referencing old ta
     for each statement execute function store.drop_names();
 
 insert into store.names
-select distinct on (fields ->> 'full_name') fields ->> 'full_name', fields ->> 'full_key', string_to_array(fields ->> 'full_name', null)
+select distinct on (store.name_of(fields)) store.name_of(fields), left(fields ->> 'full_key', 400),
+    string_to_array(store.name_of(fields), null)
 from store.contact_records where fields ->> 'full_name' is not null and fields ->> 'full_key' is not null;
 
 -- What an agent corrects is a change set of its own, with the record that it made.
 alter table store.changesets drop constraint changesets_kind_check;
 alter table store.changesets add constraint changesets_kind_check check (kind in ('merge', 'split', 'review', 'undo', 'edit'));
+
+create index on store.ledger_approvals (asked_at) where decided_at is null;

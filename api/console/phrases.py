@@ -31,7 +31,7 @@ PHRASES = {
     "agent": n_("Agent"), "steward": n_("Steward"), "privacy": n_("Privacy officer"), "admin": n_("Administrator"),
     "email": n_("E-mail"), "phone": n_("Phone"), "card": n_("Loyalty card"), "account": n_("Account"), "browser": n_("Browser"), "device": n_("Device"),
     "order": n_("Order"), "ticket": n_("Ticket"), "record": n_("Record"), "name": n_("Name"), "wechat_openid": n_("WeChat"), "wechat_unionid": n_("WeChat"),
-    "return": n_("Return"), "points": n_("Points"), "consent": n_("Consent"), "user": n_("Account"), "receipt": n_("Receipt"), "visitor": n_("Visitor"),
+    "return": n_("Return"), "points": n_("Points"), "consent": n_("Consent"), "user": n_("Account"), "receipt": n_("Receipt"), "visitor": n_("Visitor"), "anon": n_("Visitor"), "txn": n_("Receipt"), "line": n_("Receipt"),
     "identify": n_("Sign-in or form"), "track": n_("Activity"), "page": n_("Page"), "screen": n_("Screen"), "edit": n_("Correction"), "differs": n_("different"), "member": n_("Member"),
     "given_name": n_("Given name"), "family_name": n_("Family name"), "full_name": n_("Full name"), "birth_date": n_("Birth date"),
     "postal_code": n_("Postcode"), "city": n_("City"), "country": n_("Country"), "language": n_("Language"),

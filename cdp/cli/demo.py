@@ -1,9 +1,10 @@
 """`cdp simulate` and `cdp demo`: people who do not exist, and the whole product over them."""
 
+import secrets
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from cdp.clock import parse_as_of, system_now
 from cdp.errors import CdpError
 from cdp.settings import Settings
 from cdp.workspace import Workspace
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 @app.command()
@@ -73,7 +77,7 @@ def demo(
 
 
 def serve_all(workspace: Workspace) -> None:
-    """API and Dagster UI until Ctrl-C, with a fresh key."""
+    """API, console and Dagster UI until Ctrl-C, with a fresh key and a fresh password."""
     from cdp.cli.serve import api_process, dagster_process, free_port, live_process, stop, wait_for
     from cdp.store import keys
     from cdp.store.connect import connect, owner_address
@@ -89,8 +93,9 @@ def serve_all(workspace: Workspace) -> None:
             ["profiles:read", "consent:read", "loyalty:read"],
             system_now(),
         )
+        password = _console_user(store)
         example = store.execute("select min(value) from identifiers where type = 'account'").fetchall()[0][0]
-    say("\nstarting API and Dagster UI …")
+    say("\nstarting API, console and Dagster UI …")
     processes = [
         api_process(workspace, "127.0.0.1", api_port),
         dagster_process(workspace, ui_port, quiet=True),
@@ -100,7 +105,8 @@ def serve_all(workspace: Workspace) -> None:
         wait_for(f"http://127.0.0.1:{api_port}/readyz", processes[0])
         wait_for(f"http://127.0.0.1:{ui_port}/server_info", processes[1])
         print(
-            f"\nAPI        http://127.0.0.1:{api_port}/docs\nDagster UI http://127.0.0.1:{ui_port}\nAPI key    {key}\n\n"
+            f"\nConsole    http://127.0.0.1:{api_port}/console (name: demo, password: {password})\n"
+            f"API        http://127.0.0.1:{api_port}/docs\nDagster UI http://127.0.0.1:{ui_port}\nAPI key    {key}\n\n"
             f"try: curl -s -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
             f'       -d \'{{"value": "{example}"}}\' http://127.0.0.1:{api_port}/v1/customers/lookup\n'
             "Ctrl-C stops everything.",
@@ -112,3 +118,16 @@ def serve_all(workspace: Workspace) -> None:
     finally:
         for process in processes:
             stop(process)
+
+
+def _console_user(store: "psycopg.Connection") -> str:
+    """The demo's account of the console, with another password each time; the password."""
+    from cdp import access
+    from cdp.store import users
+
+    password = secrets.token_urlsafe(12)
+    if any(user.name == "demo" for user in users.every(store)):
+        users.change(store, "demo", password_hash=access.hashed(password, "demo"))
+    else:
+        users.create(store, "demo", access.hashed(password, "demo"), ["admin"], "en", system_now())
+    return password

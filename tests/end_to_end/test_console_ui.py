@@ -209,7 +209,7 @@ def test_a_steward_splits_merges_undoes_and_judges_ten_pairs_by_keyboard(console
     )
     before = console.store.execute("select record_id, customer_id from assignment order by 1").fetchall()
     page.goto(f"{console.url}/console/customers/{customer}/why")
-    page.locator("input[type=checkbox]").last.check()
+    page.locator("input[name=record]").last.check()
     page.get_by_role("button", name="Not the same person").click()
     page.wait_for_selector("#reason")
     page.screenshot(path=SHOTS / "en-split-preview.png", full_page=True)

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 import api.console
 from api.app import create_app
-from api.console import page, words
+from api.console import manager, page, words
 from api.console.phrases import DONE, PHRASES
 from cdp import access
 from cdp.clock import system_now
@@ -582,6 +582,7 @@ def test_a_request_is_opened_proven_exported_and_an_erasure_says_what_it_takes(d
 
 
 def test_figures_are_those_of_the_store(desk):
+    manager._kept.clear()
     shown = desk.person("admin").get("/console/manager")
     known = desk.store.execute("select count(*) from profiles where kind = 'known'").fetchall()[0][0]
     assert f"<b>{known:,}</b>" in shown

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -24,7 +25,6 @@ IDLE = timedelta(minutes=30)  # a session that nobody used for so long has ended
 LASTS = timedelta(hours=12)
 REVEALED_FOR = timedelta(minutes=5)
 _HASHER = PasswordHasher()  # argon2id with the parameters of RFC 9106, second choice
-_NOBODY = _HASHER.hash("nobody has this password")  # so that an unknown name takes as long as a known one
 
 
 class WeakPassword(Invalid):
@@ -63,9 +63,15 @@ def hashed(password: str, name: str) -> str:
 def is_password(stored: str | None, password: str) -> bool:
     """Whether it is the password of a stored hash; takes as long where nobody has the name."""
     try:
-        return _HASHER.verify(stored or _NOBODY, password[:LONGEST]) and stored is not None
+        return _HASHER.verify(stored or _nobody(), password[:LONGEST]) and stored is not None
     except (VerificationError, InvalidHashError):
         return False
+
+
+@lru_cache
+def _nobody() -> str:
+    """A hash that no password has, so that an unknown name takes as long as a known one; made when it is first needed."""
+    return _HASHER.hash("nobody has this password")
 
 
 def after_failure(failed: int, now: datetime) -> tuple[int, datetime | None]:

@@ -107,8 +107,9 @@ def undo(store: psycopg.Connection, changeset_id: UUID, act: Act) -> Outcome:
         store.execute("delete from identifiers where record_id = any(%s)", [records])
         store.execute("delete from contact_records where record_id = any(%s)", [records])
         store.execute("delete from review_pairs where left_id = any(%(r)s) or right_id = any(%(r)s)", {"r": records})
+        if elsewhere:
+            preview.rewrite(store, sorted({*elsewhere.values()}))
         concerned = sorted({*done.customers, *elsewhere.values()})
-        preview.rewrite(store, concerned)
         living = [customer for customer in concerned if customers.exists(store, customer)]
         arrivals.mark_profiles(store, living, mark)
         changes.add(store, [("customer.updated", customer, {}) for customer in living], act.now)

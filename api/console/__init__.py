@@ -78,5 +78,4 @@ def told(request: Request, status: int, message: str, hint: str) -> Response:
         status,
         message=phrases.told(message, translate),
         hint=phrases.told(hint, translate) if hint else "",
-        languages=words.NAMES,
     )

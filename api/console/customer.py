@@ -33,16 +33,15 @@ def show(visit: Agent, customer_id: UUID, channel: str = "", kind: str = "") -> 
     app, caller = visit.app, visit.caller
     channel, kind = channel if channel in CHANNELS else "", kind if kind in KINDS else ""
     with app.store() as store:
-        revealed = users.revealed(store, visit.session.token_hash, str(customer_id), app.clock())
-    open_now = revealed is not None and visit.may("profiles:reveal")
-    reason = revealed[1] if revealed else None
+        revealed = visit.revealed(store, str(customer_id))
+    open_now, reason = revealed is not None, revealed[1] if revealed else None
     said = json.loads(
         api.get_customer(customer_id, app, caller, ["loyalty", "tickets", "care"], None, open_now, reason, None).body
     )
     living = said["customer_id"]
     if living != str(customer_id):
         return visit.back(f"/customers/{living}", "merged")
-    story = timeline(visit, UUID(living), None, channel, kind, reason if open_now else None)
+    story = timeline(visit, UUID(living), None, channel, kind, reason)
     card = api.get_loyalty(UUID(living), app, caller) if visit.may("loyalty:read") else None
     stands = (
         points.get_balance(UUID(living), app, caller, Response(), None, None, None)
@@ -59,7 +58,7 @@ def show(visit: Agent, customer_id: UUID, channel: str = "", kind: str = "") -> 
     return visit.page(
         "customer.html", customer=said, card=card if isinstance(card, Loyalty) else None, stands=stands, story=story, channel=channel, kind=kind,
         channels=CHANNELS, kinds=KINDS, strip=strip(visit, known, revealed=open_now), notes=written, flags=notes.FLAGS,
-        devices=devices, family=family, until=revealed[0] if open_now and revealed else None, open_now=open_now,
+        devices=devices, family=family, until=revealed[0] if revealed else None, open_now=open_now,
         seconds=int((revealed[0] - app.clock()).total_seconds()) if revealed else 0,
         waiting=waiting, limit=app.programme.adjust_limit, changes=acts,
     )  # fmt: skip
@@ -71,8 +70,8 @@ def more(
 ) -> Response:
     """An older page of the story."""
     with visit.app.store() as store:
-        revealed = users.revealed(store, visit.session.token_hash, str(customer_id), visit.app.clock())
-    reason = revealed[1] if revealed and visit.may("profiles:reveal") else None
+        revealed = visit.revealed(store, str(customer_id))
+    reason = revealed[1] if revealed else None
     channel, kind = channel if channel in CHANNELS else "", kind if kind in KINDS else ""
     story = timeline(visit, customer_id, cursor, channel, kind, reason)
     template = "_timeline.html" if visit.request.headers.get("x-fragment") == "1" else "timeline.html"

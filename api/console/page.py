@@ -44,7 +44,7 @@ def environment(language: str) -> Environment:
     made.filters["say"] = lambda code: phrases.say(code, translate)
     made.globals["done_words"] = {code: translate(text) for code, text in phrases.DONE.items()}
     made.globals["language"] = language
-    made.globals["html_lang"] = words.HTML_LANG[language]
+    made.globals["languages"] = words.NAMES
     return made
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from api import present
 from api.console.actions import Unsaid
 from api.console.visit import Steward
-from api.console.why import FIELDS, HIDE
+from api.console.why import FIELDS, masked
 from api.context import as_uuid
 from api.identity_schemas import Decide, PairAsked, Undo
 from api.routers import identity as api
@@ -68,5 +68,5 @@ def side(store: psycopg.Connection, record: str) -> dict[str, Any]:
     return {
         "record_id": present.record(record, revealed=False), "source": row["source"] if row else "", "raw": said,
         "last_seen": row["last_seen"] if row else None,
-        "values": {name: HIDE[name](value) if name in HIDE else value for name, value in said.items()},
+        "values": masked(said),
     }  # fmt: skip

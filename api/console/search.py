@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from opencc import OpenCC
 
 from api import present
 from api.console.visit import Agent, Visit
@@ -18,7 +17,6 @@ from cdp.store import customers, holds, names, requests, review
 router = APIRouter()
 MOST = 20
 LONGEST = 320
-SIMPLIFIED, TRADITIONAL = OpenCC("t2s"), OpenCC("s2t")
 DIFFER = ("email", "phone", "city", "postal_code", "country")
 
 
@@ -59,9 +57,7 @@ def found(visit: Visit, store: Any, text: str) -> tuple[list[tuple[str, list[str
         return [(row["customer_id"], row["matched"]) for row in held], True
     if "@" in text or not any(letter.isalpha() for letter in text):
         return [], False
-    characters = sorted({letter for letter in text if names_of.CJK.match(letter)})
-    sets = [list(turn.convert("".join(characters))) for turn in (SIMPLIFIED, TRADITIONAL)] if characters else []
-    alike = names.customers(store, names_of.key(text), sets, MOST + 1)
+    alike = names.customers(store, names_of.key(text), names_of.characters(text), MOST + 1)
     return [(row["customer_id"], ["name"]) for row in alike], False
 
 

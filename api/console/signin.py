@@ -22,7 +22,7 @@ def language_of(request: Request) -> str:
 
 def form(request: Request, status: int = 200, wrong: str = "") -> Response:
     """The page to sign in."""
-    return page.render("signin.html", language_of(request), status, wrong=wrong, languages=words.NAMES)
+    return page.render("signin.html", language_of(request), status, wrong=wrong)
 
 
 @router.get("/sign-in")

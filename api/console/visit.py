@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
+import psycopg
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from api.console import page, words
+from api.console import page
 from api.context import Caller, Context, as_uuid, within_limit
 from api.idempotency import Once
 from api.problems import Forbidden
@@ -86,22 +87,24 @@ class Visit:
         """Whether the person's roles allow what the scope names."""
         return self.caller.key.allows(scope)
 
+    def revealed(self, store: psycopg.Connection, customer_id: str) -> tuple[datetime, str] | None:
+        """(until when, why) this session sees a customer unmasked; None where it does not, or no longer may."""
+        if not self.may("profiles:reveal"):
+            return None
+        return users.revealed(store, self.session.token_hash, customer_id, self.app.clock())
+
     def once(self) -> Once:
         """The form under its own key: sent twice, it is done once."""
         said = sorted((k, v) for k, v in self.form if k != "csrf")
         fingerprint = hashlib.sha256(repr((self.request.url.path, said)).encode()).hexdigest()
         return Once(self.app, self.request, Response(), self.said("once") or str(uuid.uuid4()), fingerprint)
 
-    def text(self, message: str) -> str:
-        """A message in the person's language."""
-        return words.translations(self.language).gettext(message)
-
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page with what all pages show: who works, how fresh the data is."""
         as_of = self.as_of
         answer = page.render(
             template, self.language, status, visit=self, csrf=self.csrf, path=self.request.url.path, as_of=as_of,
-            behind=as_of is None or self.app.clock() - as_of > BEHIND, languages=words.NAMES, new_key=lambda: str(uuid.uuid4()),
+            behind=as_of is None or self.app.clock() - as_of > BEHIND, new_key=lambda: str(uuid.uuid4()),
             done=self.request.cookies.get("cdp_done", ""), **values,
         )  # fmt: skip
         if "cdp_done" in self.request.cookies:

@@ -15,6 +15,7 @@ from api.console.search import shown as listed
 from api.console.visit import Agent, Steward, Visit
 from api.context import as_uuid
 from api.identity_schemas import Merge, Split, Undo
+from api.loyalty import acting
 from api.reading import living_customer, revealing, visible_fields
 from api.refs import record_of, ref
 from api.routers import identity as api
@@ -24,7 +25,7 @@ from cdp.consent.flags import customer_flags
 from cdp.loyalty import operations
 from cdp.loyalty.recall import tiers
 from cdp.stewardship import Act
-from cdp.store import consents, customers, decisions, users
+from cdp.store import consents, customers, decisions
 from identity import ids
 
 router = APIRouter()
@@ -41,11 +42,10 @@ def why(visit: Agent, customer_id: UUID) -> Response:
     explained = api.get_explanation(customer_id, app, visit.caller)
     living = explained.customer_id
     with app.store() as store:
-        revealed = users.revealed(store, visit.session.token_hash, living, app.clock())
-        open_now = revealed is not None and visit.may("profiles:reveal")
-        if open_now and revealed is not None:
+        revealed = visit.revealed(store, living)
+        if revealed is not None:
             revealing(app, store, visit.caller, "profile.reveal.records", living, revealed[1])
-        rows, count = side_by_side(store, app.pepper, living, revealed=open_now)
+        rows, count = side_by_side(store, app.pepper, living, revealed=revealed is not None)
         done = decisions.of_customer(store, living)
     return visit.page(
         "why.html",
@@ -130,7 +130,7 @@ def side_by_side(
     made = []
     for row in rows[:MOST_SHOWN]:
         said = {name: row["fields"].get(name) for name in FIELDS}
-        shown = {name: value if revealed or name not in HIDE else HIDE[name](value) for name, value in said.items()}
+        shown = said if revealed else masked(said)
         made.append(
             {
                 "record_id": present.record(row["record_id"], revealed=revealed), "ref": ref(pepper, row["record_id"]), "source": row["source"],
@@ -139,6 +139,11 @@ def side_by_side(
             }
         )  # fmt: skip
     return made, len(rows)
+
+
+def masked(said: dict[str, Any]) -> dict[str, Any]:
+    """The values of a record as they look to those who may not see them."""
+    return {name: HIDE[name](value) if name in HIDE else value for name, value in said.items()}
 
 
 def previewed(
@@ -171,8 +176,7 @@ def standing(visit: Visit, store: psycopg.Connection, customer: str) -> dict[str
     known = consents.material(store, customer)
     seen = visible_fields(app, caller, known)
     flags = list(customer_flags(known, app.policy, app.clock()))
-    programme = app.programme.of(app.programme.spends or app.programme.unit)
-    stands = operations.read(store, customer, operations.Act(programme, caller.name, app.clock(), "preview"))[1]
+    stands = operations.read(store, customer, acting(app, caller, "preview"))[1]
     return {
         "customer_id": customer,
         "records": len(customers.records(store, customer)),

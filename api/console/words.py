@@ -19,7 +19,6 @@ from opencc import OpenCC
 
 CATALOGUE = Path(__file__).parent / "words" / "zh_Hans.po"
 NAMES = {"en": "English", "zh_Hans": "简体中文", "zh_Hant": "繁體中文"}
-HTML_LANG = {"en": "en", "zh_Hans": "zh-Hans", "zh_Hant": "zh-Hant"}
 _TRADITIONAL = OpenCC("s2twp")
 
 

@@ -63,7 +63,7 @@ COMPOUND_SURNAMES = frozenset(
     ]
 )
 CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
-_SIMPLIFY = OpenCC("t2s")
+_SIMPLIFY, _TRADITIONAL = OpenCC("t2s"), OpenCC("s2t")
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,12 @@ def key(text: str | None) -> str | None:
     words = re.sub(r"[^\w\s]|_", "", plain).split()
     kept = [word for word in words if word not in TITLES] or words
     return " ".join(kept) or None
+
+
+def characters(text: str) -> list[list[str]]:
+    """The Chinese characters of a text, each once, in simplified and in traditional writing; nothing where it has none."""
+    found = "".join(sorted({letter for letter in text if CJK.match(letter)}))
+    return [list(turn.convert(found)) for turn in (_SIMPLIFY, _TRADITIONAL)] if found else []
 
 
 def _clean(text: str | None) -> str | None:

@@ -1,11 +1,14 @@
 """The last step of an erasure: what engines keep behind of deleted rows is removed, then the requests end."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+from cdp.errors import Busy
 from cdp.lake.maintain import expire, remove_orphans
 from cdp.privacy import requests as domain
 from cdp.privacy.erase import PURGE_MODELS, Job
@@ -14,7 +17,17 @@ from cdp.store import releases, requests
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
 
-PATIENCE = "60s"  # for a table's lock: readers are brief
+PATIENCE = 60.0  # seconds, for a table's lock and for older transactions: readers are brief
+PAUSE = 0.2
+HIDDEN = "older transactions of other roles were not seen and may have kept deleted rows (grant pg_read_all_stats to the owner)"
+# What still sees rows that were deleted before `mark`: PostgreSQL keeps them, also when a table is written anew.
+OLDER = """
+select coalesce('process ' || pid, 'session') || ' of ' || coalesce(usename, backend_type) from pg_stat_activity
+where pid <> pg_backend_pid() and coalesce(datname, current_database()) = current_database() and greatest(age(backend_xmin), age(backend_xid)) >= age(%(mark)s::xid)
+union all select 'prepared transaction ' || gid from pg_prepared_xacts where age(transaction) >= age(%(mark)s::xid)
+union all select 'replication slot ' || slot_name from pg_replication_slots
+where greatest(age(xmin), age(catalog_xmin)) >= age(%(mark)s::xid)
+"""
 
 
 def finish(job: Job) -> int:
@@ -55,11 +68,26 @@ def sweep(job: Job) -> str:
 def rewrite_store(workspace: Workspace) -> str:
     """Write every table of the database anew, without dead rows; statistics too. Returns what could not be done, in words."""
     with connect(owner_address(workspace)) as store:
-        store.execute(f"set lock_timeout = '{PATIENCE}'")
+        store.execute(f"set lock_timeout = '{PATIENCE:.0f}s'")
         store.execute("set statement_timeout = 0")
         store.execute("analyze")
+        _wait_for_older(store)
         store.execute("vacuum (full)")
-    return rewrite_wal(workspace)
+        hidden = store.execute("select 1 from pg_stat_activity where query = '<insufficient privilege>'").fetchall()
+    return "; ".join(filter(None, [HIDDEN if hidden else "", rewrite_wal(workspace)]))
+
+
+def _wait_for_older(store: psycopg.Connection[Any]) -> None:
+    """Wait until nothing that began before now can still see what was deleted: a rewrite would keep those rows."""
+    mark = store.execute("select pg_current_xact_id()::xid::text").fetchall()[0][0]
+    end = time.monotonic() + PATIENCE
+    while older := [row[0] for row in store.execute(OLDER, {"mark": mark}).fetchall()]:
+        if time.monotonic() > end:
+            raise Busy(
+                f"deleted rows cannot be removed while older transactions are open: {', '.join(older)}",
+                "end them; the next run finishes the erasure",
+            )
+        time.sleep(PAUSE)
 
 
 def rewrite_wal(workspace: Workspace) -> str:

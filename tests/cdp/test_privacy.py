@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cdp.backup import BackupError, check
-from cdp.privacy import landing
+from cdp.errors import Busy
+from cdp.privacy import landing, purge
 from cdp.privacy.people import People, finder
 from cdp.privacy.suppression import HASH, Suppression
 from cdp.retention import Kept, Retention
@@ -20,6 +22,7 @@ from cdp.sources.canonical import kept_columns
 from cdp.sources.load import load_sources
 from cdp.sources.model import Source
 from cdp.sources.read import read_batches
+from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace, create
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -167,3 +170,31 @@ def test_a_damaged_or_absent_backup_is_refused(tmp_path):
     )
     with pytest.raises(BackupError, match=r"database\.dump of the backup is missing or damaged"):
         check(tmp_path)
+
+
+def test_rows_that_an_open_transaction_still_sees_are_waited_for(workspace):
+    """An older snapshot (a long read, the server's own statistics) makes the server keep what was deleted since."""
+    marker = "nobody-7d1f@example.org"
+    with connect(owner_address(workspace)) as store, connect(owner_address(workspace)) as reader:
+        store.execute("create table probe (value text)")
+        store.execute("insert into probe values (%s)", [marker])
+        reader.execute("begin isolation level repeatable read")
+        reader.execute("select 1")  # takes the snapshot and locks nothing
+        store.execute("delete from probe")
+        ending = threading.Timer(2, reader.rollback)
+        ending.start()
+        purge.rewrite_store(workspace)
+        ending.join()
+        kept = [path for path in workspace.path("pg").rglob("*") if path.is_file() and marker.encode() in path.read_bytes()]  # fmt: skip
+        store.execute("drop table probe")
+    assert not kept
+
+
+def test_a_transaction_that_does_not_end_is_named_and_the_erasure_stays_open(workspace, monkeypatch):
+    monkeypatch.setattr(purge, "PATIENCE", 0.5)
+    with connect(owner_address(workspace)) as store, connect(owner_address(workspace)) as reader:
+        reader.execute("begin isolation level repeatable read")
+        reader.execute("select 1")
+        store.execute("select pg_current_xact_id()")
+        with pytest.raises(Busy, match=str(reader.info.backend_pid)):
+            purge.rewrite_store(workspace)

@@ -109,8 +109,7 @@ def judge(folder: Path, written: dict[str, int]) -> dict[str, int]:
         "read": sum(map(len, seen.values())),
         "missed": sum(len(set(range(1, count + 1)) - set(seen[who])) for who, count in written.items()),
         "twice": sum(len(numbers) - len(set(numbers)) for numbers in seen.values()),
-        "out of order": sum(b <= a for numbers in seen.values() for a, b in pairwise(numbers))
-        + backwards,
+        "out of order": sum(b <= a for numbers in seen.values() for a, b in pairwise(numbers)) + backwards,
     }
 
 

@@ -90,6 +90,7 @@ def split(store: psycopg.Connection, customer: str, records: list[str], act: Act
             )
         own = _retired_id(store, part) or new_id()
         verdicts = [ordered(a, b, "different") for a in part for b in rest]
+        verdicts += [ordered(*pair, "same") for side in (part, rest) for pair in _kept_with(side)]
         moves = [assignment.Move(record, own) for record in part]
         return carry_out(store, "split", moves, verdicts, act, [customer, own])
 
@@ -202,6 +203,13 @@ def _refuse_contradiction(store: psycopg.Connection, members: dict[str, list[str
             raise Conflict(
                 f"change set {changeset} keeps these customers apart", f"undo it first: /v1/changesets/{changeset}/undo"
             )
+
+
+def _kept_with(side: list[str]) -> list[tuple[str, str]]:
+    """An agent's corrections with a record of their side: what held them may stand on the other side now."""
+    corrections = [record for record in side if record.startswith("console:")]
+    others = [record for record in side if not record.startswith("console:")]
+    return [(record, others[0]) for record in corrections] if others else []
 
 
 def _retired_id(store: psycopg.Connection, part: list[str]) -> str | None:

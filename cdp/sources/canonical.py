@@ -125,8 +125,8 @@ def _mentions(source: Source) -> Iterable[str]:
             f"select record_id, '{party.source or source.source}' as source, '{party.kind}' as kind, source_key, "
             f"{identifier} as identifier, {keep}, min(seen_at) as first_seen, max(seen_at) as last_seen from "
             f"(select {_record_id(source, party)} as record_id, cast(({party.key}) as varchar) as source_key, "
-            f"{fields}, coalesce({source.seen_at}, _landed_at) as seen_at from {source.raw_table}) as mention "
-            f"where record_id is not null group by record_id, source_key, {keep}"
+            f"{fields}, coalesce({source.seen_at}, _landed_at) as seen_at, {party.taken_back} as taken_back "
+            f"from {source.raw_table}) as mention where record_id is not null and not taken_back group by record_id, source_key, {keep}"
         )
 
 

@@ -73,6 +73,7 @@ class Party(Strict):
         kind: Second part of `record_id = <source>:<kind>:<key>`.
         key: Expression of the third part; a null key names nobody.
         source: First part, where the row speaks of another source's party (a card seen in an enrolment).
+        taken_back: Condition on a row that says nothing any more; it is still this party's row, for whoever erases the person.
         identifier: What the key itself is (account, card, browser, device), if it identifies the party.
         fields: Canonical field → expression.
     """
@@ -81,6 +82,7 @@ class Party(Strict):
     key: Expression
     source: str | None = None
     when: Expression | None = None
+    taken_back: Expression = "false"
     identifier: Literal["account", "card", "browser", "device"] | None = None
     one_per_person: bool = False
     fields: dict[

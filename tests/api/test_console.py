@@ -488,6 +488,15 @@ def test_a_correction_shows_at_once_survives_a_run_and_is_gone_when_it_is_taken_
     assert now() == before
     assert not desk.store.execute("select 1 from contact_records where record_id like 'console:%'").fetchall()
     assert not desk.store.execute("select 1 from assignment where record_id like 'console:%'").fetchall()
+    landed = desk.workspace.path("landing", "console")
+    assert "corrected.person" in "".join(file.read_text(encoding="utf-8") for file in landed.iterdir())
+    officer = desk.person("privacy")
+    asked = officer.client.post(f"/console/privacy/new/{customer}", data={"csrf": officer.token, "kind": "erasure"})
+    officer.post(asked.url.path, act="verify", method="in_person")
+    cdp(desk.workspace, "run", "--as-of", "2026-03-01")
+    left = "".join(file.read_text(encoding="utf-8") for file in landed.iterdir())
+    assert "corrected.person" not in left.lower()
+    assert "Zoë" not in left
 
 
 def state(desk):
@@ -589,7 +598,7 @@ def test_figures_are_those_of_the_store(desk):
     known = desk.store.execute("select count(*) from profiles where kind = 'known'").fetchall()[0][0]
     assert f"<b>{known:,}</b>" in shown
     total = desk.store.execute(
-        "select sum(amount)::bigint from ledger_entries e join ledger_accounts using (account_id) where unit = 'points'"
+        "select sum(amount)::bigint from ledger_entries e join ledger_accounts l using (account_id) join assignment a using (record_id) where unit = 'points'"
     ).fetchall()[0][0]
     assert f"<b>{total:,}</b>" in shown
     assert "<svg" in shown

@@ -145,6 +145,9 @@ class StepOut(Model):
     without: list[int] = Field(
         description="Sizes of the groups that would remain without this one edge", examples=[[3, 2]]
     )
+    confirmed_by: str | None = Field(
+        None, description="Who said that these two records are one person", examples=["user:mei"]
+    )
 
 
 class Explanation(Model):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cdp.store.evidence import Material
+from cdp.store.evidence import DECISION, Material
 from identity.cluster import Evidence, cluster
 from identity.guards import two_people
 from identity.scorer import Scorer, complete
@@ -53,7 +53,7 @@ def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
         (_ints([(number[s.left],) for s in soft], 0), _ints([(number[s.right],) for s in soft], 0)),
         np.array([s.weight - threshold for s in soft], dtype=np.float64),
         (_ints(apart, 0), _ints(apart, 1)),
-        (*(edge[2] for edge in hard), *("decision" for _ in decided)),
+        (*(edge[2] for edge in hard), *(DECISION for _ in decided)),
     )
     groups: dict[int, list[str]] = {}
     for record, label in zip(material.records, cluster(evidence).tolist(), strict=True):
@@ -63,6 +63,8 @@ def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
 
 def without_edge(material: Material, left: str, right: str, kind: str) -> Material:
     """The evidence less one edge; for a pair of alike payloads, as if the two had never been compared."""
+    if kind == DECISION:
+        material = replace(material, decisions=[d for d in material.decisions if d[:2] != (left, right)])
     if kind != "similar":
         return replace(material, edges=[e for e in material.edges if e[:3] != (left, right, kind)])
     blind = {left: material.payloads[left], right: material.payloads[right]}

@@ -1,5 +1,7 @@
 """What an agent does on a customer's page: each form is one call of the function behind the API's endpoint."""
 
+import re
+from decimal import Decimal
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -22,6 +24,7 @@ from cdp.store import consents, customers, notes, users
 router = APIRouter()
 REASONS = ("caller_asked", "checking_identity", "correcting_data", "complaint", "fraud_check")
 LONGEST_NOTE = 2_000
+AMOUNT = re.compile(r"[0-9]{1,12}([.][0-9]{1,6})?")
 
 
 class Unsaid(Invalid):
@@ -68,7 +71,7 @@ def withdraw(visit: ConsentTaker, customer_id: UUID) -> Response:
 @router.post("/customers/{customer_id}/redeem")
 def redeem(visit: Teller, customer_id: UUID) -> Response:
     """Spend points for the person on the phone."""
-    asked = Spend(points=whole(visit, "points"), reason=visit.said("reason") or "redeem")
+    asked = Spend(points=amount(visit, "points"), reason=visit.said("reason") or "redeem")
     points_api.redeem(customer_id, asked, visit.app, visit.caller, visit.once())
     return visit.back(f"/customers/{customer_id}#loyalty", "redeemed")
 
@@ -78,7 +81,7 @@ def goodwill(visit: Teller, customer_id: UUID) -> Response:
     """Give points with a reason; above the programme's limit somebody else has to approve them."""
     if not visit.said("reason"):
         raise Unsaid("say why the points are given")
-    asked = Correct(points=whole(visit, "points"), reason=visit.said("reason"))
+    asked = Correct(points=amount(visit, "points"), reason=visit.said("reason"))
     answer = points_api.adjust(customer_id, asked, visit.app, visit.caller, visit.once())
     waits = isinstance(answer, dict) and "approval_id" in answer
     return visit.back(f"/customers/{customer_id}#loyalty", "asked" if waits else "given")
@@ -137,13 +140,14 @@ def remove_note(visit: Editor, customer_id: UUID, note_id: UUID) -> Response:
     return visit.back(f"/customers/{living}#notes", "note_removed")
 
 
-def whole(visit: Visit, name: str) -> int:
-    """A whole number of the form.
+def amount(visit: Visit, name: str) -> int:
+    """Points of the form, in the smallest parts that the ledger counts.
 
     Raises:
-        Unsaid: If it is none above nothing.
+        Unsaid: If it is no number above nothing, or has more decimal places than the programme's points.
     """
-    text = visit.said(name)
-    if not text.isdecimal() or not 0 < int(text) <= 1_000_000_000:
-        raise Unsaid("write a whole number of points above 0")
-    return int(text)
+    text, scale = visit.said(name), visit.app.programme.terms.scale
+    parts = Decimal(text).scaleb(scale) if AMOUNT.fullmatch(text) else Decimal(0)
+    if not 0 < parts <= 1_000_000_000 or parts != int(parts):
+        raise Unsaid("write a number of points above 0" if scale else "write a whole number of points above 0")
+    return int(parts)

@@ -60,7 +60,7 @@ def show(visit: Agent, customer_id: UUID, channel: str = "", kind: str = "") -> 
         channels=CHANNELS, kinds=KINDS, strip=strip(visit, known, revealed=open_now), notes=written, flags=notes.FLAGS,
         devices=devices, family=family, until=revealed[0] if revealed else None, open_now=open_now,
         seconds=int((revealed[0] - app.clock()).total_seconds()) if revealed else 0,
-        waiting=waiting, limit=app.programme.adjust_limit, changes=acts,
+        waiting=waiting, limit=app.programme.adjust_limit, changes=acts, level_scale=app.programme.scale_of(app.programme.measured),
     )  # fmt: skip
 
 

@@ -25,12 +25,25 @@ def manager(visit: Manager) -> Response:
         counted = _kept.get(name)
         if counted is None:
             counted = figures.figures(store, programme.programme, programme.unit, list(app.service.closed), upto)
+            _in_units(counted, programme.terms.scale)
             _kept.clear()
             _kept[name] = counted
     consent = [
         {**row, "share": round(100 * row["value"] / row["all"]) if row["all"] else 0} for row in counted["consent"]
     ]
-    return visit.page("manager.html", figures={**counted, "consent": consent}, unit=programme.unit, bar=bar)
+    return visit.page(
+        "manager.html",
+        figures={**counted, "consent": consent},
+        unit=programme.unit,
+        bar=bar,
+        points_scale=programme.terms.scale,
+    )
+
+
+def _in_units(counted: dict[str, Any], scale: int) -> None:
+    """The ledger counts in smallest parts, people in points."""
+    for row in [*counted["moved"], *counted["expiring"]] if scale else []:
+        row |= {name: row[name] / 10**scale for name in ("value", "other") if row.get(name)}
 
 
 def bar(value: float, rows: list[dict[str, Any]], width: int, key: str = "value") -> int:

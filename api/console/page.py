@@ -40,6 +40,7 @@ def environment(language: str) -> Environment:
     made.filters["day"] = lambda at: words.day(at, language)
     made.filters["money"] = lambda amount, currency: words.money(amount, currency, language)
     made.filters["number"] = lambda value: words.number(value, language)
+    made.filters["units"] = lambda parts, scale: words.units(parts, scale, language)
     translate = words.translations(language).gettext
     made.filters["say"] = lambda code: phrases.say(code, translate)
     made.globals["done_words"] = {code: translate(text) for code, text in phrases.DONE.items()}

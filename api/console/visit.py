@@ -105,7 +105,7 @@ class Visit:
         answer = page.render(
             template, self.language, status, visit=self, csrf=self.csrf, path=self.request.url.path, as_of=as_of,
             behind=as_of is None or self.app.clock() - as_of > BEHIND, new_key=lambda: str(uuid.uuid4()),
-            done=self.request.cookies.get("cdp_done", ""), **values,
+            done=self.request.cookies.get("cdp_done", ""), scale=self.app.programme.terms.scale, idle=int(access.IDLE.total_seconds()), **values,
         )  # fmt: skip
         if "cdp_done" in self.request.cookies:
             answer.delete_cookie("cdp_done", path="/console")

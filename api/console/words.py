@@ -72,9 +72,14 @@ def money(amount: str | Decimal | float | None, currency: str, language: str) ->
         return f"{amount} {currency}"
 
 
-def number(value: float | None, language: str) -> str:
+def number(value: float | Decimal | None, language: str) -> str:
     """A number with the language's separators."""
     return "–" if value is None else str(format_decimal(value, locale=language))
+
+
+def units(parts: int | None, scale: int, language: str) -> str:
+    """An amount of points as people say it: the ledger counts in smallest parts."""
+    return number(None if parts is None else Decimal(parts).scaleb(-scale), language)
 
 
 def _time(at: datetime | str) -> datetime:

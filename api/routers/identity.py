@@ -35,7 +35,7 @@ from cdp.loyalty import operations as loyalty
 from cdp.loyalty.parting import parted
 from cdp.standard.identify import candidates
 from cdp.stewardship import Act, Outcome, Refused
-from cdp.store import assignment, consents, customers, evidence, review
+from cdp.store import assignment, consents, customers, decisions, evidence, review
 from identity import explain, ids, live
 from identity.person import Described, values
 from identity.scorer import Part
@@ -163,12 +163,14 @@ def get_explanation(customer_id: UUID, app: App, caller: ProfileReader) -> Expla
     with app.store() as store:
         living, _ = living_customer(store, customer_id)
         material = evidence.of_customers(store, [living])
+        said = decisions.confirmed(store, material.records)
     steps = [
         {
             "left": present.record(s.left_id, revealed=False), "right": present.record(s.right_id, revealed=False),
             "left_ref": ref(app.pepper, s.left_id), "right_ref": ref(app.pepper, s.right_id), "evidence": s.words, "kind": s.kind,
             "weight": s.weight, "left_size": s.left_size, "right_size": s.right_size, "reasons": _reasons(s.parts),
             "without": [len(group) for group in s.without],
+            "confirmed_by": said.get((min(s.left_id, s.right_id), max(s.left_id, s.right_id))),
         }
         for s in explain.assembled(material, scorer)
     ]  # fmt: skip

@@ -91,8 +91,7 @@ class Climb:
     @cached_property
     def scale(self) -> int:
         """Smallest parts of one unit of the measure."""
-        unit = self.measure.unit
-        return next((10**u.scale for u in self.programme.units if u.code == unit), 1)
+        return int(10 ** self.programme.scale_of(self.measure.unit))
 
     def add(self, item: Item) -> None:
         """One item more, not known before those that were added."""

@@ -156,6 +156,10 @@ class Programme(Strict):
         own = [self.terms.expiry, *(level.expiry[self.unit] for ladder in self.ladders for level in ladder.levels if self.unit in level.expiry)]  # fmt: skip
         return any(e.mode == "inactivity" or e.extend_by or e.binding == "live" for e in own)
 
+    def scale_of(self, unit: str) -> int:
+        """Decimal places of a unit; none where the programme does not know it."""
+        return next((held.scale for held in self.units if held.code == unit), 0)
+
     def parts(self, units: int) -> int:
         """Whole units as amounts count them: YAML says whole units, ledger and API their smallest part."""
         return units * int(10**self.terms.scale)

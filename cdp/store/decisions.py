@@ -38,6 +38,12 @@ def standing(connection: psycopg.Connection) -> list[tuple[str, str, str, float 
     return [(str(a), str(b), str(v), w, str(c)) for a, b, v, w, c in connection.execute(query)]
 
 
+def confirmed(connection: psycopg.Connection, records: list[str]) -> dict[tuple[str, str], str]:
+    """Who said that two of these records are one person: pair (in order) → the name of the latest standing word."""
+    query = f"select left_id, right_id, actor from ({STANDING}) as s where verdict = 'same' and left_id = any(%(r)s) and right_id = any(%(r)s)"  # noqa: S608
+    return {(str(a), str(b)): str(actor) for a, b, actor in connection.execute(query, {"r": records})}
+
+
 def add_changeset(
     connection: psycopg.Connection,
     changeset_id: UUID,

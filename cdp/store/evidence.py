@@ -7,6 +7,8 @@ import psycopg
 
 from cdp.store.decisions import STANDING
 
+DECISION, CERTAIN = "decision", 99.0  # the type of a steward's word, and its weight, as `core__edges` has them
+
 
 @dataclass(frozen=True)
 class Material:
@@ -14,7 +16,7 @@ class Material:
 
     Attributes:
         records: Record ids, sorted.
-        edges: (left, right, type, kind, weight, evidence) between them.
+        edges: (left, right, type, kind, weight, evidence) between them; of decisions those that stand now.
         payloads: First record of a payload → (compared values, blocking keys).
         decisions: (left, right, verdict) of standing decisions between them.
     """
@@ -47,7 +49,8 @@ def of_records(store: psycopg.Connection, records: list[str]) -> Material:
     ).fetchall()
     return Material(
         sorted(records),
-        [(str(a), str(b), str(t), str(k), float(w), e) for a, b, t, k, w, e in edges],
+        [(str(a), str(b), str(t), str(k), float(w), e) for a, b, t, k, w, e in edges if t != DECISION]
+        + [(str(a), str(b), DECISION, "steward", CERTAIN, {}) for a, b, verdict in decided if verdict == "same"],
         {str(r): (c, list(k)) for r, c, k in payloads},
         [(str(a), str(b), str(v)) for a, b, v in decided],
     )

@@ -5,7 +5,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-ALIKE = 0.45  # least word similarity of pg_trgm (shared three-letter parts), 0.6 by its default; a slip in a short name costs a third
+ALIKE = 0.45  # least word similarity of pg_trgm (shared three-letter parts): a slip in a short name costs a third
+SURELY = 0.5  # of a long name, in which two slips cost less than that; fewer names are looked at
+LONG = 14  # letters
 MOST_NAMES = 60
 MOST_RECORDS = 40  # of one name
 SHORTEST = 3  # letters: fewer are alike to everything
@@ -42,7 +44,7 @@ def customers(
     near: dict[str, float] = {}
     with store.transaction():
         if letters and len(letters) >= SHORTEST:
-            store.execute("select set_config('pg_trgm.word_similarity_threshold', %s, true)", [str(ALIKE)])
+            store.execute("select set_config('pg_trgm.word_similarity_threshold', %s, true)", [str(ALIKE if len(letters) < LONG else SURELY)])
             near |= dict(store.execute(ALIKE_NAMES, {"letters": letters, "names": MOST_NAMES}).fetchall())
         for one in characters:
             near |= dict(store.execute(HOLDING, {"characters": one, "names": MOST_NAMES}).fetchall())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ from fastapi.testclient import TestClient
 
 import api.console
 from api.app import create_app
-from api.console import manager, page, words
+from api.console import actions, manager, page, words
 from api.console.phrases import DONE, PHRASES
 from cdp import access
 from cdp.clock import system_now
@@ -550,6 +551,7 @@ def test_a_merge_is_found_previewed_done_and_undone(desk):
     kept = {row[0] for row in desk.store.execute("select customer_id::text from assignment")}
     (retired,) = {first, second} - kept
     assert "merged" in desk.person("agent").client.get(f"/console/customers/{retired}").text
+    assert "confirmed by user:steward" in steward.get(f"/console/customers/{retired}/why")
     undo = re.search(r"/console/changesets/([0-9a-f-]+)/undo", done)[1]
     steward.post(f"/console/changesets/{undo}/undo", customer_id=first)
     assert state(desk) == before
@@ -590,6 +592,21 @@ def test_a_request_is_opened_proven_exported_and_an_erasure_says_what_it_takes(d
     officer.post(erasure.url.path, 422, act="refuse", reason="")
     assert "is refused" in officer.post(erasure.url.path, act="refuse", reason="withdrawn by the person")
     assert "Erasure" in officer.get("/console/privacy")
+
+
+@pytest.mark.parametrize(
+    ("typed", "scale", "parts"),
+    [("12", 0, 12), ("12.5", 2, 1250), ("0.01", 2, 1), ("12.5", 0, None), ("0.001", 2, None), ("0", 2, None), ("-3", 0, None), ("1e3", 0, None), ("①", 0, None), ("", 2, None)],
+)  # fmt: skip
+def test_points_are_typed_and_shown_in_whole_units_of_a_programme_that_counts_in_parts(typed, scale, parts):
+    terms = SimpleNamespace(scale=scale)
+    said = SimpleNamespace(said=lambda _: typed, app=SimpleNamespace(programme=SimpleNamespace(terms=terms)))
+    if parts is None:
+        with pytest.raises(actions.Unsaid):
+            actions.amount(said, "points")
+    else:
+        assert actions.amount(said, "points") == parts
+        assert words.units(parts, scale, "en") == str(float(typed) if scale else int(typed))
 
 
 def test_figures_are_those_of_the_store(desk):

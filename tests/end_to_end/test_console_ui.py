@@ -150,6 +150,23 @@ def test_an_agent_finds_reads_reveals_withdraws_and_redeems(console, language):
     page.context.close()
 
 
+def test_who_does_nothing_is_asked_before_the_session_ends_and_stays_by_one_press(console):
+    page = console.open("agent")
+    page.clock.install()
+    page.goto(f"{console.url}/console/")
+    asked = page.get_by_role("alertdialog")
+    page.clock.fast_forward("27:00")
+    assert not asked.is_visible()
+    page.clock.fast_forward("01:30")
+    assert asked.is_visible()
+    with page.expect_response("**/console/"):
+        page.keyboard.press("Enter")
+    asked.wait_for(state="hidden")
+    page.clock.fast_forward("27:00")
+    assert not asked.is_visible()
+    page.context.close()
+
+
 def balance(console, customer):
     return console.one(
         "select sum(l.balance)::bigint from ledger_accounts l join assignment a using (record_id) where a.customer_id = %s",

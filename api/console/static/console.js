@@ -79,6 +79,24 @@
   const until = document.querySelector("[data-seconds]");
   if (until) setTimeout(() => location.reload(), 1000 * (Number(until.dataset.seconds) + 1));
 
+  // Who reads for long is asked before the session ends, and may go on by one press.
+  const ends = Number(document.body.dataset.idle), asks = document.getElementById("idle");
+  if (ends && asks) {
+    let warns, leaves;
+    const begin = () => {
+      asks.hidden = true;
+      clearTimeout(warns);
+      clearTimeout(leaves);
+      warns = setTimeout(() => { asks.hidden = false; asks.querySelector("button").focus(); }, 1000 * (ends - 120));
+      leaves = setTimeout(() => location.reload(), 1000 * (ends + 1));
+    };
+    begin();
+    asks.querySelector("button").addEventListener("click", async () => {
+      const answer = await fetch("/console/");
+      if (answer.ok) begin(); else location.reload();
+    });
+  }
+
   // Single keys can be switched off: people who speak to their computer would press them by talking.
   let on = true;
   try { on = localStorage.getItem("keys") !== "off"; } catch { /* no storage: they stay on */ }

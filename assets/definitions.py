@@ -1,13 +1,12 @@
-"""The code location: everything under `defs/`, one resource, one job."""
+"""The code location: everything under `defs/`, one resource, one job for the pipeline and one for its checks."""
 
 from pathlib import Path
 
 import dagster as dg
 
+from assets.automation import CHECKS_JOB, JOB, governed
 from assets.platform import Platform
 from assets.progress import progress
-
-JOB = "cdp_run"
 
 
 @dg.definitions
@@ -20,15 +19,27 @@ def defs() -> dg.Definitions:
         executor_def=dg.in_process_executor,
         config=dg.RunConfig(loggers={"progress": {}}),
     )
-    nightly = dg.ScheduleDefinition(
-        name="nightly", job=job, cron_schedule="30 2 * * *", default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Erasures and retention are carried out at least once a day, whether or not anything new came.",
-    )  # fmt: skip
-    shared = dg.Definitions(
-        jobs=[job],
-        schedules=[nightly],
+    loaded = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    standalone = [
+        key
+        for made in loaded.asset_checks or []
+        if isinstance(made, dg.AssetChecksDefinition)
+        for key in made.check_keys
+    ]
+    checks = dg.define_asset_job(
+        CHECKS_JOB,
+        selection=dg.AssetSelection.checks(*standalone),
+        description="Every check over what is stored, without building anything.",
+        executor_def=dg.in_process_executor,
+        config=dg.RunConfig(loggers={"progress": {}}),
+    )
+    return dg.Definitions(
+        assets=dg.map_asset_specs(governed, loaded.assets or []),
+        asset_checks=loaded.asset_checks,
+        jobs=[job, checks, *(loaded.jobs or [])],
+        schedules=loaded.schedules,
+        sensors=loaded.sensors,
         resources={"platform": Platform()},
         executor=dg.in_process_executor,
         loggers={"progress": progress},
     )
-    return dg.Definitions.merge(dg.load_from_defs_folder(path_within_project=Path(__file__).parent), shared)

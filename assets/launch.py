@@ -22,7 +22,8 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from assets.definitions import JOB, defs
+from assets.automation import JOB
+from assets.definitions import defs
 from cdp.errors import CdpError
 
 LOCATION = "cdp"

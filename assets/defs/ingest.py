@@ -2,8 +2,11 @@
 
 import dagster as dg
 
+from assets import landing
+from assets.checking import result
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
+from cdp.checks import arrivals
 from cdp.lake.build import Built
 from cdp.privacy.guard import guard
 from cdp.settings import Settings
@@ -13,13 +16,22 @@ from cdp.sources.model import Source
 from cdp.workspace import Workspace
 
 
+@dg.asset(group_name="ingest", deps=["ops__retention"], kinds={"postgres"}, owners=OWNERS)
+def ops__landed(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: run. Landing files are registered: the day on which one is first seen is its landing day, a partition of its raw table."""
+    days = landing.register(context.instance, platform)
+    return dg.MaterializeResult(metadata={"days with new files": days})
+
+
 def raw_asset(source: Source) -> dg.AssetsDefinition:
     """The raw table of one source."""
 
     @dg.asset(
         name=source.raw_table,
         group_name="ingest",
-        deps=["ops__retention"],
+        deps=["ops__landed"],
+        partitions_def=landing.DAYS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"duckdb", source.format},
         owners=OWNERS,
         description=f"Grain: accepted row of {source.source}. {source.description}",
@@ -28,28 +40,45 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
                               description="Every line read is accepted, duplicate, quarantined or suppressed."),
             dg.AssetCheckSpec("contract", asset=source.raw_table,
                               description="Few lines break the contract; no file had to be left out."),
+            *(dg.AssetCheckSpec(name, asset=source.raw_table, description=text) for name, (text, _) in ARRIVALS.items()),
         ],
     )  # fmt: skip
     def raw(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        done = ingest(
-            platform.lake,
-            source,
-            platform.landing,
-            platform.now,
-            context.log.info,
-            guard(platform.workspace, platform.now),
-        )
+        files = landing.wanted(context, platform, source)
+        suppress = guard(platform.workspace, platform.now)
+        done = ingest(platform.lake, source, platform.landing, platform.now, context.log.info, suppress, files)
+        landing.settle(context, platform, source, files, done)
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
         built = Built(source.raw_table, done.rows, changed=bool(done.files))
         return report(
             platform.lake,
             built,
-            check_results=[_reconciles(done), _contract(done, source)],
+            check_results=[_reconciles(done), _contract(done, source), *_arrivals(platform, source)],
             extra=_counts(done),
         )
 
     return raw
+
+
+ARRIVALS = {
+    "volume": ("The newest landing day brought about as many rows as usual, and is not long ago.",
+               "ask who sends the files; if this is the new usual, it passes again after a few landings"),
+    "null_rate": ("No column of the newest landing day is much emptier than before.",
+                  "look at the newest file: a renamed column reads as empty; set its 'path' in the source's YAML"),
+    "schema_drift": ("The newest file has the columns of the one before it.",
+                     "name a new column in the source's YAML to read it; ask the sender about one that is gone"),
+}  # fmt: skip
+
+
+def _arrivals(platform: Platform, source: Source) -> list[dg.AssetCheckResult]:
+    """In the asset, not beside it: a step of its own for each would cost more than the look."""
+    found = {
+        "volume": arrivals.volume(platform.lake, source, platform.now),
+        "null_rate": arrivals.nulls(platform.lake, source),
+        "schema_drift": arrivals.drift(platform.landing, source),
+    }
+    return [result(finding, ARRIVALS[name][1], name=name) for name, finding in found.items()]
 
 
 def _counts(done: IngestReport) -> dict[str, object]:
@@ -89,4 +118,4 @@ def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Raw assets of the workspace's sources; of the shipped ones where there is no workspace yet."""
-    return dg.Definitions(assets=[raw_asset(source) for source in load_sources(Workspace(Settings()))])
+    return dg.Definitions(assets=[ops__landed, *(raw_asset(source) for source in load_sources(Workspace(Settings())))])

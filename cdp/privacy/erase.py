@@ -27,7 +27,7 @@ from cdp.privacy.strip import STAGE, actions, strip
 from cdp.privacy.suppression import Suppression
 from cdp.sources import stage
 from cdp.sources.contract import Contract, compile_contract
-from cdp.sources.ingest import landing_files
+from cdp.sources.landing import landing_files
 from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
 from cdp.store import assignment, erasure, requests

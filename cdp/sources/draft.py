@@ -3,6 +3,7 @@
 import csv
 import itertools
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def draft(path: Path, name: str, encoding: str = "utf-8") -> dict[str, Any]:
     """
     kind = _format(path)
     try:
-        headers, delimiter = _headers(path, kind, encoding)
+        headers, delimiter = headers_of(path, kind, encoding)
     except DAMAGE as error:
         raise UnreadableFile(
             f"{path.name} cannot be read as {kind}: {str(error)[:200]}", "give a whole file"
@@ -157,7 +158,12 @@ def _format(path: Path) -> str:
     return FORMATS[suffix]
 
 
-def _headers(path: Path, kind: str, encoding: str) -> tuple[list[str], str]:
+def headers_of(path: Path, kind: str, encoding: str, share: float = 0.0) -> tuple[list[str], str]:
+    """The columns of a file (of JSON lines: the dotted paths that this share of its first lines have), and its delimiter.
+
+    Raises:
+        UnreadableFile: If it is empty or holds no row of this kind.
+    """
     if kind == "parquet":
         return list(pq.ParquetFile(path).schema_arrow.names), ","
     with open_file(path) as file:
@@ -169,19 +175,21 @@ def _headers(path: Path, kind: str, encoding: str) -> tuple[list[str], str]:
     if kind == "csv":
         delimiter = max(",;\t|", key=lines[0].count)
         return [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=delimiter))], delimiter
-    paths: dict[str, None] = {}
+    paths: Counter[str] = Counter()
+    rows = 0
     for line in lines:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
         if isinstance(row, dict):
-            paths |= dict.fromkeys(_paths(row))
+            paths.update(_paths(row))
+            rows += 1
     if not paths:
         raise UnreadableFile(
             f"{path.name} holds no JSON object a line", "give a file with one JSON object on each line"
         )
-    return list(paths), ","
+    return [name for name, count in paths.items() if count >= rows * share], ","
 
 
 def _paths(row: dict[str, Any], prefix: str = "") -> list[str]:

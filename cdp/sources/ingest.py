@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from cdp.lake import build, register
 from cdp.lake.engine import Lake
 from cdp.sources import stage
 from cdp.sources.contract import Contract, compile_contract
+from cdp.sources.landing import landing_files
 from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
 
@@ -24,7 +25,6 @@ UNRECONCILED = """
 PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
 SENT = "inbox-"  # how files of what was sent begin
-UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
 
 
 @dataclass
@@ -41,6 +41,7 @@ class FileReport:
     quarantined: int = 0
     suppressed: int = 0
     bad: int = 0
+    landed_at: datetime | None = None
     blocked: str = ""
     original: str = ""
 
@@ -65,13 +66,6 @@ class IngestReport:
         return [file for file in self.files if file.blocked]
 
 
-def landing_files(landing: Path, source: Source) -> list[Path]:
-    """The files of one source, in order of name; hidden and unfinished ones are left alone."""
-    folder = landing / source.source
-    found = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    return sorted(path for path in found if not path.name.startswith(".") and path.suffix not in UNFINISHED)
-
-
 Suppress = Callable[[Lake, Source], list[str]]
 
 
@@ -82,6 +76,7 @@ def ingest(
     now: datetime,
     log: Callable[[str], None],
     suppress: Suppress | None = None,
+    landed: Mapping[str, datetime] | None = None,
 ) -> IngestReport:
     """Read what is new under `landing/<source>`; re-reading a file changes nothing.
 
@@ -93,6 +88,7 @@ def ingest(
         log: Told the progress of anything that takes more than five seconds.
         suppress: Takes the rows of erased people out of the stage and out of the landing files, where there are any;
             returns the files that are other ones now.
+        landed: The files to read and when each landed, which is also their order; all, as landed now, where it is None.
     """
     columns_mark, mark_table = (
         hashlib.sha256(repr(stage.raw_columns(source)).encode()).hexdigest(),
@@ -107,7 +103,7 @@ def ingest(
 
         lake.write(prepare, f"raw table of {source.source}")
     report = IngestReport(source.source)
-    new = _new_files(lake, source, landing)
+    new = _new_files(lake, source, landing, now, landed)
     if new:
         stage.open_stage(lake, source)
         contract = compile_contract(source)
@@ -151,7 +147,9 @@ def contract_mark(source: Source) -> str:
     return hashlib.sha256(source.model_dump_json().encode()).hexdigest()
 
 
-def _new_files(lake: Lake, source: Source, landing: Path) -> list[FileReport]:
+def _new_files(
+    lake: Lake, source: Source, landing: Path, now: datetime, landed: Mapping[str, datetime] | None
+) -> list[FileReport]:
     known = {
         (file, sha): status
         for file, sha, status, mark in lake.rows(
@@ -165,14 +163,17 @@ def _new_files(lake: Lake, source: Source, landing: Path) -> list[FileReport]:
     found = []
     for path in landing_files(landing, source):
         name = path.relative_to(landing / source.source).as_posix()
+        at = now if landed is None else landed.get(name)
+        if at is None:
+            continue
         try:
             sha = fingerprint(path)
         except UnreadableFile as error:
-            found.append(FileReport(name, "", 0, name, blocked=error.message))
+            found.append(FileReport(name, "", 0, name, landed_at=at, blocked=error.message))
             continue
         if (name, sha) not in known:
-            found.append(FileReport(name, sha, path.stat().st_size, identities.setdefault(sha, name)))
-    return found
+            found.append(FileReport(name, sha, path.stat().st_size, identities.setdefault(sha, name), landed_at=at))
+    return sorted(found, key=lambda item: (item.landed_at, item.file))
 
 
 def _read_file(
@@ -225,9 +226,10 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
     columns = ", ".join(f'r."{name}"' for name in source.columns)
     execute(
         f"insert into lake.main.{source.raw_table} by name "  # noqa: S608
-        f"select {columns}, r._file, r._line, r._key, r._hash, r._redacted, $run as _run_id, $now as _landed_at "
+        f"select {columns}, r._file, r._line, r._key, r._hash, r._redacted, $run as _run_id, "
+        "list_extract($landed, list_position($files, r._file)) as _landed_at "
         "from memory.main.stage_rows r join memory.main.stage_verdicts v using (_order, _line) where v.verdict = 'accepted'",
-        {"run": lake.run_id, "now": now},
+        {"run": lake.run_id, "files": [f.file for f in report.files], "landed": [f.landed_at for f in report.files]},
     )
     for item in report.files:
         # what this file said before it was mended gives way; what an earlier file of the same name said stays

@@ -32,6 +32,13 @@ def waiting(store: psycopg.Connection, source: str, limit: int) -> list[tuple[in
     return [(int(row[0]), str(row[1])) for row in rows]
 
 
+def pending(store: psycopg.Connection) -> tuple[int, datetime | None, datetime | None]:
+    """(how many events no landing file holds yet, when the oldest of them was sent, when the newest)."""
+    query = "select count(*), min(received_at), max(received_at) from inbox where payload is not null"
+    count, oldest, last = store.execute(query).fetchall()[0]
+    return int(count), oldest, last
+
+
 def handed_over(store: psycopg.Connection, ids: list[int]) -> None:
     """These events are in a landing file: only their ids stay, so that a late repeat is known."""
     store.execute("update inbox set payload = null where inbox_id = any(%s)", [ids])

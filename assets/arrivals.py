@@ -1,0 +1,40 @@
+"""The landing sensor: registers what arrived, and asks for one run over it."""
+
+from datetime import datetime
+
+import dagster as dg
+
+from assets.landing import DAYS
+from assets.launch import bury_dead_runs
+from cdp.arrivals import Arrived, why_not
+from cdp.sources.landing import seen
+from cdp.sources.load import load_sources
+from cdp.store import inbox, landed
+from cdp.store.connect import connect, database, owner_address
+from cdp.workspace import Workspace
+
+ARRIVAL = "cdp/arrival"
+ALIVE = [
+    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]  # fmt: skip
+
+
+def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> dg.SensorResult:
+    """What has arrived, and a run for it where one is due; the days of new files are partitions from now on."""
+    with database(workspace), connect(owner_address(workspace)) as store:
+        there = seen(workspace.path("landing"), load_sources(workspace))
+        new = landed.register(store, there, now)
+        unread = set(landed.unread(store))
+        arrived = Arrived([state for state in there if state in unread], *inbox.pending(store))
+    bury_dead_runs(instance)
+    running = bool(instance.get_runs(dg.RunsFilter(statuses=ALIVE), limit=1))
+    failures = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={ARRIVAL: arrived.key})
+    failed = instance.get_runs_count(failures)
+    reason = why_not(arrived, now, running=running, failed=failed)
+    request = dg.RunRequest(run_key=f"{arrived.key}:{failed}", tags={ARRIVAL: arrived.key})
+    return dg.SensorResult(
+        run_requests=[] if reason else [request],
+        skip_reason=reason or None,
+        dynamic_partitions_requests=[DAYS.build_add_request([f"{day}" for day in sorted(new)])] if new else [],
+    )

@@ -1,20 +1,25 @@
 """Charts in asset metadata: Vega-Lite drawn to SVG without a network."""
 
 import base64
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from cdp.lake.engine import Lake
 from cdp.loyalty.programme import Programme
+from cdp.workspace import write_whole
 
+MOST_KEPT = 200  # drawings
 SIZE = {"width": 560, "height": 220}
 
 
 def drawn(title: str, spec: dict[str, Any], rows: list[dict[str, Any]], note: str = "") -> dg.MarkdownMetadataValue:
     """A Vega-Lite chart of these rows, as an image in markdown; a sentence where there is nothing to draw."""
-    import vl_convert
-
     if not rows:
         return dg.MetadataValue.md(f"**{title}**: nothing to draw yet.")
     whole = {
@@ -24,11 +29,26 @@ def drawn(title: str, spec: dict[str, Any], rows: list[dict[str, Any]], note: st
         "data": {"values": rows},
         **spec,
     }
-    image = base64.b64encode(vl_convert.vegalite_to_svg(whole).encode()).decode()
+    image = base64.b64encode(_svg(json.dumps(whole, sort_keys=True, default=str)).encode()).decode()
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{image})\n\n{note}")
 
 
-def _axis(field: str, kind: str, title: str, **more: Any) -> dict[str, Any]:
+def _svg(spec: str) -> str:
+    """The drawing; what was drawn before is taken from the instance's folder, because most runs change few plots."""
+    folder = Path(os.environ.get("DAGSTER_HOME") or tempfile.gettempdir()) / "plots"
+    path = folder / f"{hashlib.sha256(spec.encode()).hexdigest()[:24]}.svg"
+    if not path.is_file():
+        import vl_convert
+
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in sorted(folder.glob("*.svg"), key=lambda file: file.stat().st_mtime)[:-MOST_KEPT]:
+            old.unlink(missing_ok=True)
+        write_whole(path, vl_convert.vegalite_to_svg(json.loads(spec)))
+    return path.read_text(encoding="utf-8")
+
+
+def axis(field: str, kind: str, title: str, **more: Any) -> dict[str, Any]:
+    """One channel of an encoding."""
     return {"field": field, "type": kind, "title": title, **more}
 
 
@@ -45,8 +65,8 @@ def liability(lake: Lake, programme: Programme) -> dg.MarkdownMetadataValue:
     spec = {
         "mark": "bar",
         "encoding": {
-            "x": _axis("month", "ordinal", "earned in"), "y": _axis("units", "quantitative", programme.spends),
-            "color": _axis("what", "nominal", "what became of them"),
+            "x": axis("month", "ordinal", "earned in"), "y": axis("units", "quantitative", programme.spends),
+            "color": axis("what", "nominal", "what became of them"),
         },
     }  # fmt: skip
     return drawn(
@@ -63,11 +83,11 @@ def measures(lake: Lake, programme: Programme) -> dg.MarkdownMetadataValue:
     bars = {
         "mark": "bar",
         "encoding": {
-            "y": _axis("measure", "nominal", "", sort=list(shares)),
-            "x": _axis("share", "quantitative", "share", axis={"format": "%"}),
+            "y": axis("measure", "nominal", "", sort=list(shares)),
+            "x": axis("share", "quantitative", "share", axis={"format": "%"}),
         },
     }
-    rule = {"mark": {"type": "tick", "color": "crimson", "thickness": 3, "size": 22}, "encoding": {"y": _axis("measure", "nominal", "", sort=list(shares)), "x": _axis("target", "quantitative", "share")}}  # fmt: skip
+    rule = {"mark": {"type": "tick", "color": "crimson", "thickness": 3, "size": 22}, "encoding": {"y": axis("measure", "nominal", "", sort=list(shares)), "x": axis("target", "quantitative", "share")}}  # fmt: skip
     note = "No goal is set in the programme's YAML."
     if goal is not None:
         actual = found.get(goal.measure)
@@ -81,8 +101,8 @@ def rewards(lake: Lake, programme: Programme) -> dg.MarkdownMetadataValue:
     spec = {
         "mark": "bar",
         "encoding": {
-            "y": _axis("reward", "nominal", "reward", sort=[r["reward"] for r in rows]),
-            "x": _axis("share", "quantitative", "members who can afford it", axis={"format": "%"}),
+            "y": axis("reward", "nominal", "reward", sort=[r["reward"] for r in rows]),
+            "x": axis("share", "quantitative", "members who can afford it", axis={"format": "%"}),
         },
     }
     return drawn("Who can afford which reward", spec, rows, "A reward that nobody can afford is hollow.")
@@ -96,8 +116,8 @@ def levels(lake: Lake) -> dg.MarkdownMetadataValue:
     spec = {
         "mark": "bar",
         "encoding": {
-            "y": _axis("level", "nominal", "level", sort=[r["level"] for r in rows]),
-            "x": _axis("customers", "quantitative", "customers"),
+            "y": axis("level", "nominal", "level", sort=[r["level"] for r in rows]),
+            "x": axis("customers", "quantitative", "customers"),
         },
     }
     return drawn("Customers by level", spec, rows)
@@ -109,8 +129,8 @@ def curve(lake: Lake) -> dg.MarkdownMetadataValue:
     spec = {
         "mark": {"type": "line", "interpolate": "step-after"},
         "encoding": {
-            "x": _axis("age_days", "quantitative", "days since earned"), "y": _axis("redeemed_share", "quantitative", "spent", axis={"format": "%"}),
-            "color": _axis("unit", "nominal", "unit"),
+            "x": axis("age_days", "quantitative", "days since earned"), "y": axis("redeemed_share", "quantitative", "spent", axis={"format": "%"}),
+            "color": axis("unit", "nominal", "unit"),
         },
     }  # fmt: skip
     return drawn("How long units live until they are spent", spec, rows, "What the curve never reaches is breakage.")

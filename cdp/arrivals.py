@@ -22,17 +22,19 @@ class Arrived:
         events: Rows in the inbox.
         oldest: When the oldest of these was sent.
         last: When the newest of these was sent.
+        model: The identity model in use, where the lake was made with another.
     """
 
     files: list[Seen]
     events: int = 0
     oldest: datetime | None = None
     last: datetime | None = None
+    model: str = ""
 
     @property
     def key(self) -> str:
         """The name of this arrival: the same files and events have the same."""
-        return hashlib.sha256(repr((self.files, self.events, self.last)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self.files, self.events, self.last, self.model)).encode()).hexdigest()[:16]
 
 
 def why_not(arrived: Arrived, now: datetime, *, running: bool, failed: int) -> str:
@@ -44,7 +46,7 @@ def why_not(arrived: Arrived, now: datetime, *, running: bool, failed: int) -> s
         running: Whether a run waits or is under way: it takes what is there, and the rest comes after it.
         failed: Runs over exactly this arrival that failed.
     """
-    if not arrived.files and not arrived.events:
+    if not arrived.files and not arrived.events and not arrived.model:
         return "nothing new"
     if running:
         return "a run is under way; what is new waits for its end"
@@ -53,6 +55,6 @@ def why_not(arrived: Arrived, now: datetime, *, running: bool, failed: int) -> s
     times = [datetime.fromtimestamp(modified / 1e9, now.tzinfo) for *_, modified in arrived.files]
     if times and now - max(times) < QUIET and now - min(times) < PATIENCE:
         return "files are still coming"
-    if not times and arrived.events < MANY and arrived.oldest and now - arrived.oldest < GATHER:
+    if not times and not arrived.model and arrived.events < MANY and arrived.oldest and now - arrived.oldest < GATHER:
         return f"{arrived.events:,} events wait a minute for more"
     return ""

@@ -78,8 +78,46 @@ def save(trained: Model, folder: Path) -> Path:
 
 
 def promote(folder: Path, version: str) -> None:
-    """Make this version the one in use."""
+    """Make this version the one in use; those before it are remembered, so that it can be rolled back."""
+    before = [name for name in promoted(folder) if name != version]
+    write_whole(folder / "promoted", "".join(f"{name}\n" for name in [*before, version]))
     write_whole(folder / "current", version)
+
+
+def promoted(folder: Path) -> list[str]:
+    """Versions that were in use, the one of now last."""
+    path = folder / "promoted"
+    if path.is_file():
+        return path.read_text(encoding="utf-8").split()
+    now = current(folder)
+    return [now] if now else []
+
+
+def roll_back(folder: Path) -> str:
+    """Make the version before the present one the one in use; its name.
+
+    Raises:
+        ConfigError: If there was none before, or it is not there any more.
+    """
+    names = promoted(folder)
+    if len(names) < 2:
+        raise ConfigError("no model was in use before this one", "'cdp model list' shows those that can be promoted")
+    load(folder, names[-2])
+    write_whole(folder / "promoted", "".join(f"{name}\n" for name in names[:-1]))
+    write_whole(folder / "current", names[-2])
+    return names[-2]
+
+
+def note_used(folder: Path, version: str) -> None:
+    """What the lake holds was made with this version."""
+    if folder.is_dir() and used(folder) != version:
+        write_whole(folder / "used", version)
+
+
+def used(folder: Path) -> str | None:
+    """The version that the lake's pairs were made with; None before the first run that noted it."""
+    path = folder / "used"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
 def versions(folder: Path) -> list[str]:

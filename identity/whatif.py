@@ -4,7 +4,7 @@ The lake's tables are shadowed: bare names read `memory.main` first, so the pipe
 whatever differs, and over the lake for the rest.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -13,7 +13,7 @@ from cdp.identity_rules import IdentityRules
 from cdp.lake.build import incoming, sql_file
 from cdp.lake.delta import shadow
 from cdp.lake.engine import Lake
-from identity import edges, graph, pairs, sharing
+from identity import edges, graph, ids, pairs, sharing
 from identity.artefact import Model
 
 STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_records")
@@ -29,6 +29,7 @@ class Difference:
         merged: Customers that would be one with another.
         split: Customers that would be several.
         customers_after: Customers there would be.
+        moved: Records that would go to another id.
         points: Points on the accounts of customers that change.
         consents: Consent flags of customers that change.
         examples: Customers to look at, by kind of change.
@@ -39,6 +40,7 @@ class Difference:
     split: int = 0
     customers_before: int = 0
     customers_after: int = 0
+    moved: int = 0
     points: int = 0
     consents: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -103,6 +105,15 @@ def _difference(lake: Lake, label: dict[str, int]) -> Difference:
         )
         consents = lake.scalar("select count(*) from core__customer_consents semi join incoming using (customer_id)")
     return Difference(
-        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), int(points or 0), int(consents or 0),
+        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), _moved(lake, label), int(points or 0), int(consents or 0),
         {"merged": merged[:SHOWN], "split": split[:SHOWN]},
     )  # fmt: skip
+
+
+def _moved(lake: Lake, label: dict[str, int]) -> int:
+    """Records whose id would be another one, as ids go by the largest overlap."""
+    now = [(r, c) for r, c in lake.rows("select record_id, customer_id from core__record_customers") if r in label]
+    overlap = Counter((str(label[record]), str(customer)) for record, customer in now)
+    parts = sorted({str(part) for part in label.values()})
+    chosen = ids.assign(parts, [(part, customer, n) for (part, customer), n in overlap.items()], [], lambda: "new")
+    return sum(chosen[str(label[record])] != customer for record, customer in now)

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets import plots
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
@@ -10,7 +11,7 @@ from cdp.privacy.erase import PURGE_MODELS
 from cdp.publish.review import publish_review
 from cdp.standard import dictionary
 from cdp.store import requests
-from identity import edges, graph, households, lifecycle, pairs, scopes, sharing, stable, steward
+from identity import artefact, edges, graph, households, lifecycle, pairs, scopes, sharing, stable, steward
 
 GROUP = "identity"
 
@@ -55,7 +56,9 @@ def core__model(platform: Platform) -> dg.MaterializeResult:
     restored = platform.workspace.path("privacy", PURGE_MODELS).exists()
     erasing = restored or bool(requests.listed(platform.store, ["running"], "erasure"))
     built, trained = lifecycle.build_model(platform.lake, platform.models, platform.rules, erasing=erasing)
-    return report(platform.lake, built, extra=lifecycle.facts(trained))
+    artefact.note_used(platform.models, trained.version if trained else "none")
+    shown = {"weights": plots.match_weights(trained), "m and u": plots.m_and_u(trained)}
+    return report(platform.lake, built, extra={**lifecycle.facts(trained), **shown})
 
 
 @dg.multi_asset(
@@ -88,7 +91,8 @@ def payload_pairs(context: dg.AssetExecutionContext, platform: Platform):  # typ
 @dg.asset(group_name=GROUP, deps=[pairs.PAIRS, pairs.WORTH, "core__payloads"], kinds={"duckdb"}, owners=OWNERS)
 def core__probabilistic_edges(platform: Platform) -> dg.MaterializeResult:
     """Grain: pair of contact records. Pairs that the model holds for one person, with their match weight."""
-    return report(platform.lake, edges.build_edges(platform.lake, platform.model))
+    built = edges.build_edges(platform.lake, platform.model)
+    return report(platform.lake, built, extra={"surprise": plots.surprise(platform.lake, platform.model)})
 
 
 @dg.asset(group_name=GROUP, deps=["ops__erasures"], kinds={"postgres", "duckdb"}, owners=OWNERS)
@@ -133,7 +137,8 @@ def clusters(context: dg.AssetExecutionContext, platform: Platform):  # type: ig
 def core__record_customers(platform: Platform) -> dg.MaterializeResult:
     """Grain: contact record. Its customer: ids last, whatever the clustering of the day calls a cluster."""
     built = stable.build_record_customers(platform.lake, platform.store, platform.now)
-    return report(platform.lake, built, extra=stable.churn(platform.lake, platform.store))
+    shown = {"sizes": plots.cluster_sizes(platform.lake), "sources": plots.overlap(platform.lake)}
+    return report(platform.lake, built, extra={**stable.churn(platform.lake, platform.store), **shown})
 
 
 @dg.asset(group_name=GROUP, deps=list(households.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)

@@ -11,6 +11,7 @@ from cdp.cli import (  # noqa: F401
     pipeline,
     privacy,
     programme,
+    quarantine,
     resolve,
     users,
     webhooks,

@@ -92,7 +92,7 @@ def compare(
         table(
             ["customers", "number"],
             [("now", found.customers_before), ("then", found.customers_after), ("unchanged", found.unchanged),
-             ("would merge with another", found.merged), ("would be split", found.split)],
+             ("would merge with another", found.merged), ("would be split", found.split), ("records whose id would move", found.moved)],
         )
     )  # fmt: skip
     print(f"\npoints on accounts of those that change: {found.points:,}; their consent flags: {found.consents:,}")
@@ -115,3 +115,15 @@ def promote(version: str) -> None:
         raise ConfigError(f"there is no model {version}", "'cdp model list' shows those there are")
     artefact.promote(workspace.path("models"), version)
     say(f"model {version} is in use from the next run on ('cdp run')")
+
+
+@model.command("roll-back")
+def roll_back() -> None:
+    """Use the model that was in use before this one, from the next run on.
+
+    Example: cdp model roll-back
+    """
+    from identity import artefact
+
+    version = artefact.roll_back(open_workspace(Settings()).path("models"))
+    say(f"model {version} is in use again from the next run on ('cdp run')")

@@ -15,13 +15,16 @@ from cdp.workspace import Workspace, create, open_workspace
 
 def initialise(settings: Settings) -> Workspace:
     """Make or migrate the workspace, its database and its lake."""
-    from cdp.lake.engine import create_lake
+    from cdp.lake.engine import create_lake, open_lake
+    from cdp.lake.tables import create_registers
     from cdp.store.migrate import migrate
 
     workspace = create(settings)
     with database(workspace):
         migrate(workspace)
         create_lake(workspace)
+        with open_lake(workspace) as lake:
+            create_registers(lake)
         _mend_ledger(workspace)
     return workspace
 

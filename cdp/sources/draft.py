@@ -158,7 +158,7 @@ def _format(path: Path) -> str:
     return FORMATS[suffix]
 
 
-def headers_of(path: Path, kind: str, encoding: str, share: float = 0.0) -> tuple[list[str], str]:
+def headers_of(path: Path, kind: str, encoding: str, share: float = 0.0, delimiter: str = "") -> tuple[list[str], str]:
     """The columns of a file (of JSON lines: the dotted paths that this share of its first lines have), and its delimiter.
 
     Raises:
@@ -173,7 +173,7 @@ def headers_of(path: Path, kind: str, encoding: str, share: float = 0.0) -> tupl
     if not any(line.strip() for line in lines):
         raise UnreadableFile(f"{path.name} is empty", "give a file with rows")
     if kind == "csv":
-        delimiter = max(",;\t|", key=lines[0].count)
+        delimiter = delimiter or max(",;\t|", key=lines[0].count)
         return [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=delimiter))], delimiter
     paths: Counter[str] = Counter()
     rows = 0

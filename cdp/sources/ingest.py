@@ -122,6 +122,18 @@ def ingest(
     return report
 
 
+def tried(lake: Lake, source: Source, path: Path) -> FileReport:
+    """What would become of the lines of one file, wherever it lies. Nothing is kept."""
+    item = FileReport(path.name, fingerprint(path), path.stat().st_size, path.name)
+    stage.open_stage(lake, source)
+    with lake.memory(READING_MEMORY):
+        _read_file(lake, compile_contract(source), path, item, 0, lambda text: None)
+    stage.judge(lake, source)
+    report = IngestReport(source.source, [item])
+    _count(lake, report)
+    return item
+
+
 def _suppress(lake: Lake, source: Source, landing: Path, report: IngestReport, suppress: Suppress) -> None:
     """Count per file what is taken out before anything is judged, and know the redacted files by what they are now."""
     count = (
@@ -275,13 +287,13 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
     marks["files"] = [f.file for f in report.files]
     execute(
         'insert into lake.main.ops__rejected_rows select $source, file, line, "column", "check", reason, payload, '
-        "list_extract($shas, list_position($files, file)), $run, $now from memory.main.stage_rejected",
+        "list_extract($shas, list_position($files, file)), $run, $now, null from memory.main.stage_rejected",
         marks,
     )
     execute(
         "insert into lake.main.ops__rejected_rows "
         "select $source, r._file, r._line, null, 'key_conflict', 'this key came before with other content', "
-        "cast(r as varchar), list_extract($shas, list_position($files, r._file)), $run, $now from memory.main.stage_rows r "
+        "cast(r as varchar), list_extract($shas, list_position($files, r._file)), $run, $now, null from memory.main.stage_rows r "
         "join memory.main.stage_verdicts v using (_order, _line) where v.verdict = 'key_conflict'",
         marks,
     )

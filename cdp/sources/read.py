@@ -289,7 +289,7 @@ def csv_records(path: Path, source: Source) -> Iterator[tuple[int, list[str] | N
         waiting.append((number, line))
         whole = "\n".join(part for _, part in waiting)
         try:
-            cells = _cells(whole, source.delimiter)
+            cells = csv_cells(whole, source.delimiter)
         except csv.Error:
             yield from flush()
             return
@@ -313,7 +313,7 @@ def csv_records(path: Path, source: Source) -> Iterator[tuple[int, list[str] | N
         yield from flush()
 
 
-def _cells(record: str, delimiter: str) -> list[str] | None:
+def csv_cells(record: str, delimiter: str) -> list[str] | None:
     """The fields of a record; None while a quoted field is still open at its end.
 
     The record goes in as one piece: splitting it again would end it at every line break that CSV does not know.

@@ -44,7 +44,10 @@ def customers(
     near: dict[str, float] = {}
     with store.transaction():
         if letters and len(letters) >= SHORTEST:
-            store.execute("select set_config('pg_trgm.word_similarity_threshold', %s, true)", [str(ALIKE if len(letters) < LONG else SURELY)])
+            store.execute(
+                "select set_config('pg_trgm.word_similarity_threshold', %s, true)",
+                [str(ALIKE if len(letters) < LONG else SURELY)],
+            )
             near |= dict(store.execute(ALIKE_NAMES, {"letters": letters, "names": MOST_NAMES}).fetchall())
         for one in characters:
             near |= dict(store.execute(HOLDING, {"characters": one, "names": MOST_NAMES}).fetchall())

@@ -1,0 +1,99 @@
+"""What waits in the quarantine."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cdp.lake.engine import Lake
+from cdp.sources.draft import headers_of
+from cdp.sources.model import Source
+from cdp.sources.read import csv_cells
+
+WHOLE = "file_blocked"  # a file that was left out as a whole: it is mended as a whole
+CONFLICT = "key_conflict"
+WAITING = f"replayed_as is null and \"check\" <> '{WHOLE}' and payload <> ''"
+REASONS = f"""
+    select source, "column", "check", count(distinct (file, sha256, line)) filter (where {WAITING}) as waiting,
+        count(distinct (file, sha256, line)) filter (where replayed_as is not null) as replayed,
+        count(distinct (file, sha256, line)) filter (where "check" = '{WHOLE}') as files_left_out, min(reason) as example
+    from ops__rejected_rows group by all order by waiting desc, replayed desc, source, "column", "check"
+"""
+
+
+@dataclass
+class Waiting:
+    """One rejected line.
+
+    Attributes:
+        checks: Column ('' for the line as a whole) → checks that rejected it.
+        payload: The line as it came.
+    """
+
+    source: str
+    file: str
+    sha256: str
+    line: int
+    payload: str
+    checks: dict[str, set[str]] = field(default_factory=dict)
+
+
+def reasons(lake: Lake) -> list[dict[str, Any]]:
+    """Counts by source, column and check: lines that wait, lines that were read again, files left out."""
+    return lake.records(REASONS)
+
+
+def waiting(lake: Lake, source: Source, only: tuple[str, int] | None = None) -> list[Waiting]:
+    """The lines of a source that wait; of one (file, line) where it is named."""
+    query = (
+        'select file, sha256, line, "column", "check", payload from ops__rejected_rows '
+        f"where source = $source and {WAITING} and ($file is null or (file = $file and line = $line)) order by all"
+    )
+    named = {"source": source.source, "file": only[0] if only else None, "line": only[1] if only else None}
+    found: dict[tuple[str, str, int], Waiting] = {}
+    for file, sha, line, column, check, payload in lake.rows(query, named):
+        row = found.setdefault((file, sha, line), Waiting(source.source, file, sha, line, payload))
+        row.checks.setdefault(column or "", set()).add(check)
+    return list(found.values())
+
+
+def header(landing: Path, source: Source, file: str) -> list[str]:
+    """The header of a table file, of the contract where the file is gone."""
+    path = landing / source.source / file
+    if source.format == "csv" and path.is_file():
+        return headers_of(path, "csv", source.encoding, delimiter=source.delimiter)[0]
+    return [column.path or name for name, column in source.columns.items()]
+
+
+def parsed(source: Source, row: Waiting, names: list[str]) -> dict[str, Any] | None:
+    """The line as header → text, or as its JSON object; None where it cannot be read as one."""
+    if source.format == "csv":
+        cells = csv_cells(row.payload, source.delimiter)
+        return dict(zip(names, cells, strict=True)) if cells is not None and len(cells) == len(names) else None
+    try:
+        found = json.loads(row.payload)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def place(source: Source, column: str) -> tuple[Callable[[dict[str, Any]], str | None], Callable[[dict[str, Any], str | None], None]]:  # fmt: skip
+    """How a contract column is read from, and written to, a parsed line."""
+    named = source.columns[column].path or column
+    steps = named.split(".") if source.format == "jsonl" else [column if source.format == "parquet" else named]
+
+    def read(row: dict[str, Any]) -> str | None:
+        value: Any = row
+        for step in steps:
+            value = value.get(step) if isinstance(value, dict) else None
+        return None if value is None or isinstance(value, dict | list) else str(value)
+
+    def write(row: dict[str, Any], value: str | None) -> None:
+        at = row
+        for step in steps[:-1]:
+            inner = at.get(step)
+            at[step] = at = inner if isinstance(inner, dict) else {}
+        at[steps[-1]] = value
+
+    return read, write

@@ -32,8 +32,14 @@ INSTANCE_YAML = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
 concurrency: {runs: {max_concurrent_runs: 1}}
+run_monitoring: {enabled: true, start_timeout_seconds: 300, poll_interval_seconds: 30}
+run_retries: {enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}
 retention: {schedule: {purge_after_days: 30}, sensor: {purge_after_days: 7}}
+event_log_storage: {module: assets.storage, class: PooledEventLog, config: {}}
 """
+OLDER_YAML = (
+    "".join(line for line in INSTANCE_YAML.splitlines(keepends=True) if not line.startswith(("run_", "event_"))),
+)
 
 
 WORKSPACE_YAML = f"""\
@@ -43,10 +49,10 @@ load_from:
 
 
 def prepare_home(folder: Path) -> Path:
-    """Make the folder of Dagster's instance (SQLite) with its settings; an existing dagster.yaml is the user's."""
+    """Make the folder of Dagster's instance (SQLite) with its settings; a dagster.yaml that somebody changed is theirs."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
-    if not settings.exists():
+    if not settings.exists() or settings.read_text(encoding="utf-8") in OLDER_YAML:
         settings.write_text(INSTANCE_YAML, encoding="utf-8")
     (folder / "workspace.yaml").write_text(WORKSPACE_YAML, encoding="utf-8")
     return folder

@@ -8,6 +8,12 @@ from pydantic import BaseModel, ValidationError
 
 from cdp.errors import ConfigError
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as quick; both build plain values only
+
+
+def _read(text: str) -> Any:
+    return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader, see above
+
 
 class Mistakes(ValueError):
     """What a model's own check found in several places of a file: (place, what is wrong)."""
@@ -37,8 +43,8 @@ def load_yaml(path: Path, model: type[Model], base: str = "", docs: str = "docs/
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})", "save it as UTF-8 text") from error
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=LOADER)
+        values = _read(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}", "mend that line") from error
@@ -48,9 +54,9 @@ def load_yaml(path: Path, model: type[Model], base: str = "", docs: str = "docs/
     if "extends" in values:
         extended = path.with_name(f"{values.pop('extends')}.yaml")
         load_yaml(extended, model)  # its own mistakes are its own lines
-        values = _merge(yaml.safe_load(extended.read_text(encoding="utf-8")), values)
+        values = _merge(_read(extended.read_text(encoding="utf-8")), values)
     if base:
-        values = _merge(yaml.safe_load(base), values)
+        values = _merge(_read(base), values)
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 TOGETHER = 0.2  # a fifth of the pairs across, were each certain
 LIKELY = 0.5
@@ -47,6 +44,9 @@ def probability(weight: Floats) -> Floats:
 
 def components(size: int, left: Ints, right: Ints) -> Ints:
     """Component number of every vertex."""
+    from scipy.sparse import coo_array  # scipy is slow to load, and a run over nothing new clusters nothing
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(size, size))
     labels: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
     return labels
@@ -114,6 +114,8 @@ def _average_linkage(size: int, own: Pairs, cannot: tuple[Ints, Ints], likely: f
     distance = np.ones((size, size))
     distance[own.l, own.r] = distance[own.r, own.l] = 1 - own.p
     distance[cannot[0], cannot[1]] = distance[cannot[1], cannot[0]] = FORBIDDEN
+    from scipy.cluster.hierarchy import fcluster, linkage
+
     tree = linkage(distance[np.triu_indices(size, 1)], "average")
     groups: Ints = fcluster(tree, 1 - together + 1e-12, "distance").astype(np.int64)
     _, first, numbered = np.unique(groups, return_index=True, return_inverse=True)

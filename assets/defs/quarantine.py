@@ -12,28 +12,38 @@ from cdp.quarantine import replay, rows
 from cdp.quarantine.rules import Rule
 from cdp.settings import Settings
 from cdp.sources.load import load_sources
+from cdp.sources.model import Source
 from cdp.workspace import Workspace
 
 COLUMNS = ("source", "column", "check", "waiting", "replayed", "files_left_out", "example")
-SOURCES = [source.raw_table for source in load_sources(Workspace(Settings()))]
+TABLE = "ops__rejected_rows"
+GRAIN = "Grain: rejected line × reason, with its payload. Corrected by 'cdp quarantine' or the job replay_quarantine, and read again."
 
 
-@dg.asset(group_name="ingest", deps=SOURCES, kinds={"duckdb"}, owners=OWNERS)
-def ops__rejected_rows(platform: Platform) -> dg.MaterializeResult:
-    """Grain: rejected line × reason, with its payload. Corrected by 'cdp quarantine' or the job replay_quarantine, and read again."""
+def rejected_rows(sources: list[Source]) -> dg.AssetsDefinition:
+    """The asset behind all raw tables."""
+    deps = [source.raw_table for source in sources]
+
+    @dg.asset(name=TABLE, group_name="ingest", deps=deps, kinds={"duckdb"}, owners=OWNERS, description=GRAIN)
+    def made(platform: Platform) -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata=waiting(platform))
+
+    return made
+
+
+def waiting(platform: Platform) -> dict[str, object]:
+    """What waits, why, and what arrived beside it."""
     found = rows.reasons(platform.lake)
     schema = dg.TableSchema(
         [dg.TableColumn(n, "int" if n in ("waiting", "replayed", "files_left_out") else "string") for n in COLUMNS]
     )
     records = [dg.TableRecord({name: row[name] if row[name] is not None else "" for name in COLUMNS}) for row in found]
     tables = {source.source: source.raw_table for source in platform.sources}
-    return dg.MaterializeResult(
-        metadata={
-            "waiting": sum(row["waiting"] for row in found), "replayed": sum(row["replayed"] for row in found),
-            "reasons": dg.MetadataValue.table(records, schema), "why": plots.quarantine(found),
-            "freshness": plots.freshness(platform.lake, tables, platform.now),
-        }
-    )  # fmt: skip
+    return {
+        "waiting": sum(row["waiting"] for row in found), "replayed": sum(row["replayed"] for row in found),
+        "reasons": dg.MetadataValue.table(records, schema), "why": plots.quarantine(found),
+        "freshness": plots.freshness(platform.lake, tables, platform.now),
+    }  # fmt: skip
 
 
 class Correction(dg.Config):  # type: ignore[misc]
@@ -91,8 +101,9 @@ def replay_quarantine() -> None:
 @dg.definitions
 def defs() -> dg.Definitions:
     """The asset, its check, and the job."""
+    asset = rejected_rows(load_sources(Workspace(Settings())))
     reconcile = check(
         "ops__rejected_rows", "replays_reconcile", "Every line that was read again is a line of the file it came back in.",
         "look at the files named: 'cdp quarantine list', and at ops__reconciliation", lambda p: replays(p.lake),
     )  # fmt: skip
-    return dg.Definitions(assets=[ops__rejected_rows], asset_checks=[reconcile], jobs=[replay_quarantine])
+    return dg.Definitions(assets=[asset], asset_checks=[reconcile], jobs=[replay_quarantine])

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from opencc import OpenCC
-from pypinyin import Style, lazy_pinyin
 
 TITLES = frozenset(
     [
@@ -105,6 +104,8 @@ def key(text: str | None) -> str | None:
     if not text:
         return None
     if CJK.search(text):
+        from pypinyin import Style, lazy_pinyin  # half a second, which most commands and runs do not need
+
         text = "".join(lazy_pinyin(_SIMPLIFY.convert(text), style=Style.NORMAL, errors="default"))
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))

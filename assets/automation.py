@@ -15,8 +15,21 @@ FOLLOWS = (
 ).with_label("made again when what it is made of was")
 
 
+ABOUT = {
+    "ingest": "personal", "standardise": "personal", "identity": "personal", "profile": "personal", "consent": "personal",
+    "loyalty": "pseudonymous", "publish": "none",
+}  # fmt: skip
+
+
 def governed(spec: dg.AssetSpec) -> dg.AssetSpec:
     """An asset with the policies of its layer. What reads the outside (files, erasures) is started by sensor and schedule."""
+    name = spec.key.to_user_string()
+    about = (
+        "none"
+        if name.startswith(("mart__", "ops__")) and name != "ops__rejected_rows"
+        else ABOUT[spec.group_name or "publish"]
+    )
+    tags = {**spec.tags, "cdp/personal_data": about}
     if spec.group_name == "ingest":
-        return spec.replace_attributes(freshness_policy=FRESH)
-    return spec.replace_attributes(freshness_policy=FRESH, automation_condition=FOLLOWS)
+        return spec.replace_attributes(freshness_policy=FRESH, tags=tags)
+    return spec.replace_attributes(freshness_policy=FRESH, automation_condition=FOLLOWS, tags=tags)

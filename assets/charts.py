@@ -1,20 +1,15 @@
 """Charts in asset metadata: Vega-Lite drawn to SVG without a network."""
 
 import base64
-import hashlib
 import json
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from assets.drawings import kept
 from cdp.lake.engine import Lake
 from cdp.loyalty.programme import Programme
-from cdp.workspace import write_whole
 
-MOST_KEPT = 200  # drawings
 SIZE = {"width": 560, "height": 220}
 
 
@@ -29,22 +24,15 @@ def drawn(title: str, spec: dict[str, Any], rows: list[dict[str, Any]], note: st
         "data": {"values": rows},
         **spec,
     }
-    image = base64.b64encode(_svg(json.dumps(whole, sort_keys=True, default=str)).encode()).decode()
+    text = json.dumps(whole, sort_keys=True, default=str)
+    image = base64.b64encode(kept(text, lambda: _svg(text)).encode()).decode()
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{image})\n\n{note}")
 
 
 def _svg(spec: str) -> str:
-    """The drawing; what was drawn before is taken from the instance's folder, because most runs change few plots."""
-    folder = Path(os.environ.get("DAGSTER_HOME") or tempfile.gettempdir()) / "plots"
-    path = folder / f"{hashlib.sha256(spec.encode()).hexdigest()[:24]}.svg"
-    if not path.is_file():
-        import vl_convert
+    import vl_convert
 
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in sorted(folder.glob("*.svg"), key=lambda file: file.stat().st_mtime)[:-MOST_KEPT]:
-            old.unlink(missing_ok=True)
-        write_whole(path, vl_convert.vegalite_to_svg(json.loads(spec)))
-    return path.read_text(encoding="utf-8")
+    return str(vl_convert.vegalite_to_svg(json.loads(spec)))
 
 
 def axis(field: str, kind: str, title: str, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The one resource of every run: workspace, queue, lake and store, opened once and closed at the end."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +27,28 @@ from cdp.store.lock import queue
 from cdp.workspace import Workspace, open_workspace
 from identity import artefact
 from identity.artefact import Model
+
+BEAT = 5.0  # seconds
+
+
+@contextmanager
+def heartbeat(lake: Lake, say: Callable[[str], None]) -> Iterator[None]:
+    """While a table takes long to make, its log says so every few seconds; the lake itself is not asked."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            since = lake.busy_since
+            if since is not None and time.monotonic() - since >= BEAT:
+                say(f"still at it, for {time.monotonic() - since:.0f} s")
+
+    watcher = threading.Thread(target=beat, daemon=True, name="heartbeat")
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[misc]
@@ -58,6 +82,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             queue(self._workspace, f"run {run_id[:8]}", wait=self.wait, log=say),
             open_lake(self._workspace, run_id=run_id) as lake,
             connect(owner_address(self._workspace)) as store,
+            heartbeat(lake, say),
         ):
             create_registers(lake)
             if self.full and not (context.run and context.run.parent_run_id):  # a part executed again needs the rest

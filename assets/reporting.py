@@ -1,24 +1,42 @@
 """What every asset tells the UI: rows, columns, lineage, whether anything changed."""
 
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from assets.drawings import kept
 from cdp.lake.build import Built
 from cdp.lake.engine import Lake
 from cdp.lake.register import entries
+from cdp.privacy import columns
+from cdp.settings import Settings
+from cdp.sources.load import load_sources
+from cdp.sources.model import Column
+from cdp.workspace import Workspace
 
 OWNERS = ["team:customer-data"]
 
 
 def table_metadata(lake: Lake, table: str) -> dict[str, Any]:
-    """Row count, column schema and, for a table made by SQL, column lineage."""
+    """Row count, columns with what their contract says, a masked preview and, for a table made by SQL, column lineage."""
     entry = entries(lake)[table]
+    declared = contracts(str(Settings().home))
+    pii, about = columns.personal(lake, declared, table), declared.get(table, {})
     found: dict[str, Any] = {
         "dagster/row_count": entry.rows,
         "dagster/table_name": f"lake.main.{table}",
-        "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, kind) for name, kind in entry.columns]),
+        "dagster/column_schema": dg.TableSchema(
+            [_column(name, kind, about.get(name), pii=name in pii) for name, kind in entry.columns]
+        ),
+        "preview": dg.MetadataValue.md(
+            kept(
+                f"{lake.run_id if not entry.version else ''}{table} {entry.version}",
+                lambda: _preview(columns.sample(lake, table)),
+            )
+        ),
     }
     deps = {
         column: [dg.TableColumnDep(dg.AssetKey(source), name) for source, name in inputs]
@@ -30,7 +48,46 @@ def table_metadata(lake: Lake, table: str) -> dict[str, Any]:
     return found
 
 
+def _column(name: str, kind: str, contract: Column | None, *, pii: bool) -> dg.TableColumn:
+    limits = [] if contract is None else [
+        *([f"one of {', '.join(contract.one_of)}"] if contract.one_of else []), *([f"matches {contract.matches}"] if contract.matches else []),
+        *([f"at least {contract.minimum:g}"] if contract.minimum is not None else []), *([f"at most {contract.maximum:g}"] if contract.maximum is not None else []),
+    ]  # fmt: skip
+    return dg.TableColumn(
+        name, kind, contract.description if contract else None,
+        dg.TableColumnConstraints(nullable=not (contract and contract.required), other=limits),
+        {"pii": ""} if pii else {},
+    )  # fmt: skip
+
+
+@cache
+def contracts(home: str) -> dict[str, dict[str, Column]]:
+    """Raw table → columns of its contract, once a process: a run does not see YAML that changes under it."""
+    return {source.raw_table: source.columns for source in load_sources(Workspace(Settings(home=Path(home))))}
+
+
+def _preview(rows: list[dict[str, str]]) -> str:
+    if not rows:
+        return "no rows"
+    head = [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
+    cells = [[value.replace("|", "¦").replace("\n", " ")[:40] for value in row.values()] for row in rows]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in cells), "\nValues are masked."])
+
+
+def cost(lake: Lake, built: Built) -> dict[str, Any]:
+    """How long it took, and how much that is a second; nothing where nothing was made."""
+    if not built.changed or not built.seconds:
+        return {}
+    size = lake.size(built.table)
+    return {
+        "seconds": round(built.seconds, 3),
+        "bytes": size,
+        "rows per second": round(built.rows / built.seconds),
+        "bytes per second": round(size / built.seconds),
+    }
+
+
 def report(lake: Lake, built: Built, extra: Mapping[str, Any] | None = None, **parts: Any) -> dg.MaterializeResult:
     """The result of building one table."""
-    metadata = {**table_metadata(lake, built.table), "changed": built.changed, **(extra or {})}
+    metadata = {**table_metadata(lake, built.table), "changed": built.changed, **cost(lake, built), **(extra or {})}
     return dg.MaterializeResult(metadata=metadata, **parts)

@@ -35,6 +35,13 @@ class Settings(BaseSettings):
     webhook_networks: str = Field(
         default="", description="Networks that are not public and that webhooks may go to all the same (10.1.0.0/16,…)."
     )
+    alert_webhook: SecretStr | None = Field(
+        default=None, description="A Slack-compatible webhook that alerts are sent to (https://hooks.example.org/...)."
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="How alerts are e-mailed (smtp://user:pass@host:587, smtps:// for TLS from the start).",
+    )
     ui_port: int = Field(default=3000, ge=0, le=65535, description="Port the Dagster UI listens on.")
 
     @field_validator("webhook_networks")

@@ -50,7 +50,7 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
         landing.settle(context, platform, source, files, done)
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
-        built = Built(source.raw_table, done.rows, changed=bool(done.files))
+        built = Built(source.raw_table, done.rows, changed=bool(done.files), seconds=done.seconds)
         return report(
             platform.lake,
             built,

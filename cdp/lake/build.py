@@ -1,12 +1,13 @@
 """Make a lake table from one select: inputs found in its text, nothing made again when nothing changed."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, wraps
 from importlib import resources
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import pyarrow as pa
 import sqlglot
@@ -42,11 +43,30 @@ class Select:
 
 @dataclass(frozen=True)
 class Built:
-    """What building a table did."""
+    """What building a table did, and how long it took."""
 
     table: str
     rows: int
     changed: bool
+    seconds: float = 0.0
+
+
+P = ParamSpec("P")
+
+
+def timed(make: Callable[Concatenate[Lake, P], Built]) -> Callable[Concatenate[Lake, P], Built]:
+    """Builders say how long they took, and while they work the lake knows since when: whoever waits is told."""
+
+    @wraps(make)
+    def measured(lake: Lake, /, *args: P.args, **kwargs: P.kwargs) -> Built:
+        outer, lake.busy_since = lake.busy_since, time.monotonic()
+        try:
+            built = make(lake, *args, **kwargs)
+            return replace(built, seconds=time.monotonic() - lake.busy_since)
+        finally:
+            lake.busy_since = outer
+
+    return measured
 
 
 @cache
@@ -90,6 +110,7 @@ class Increment:
     whole: tuple[str, ...] = ()
 
 
+@timed
 def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, part: Increment | None = None) -> Built:
     """Make a table from its select, unless its text, parameters and inputs are as they were.
 
@@ -129,6 +150,7 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, 
     return Built(select.table, rows(lake, select.table), changed=True)
 
 
+@timed
 def refresh(
     lake: Lake,
     table: str,
@@ -178,6 +200,7 @@ def rows(lake: Lake, table: str) -> int:
     return entries(lake)[table].rows
 
 
+@timed
 def build_table(lake: Lake, table: str, mark: str, make: Callable[[], pa.Table]) -> Built:
     """Make a table from rows computed outside SQL, unless its fingerprint `mark` is as it was."""
     if recorded(lake, table) == mark:

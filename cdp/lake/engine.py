@@ -38,6 +38,7 @@ class Lake:
     def __init__(self, connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         self.connection = connection
         self.run_id = run_id
+        self.busy_since: float | None = None  # while a table is made: since when (monotonic)
         self.register: Any = None  # what cdp.lake.register has read; forgotten with every failed transaction
 
     def rows(self, query: str, parameters: dict[str, Any] | Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -107,6 +108,11 @@ class Lake:
         self.register = None
         with contextlib.suppress(duckdb.Error):
             self.connection.rollback()
+
+    def size(self, table: str) -> int:
+        """Bytes of a table's files on disk."""
+        query = "select file_size_bytes from ducklake_table_info('lake') where table_name = ?"
+        return int(self.scalar(query, [table]) or 0)
 
     def snapshot(self) -> int:
         """The newest snapshot of the lake."""

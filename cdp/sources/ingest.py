@@ -58,6 +58,7 @@ class IngestReport:
     source: str
     files: list[FileReport] = field(default_factory=list)
     rows: int = 0
+    seconds: float = 0.0
     unreconciled: list[str] = field(default_factory=list)
 
     @property
@@ -102,7 +103,7 @@ def ingest(
             register.record(lake, source.raw_table, f"columns {columns_mark}")
 
         lake.write(prepare, f"raw table of {source.source}")
-    report = IngestReport(source.source)
+    report, started = IngestReport(source.source), time.monotonic()
     new = _new_files(lake, source, landing, now, landed)
     if new:
         stage.open_stage(lake, source)
@@ -117,6 +118,7 @@ def ingest(
             _block(lake, source, item)
         stage.judge(lake, source)
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
+    report.seconds = time.monotonic() - started
     report.rows = build.rows(lake, source.raw_table)
     report.unreconciled = [str(file) for (file,) in lake.rows(UNRECONCILED, [source.source])]
     return report

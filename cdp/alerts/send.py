@@ -1,0 +1,78 @@
+"""How alerts leave: a log line, a Slack-compatible webhook, an e-mail. One that cannot be sent stops no other."""
+
+import json
+import smtplib
+import urllib.request
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+
+from cdp.alerts.rules import Alerts, Message
+from cdp.settings import Settings
+
+TIMEOUT = 10
+WORDS = {"new": "Wrong", "still": "Still wrong", "over": "Well again"}
+SENDER = "cdp@localhost"
+
+
+def told(message: Message) -> str:
+    """The message in one line."""
+    return f"{WORDS[message.kind]}: {message.rule}: {message.subject}. {message.text}".strip()
+
+
+def send(
+    messages: Sequence[Message], alerts: Alerts, settings: Settings, log: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """Send by every way that is set up.
+
+    Returns:
+        (Ways by which they could not be sent, without addresses or passwords, ways by which they could).
+    """
+    failed: list[str] = []
+    sent: list[str] = []
+    ways: list[tuple[str, Callable[[], None]]] = []
+    if alerts.to.webhook and settings.alert_webhook is not None:
+        ways.append(("webhook", lambda: _webhook(messages, settings)))
+    if alerts.to.email and settings.smtp_url is not None:
+        ways.append(("e-mail", lambda: _email(messages, alerts.to.email, settings)))
+    if alerts.to.log:
+        for message in messages:
+            log(told(message))
+    for name, way in ways:
+        try:
+            way()
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            failed.append(f"{name} ({type(error).__name__})")
+        else:
+            sent.append(name)
+    return failed, sent
+
+
+def _webhook(messages: Sequence[Message], settings: Settings) -> None:
+    url = settings.alert_webhook.get_secret_value() if settings.alert_webhook else ""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError("no address of the web")
+    body = json.dumps({"text": "\n".join(map(told, messages))}, ensure_ascii=False).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - checked above
+    with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310 - the operator's own address
+        pass
+
+
+def _email(messages: Sequence[Message], to: Sequence[str], settings: Settings) -> None:
+    url = urlsplit(settings.smtp_url.get_secret_value() if settings.smtp_url else "")
+    mail = EmailMessage()
+    mail["Subject"] = f"CDP: {told(messages[0])[:120]}" + (
+        f" and {len(messages) - 1} more" if len(messages) > 1 else ""
+    )
+    mail["From"], mail["To"] = (
+        (unquote(url.username) if url.username and "@" in unquote(url.username) else SENDER),
+        ", ".join(to),
+    )
+    mail.set_content("\n\n".join(map(told, messages)) + "\n")
+    kind = smtplib.SMTP_SSL if url.scheme == "smtps" else smtplib.SMTP
+    with kind(url.hostname or "localhost", url.port or 0, timeout=TIMEOUT) as server:
+        if url.scheme == "smtp" and server.has_extn("starttls"):
+            server.starttls()
+        if url.username and url.password:
+            server.login(unquote(url.username), unquote(url.password))
+        server.send_message(mail)

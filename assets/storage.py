@@ -42,8 +42,9 @@ class PooledEventLog(SqliteEventLogStorage):  # type: ignore[misc]
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
-            with engine.connect() as connection, connection.begin():
-                yield connection
+        # not under the lock: connecting may ask for the lock of `logging`, whose holder may be about to store an event
+        with engine.connect() as connection, connection.begin():
+            yield connection
 
     def _open(self, shard: str) -> Engine:
         if len(self._engines) >= MOST_OPEN:

@@ -29,7 +29,7 @@ def churn(store: psycopg.Connection, since: datetime | None, now: datetime) -> F
     """Records that went to another customer since the release before, in this run or by hand."""
     query = (
         "select count(distinct record_id) from assignment_history where previous_customer_id is not null and customer_id is not null "
-        "and previous_customer_id <> customer_id and at > coalesce(%s, '-infinity') and at <= %s"
+        "and previous_customer_id <> customer_id and at > coalesce(%s::timestamptz, '-infinity') and at <= %s"
     )
     moved = int(store.execute(query, [since, now]).fetchall()[0][0])
     records = int(store.execute("select count(*) from assignment").fetchall()[0][0])

@@ -1,0 +1,78 @@
+"""The event log whose connections are kept is the log that Dagster itself reads."""
+
+import os
+import threading
+
+import dagster as dg
+import pytest
+
+from assets.launch import INSTANCE_YAML, OLDER_YAML, prepare_home
+from assets.storage import MOST_OPEN, PooledEventLog
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(prepare_home(tmp_path / "dagster")))
+    return tmp_path / "dagster"
+
+
+@dg.asset
+def thing():
+    return dg.MaterializeResult(metadata={"n": 1})
+
+
+def events(home):
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return [
+            (
+                run.run_id,
+                [r.event_log_entry.dagster_event_type for r in instance.get_records_for_run(run.run_id).records],
+            )
+            for run in instance.get_runs()
+        ]
+
+
+def test_runs_written_by_it_are_read_by_dagsters_own_log_and_the_other_way_round(home):
+    for _ in range(2):
+        with dg.DagsterInstance.get() as instance:
+            assert isinstance(instance.event_log_storage, PooledEventLog)
+            assert dg.materialize([thing], instance=instance).success
+        written = events(home)
+        (home / "dagster.yaml").write_text(OLDER_YAML[0])
+        assert events(home) == written
+        with dg.DagsterInstance.get() as instance:
+            assert not isinstance(instance.event_log_storage, PooledEventLog)
+            assert dg.materialize([thing], instance=instance).success
+        assert prepare_home(home).joinpath("dagster.yaml").read_text() == INSTANCE_YAML
+    assert len(events(home)) == 4
+    with dg.DagsterInstance.get() as instance:
+        assert (
+            instance.get_latest_materialization_event(dg.AssetKey("thing")).asset_materialization.metadata["n"].value
+            == 1
+        )
+
+
+def test_many_runs_keep_few_connections_and_threads_lose_nothing(home):
+    """Threads only report, as the servers' do: Dagster itself runs no two jobs in threads of one process."""
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(MOST_OPEN + 3):
+            assert dg.materialize([thing], instance=instance).success
+        assert len(instance.event_log_storage._engines) <= MOST_OPEN
+
+        def report():
+            for number in range(20):
+                instance.report_runless_asset_event(dg.AssetMaterialization("other", metadata={"n": number}))
+
+        threads = [threading.Thread(target=report) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert len(instance.fetch_materializations(dg.AssetKey("other"), limit=1000).records) == 60
+
+
+def test_a_dagster_yaml_that_somebody_changed_stays_theirs(home):
+    mine = INSTANCE_YAML + "python_logs: {managed_python_loggers: [x]}\n"
+    (home / "dagster.yaml").write_text(mine)
+    assert prepare_home(home).joinpath("dagster.yaml").read_text() == mine
+    assert os.environ["DAGSTER_HOME"] == str(home)

@@ -42,7 +42,7 @@ def _name(stored: dict[str, Any], withheld: str | None, *, revealed: bool) -> di
     parts = ("given_name", "family_name", "full_name")
     if withheld:
         return {**dict.fromkeys((*parts, "record_id")), "withheld": withheld}
-    hide = (lambda value: value) if revealed else mask.text
+    hide = (lambda value: value) if revealed else mask.name
     return {**{part: hide(stored[part]) for part in parts}, "record_id": record(stored["record_id"], revealed=revealed)}
 
 

@@ -21,6 +21,11 @@ def text(value: str | None) -> str | None:
     return f"{value[:1]}•••" if value else value
 
 
+def name(value: str | None) -> str | None:
+    """`A••• H•••`, `萧•••`: the first character of each word, so that people of one list can be told apart."""
+    return " ".join(f"{word[:1]}•••" for word in value.split()) if value else value
+
+
 def identifier(kind: str, value: str) -> str:
     """An identifier by its type; technical ids stand as they are."""
     if kind == "email":

@@ -1,6 +1,7 @@
 """The agent's console: pages over the functions that answer the API, at `/console`."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from fastapi import FastAPI, Request
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from api.console import actions, customer, desk, manager, page, phrases, queue, search, signin, why, words
-from api.console.visit import NotSignedIn
+from api.console.visit import NotSignedIn, Visit
 from cdp.errors import CdpError, StoreUnavailable
 
 
@@ -69,13 +70,12 @@ def create_console(state: Any) -> FastAPI:
 
 def told(request: Request, status: int, message: str, hint: str) -> Response:
     """A page that says what went wrong, and the way on; it asks nothing of the store."""
-    visit = getattr(request.state, "visit", None)
+    visit: Visit | None = getattr(request.state, "visit", None)
     language = visit.language if visit is not None else signin.language_of(request)
     translate = words.translations(language).gettext
-    return page.render(
-        "error.html",
-        language,
-        status,
-        message=phrases.told(message, translate),
-        hint=phrases.told(hint, translate) if hint else "",
-    )
+    said = {"message": phrases.told(message, translate), "hint": phrases.told(hint, translate) if hint else ""}
+    if visit is None:
+        return page.render("error.html", language, status, **said)
+    came = urlsplit(request.headers.get("referer", ""))
+    ours = came.netloc == request.headers.get("host", "") and came.path.startswith("/console/")
+    return visit.page("error.html", status, back=came.path if ours and request.method == "POST" else "", **said)

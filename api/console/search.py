@@ -1,5 +1,6 @@
 """One box: whatever a person says on the phone, found. What is typed travels in the body, never in a URL."""
 
+import base64
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,6 +18,7 @@ from cdp.store import customers, holds, names, requests, review
 router = APIRouter()
 MOST = 20
 LONGEST = 320
+ASKED, ASKED_FOR = "cdp_asked", 900  # a cookie, seconds
 DIFFER = ("email", "phone", "city", "postal_code", "country")
 
 
@@ -35,16 +37,33 @@ def home(visit: Agent) -> Response:
 def search(visit: Agent) -> Response:
     """Who it may be. One holder of an identifier is opened at once; several are listed with what tells them apart."""
     text = visit.said("q")[:LONGEST]
+    if visit.request.headers.get("x-fragment") == "1":
+        return results(visit, text, "_results.html")
+    answer = visit.back("/search")  # a page of its own, which the browser's way back leads to
+    packed = base64.urlsafe_b64encode(text.encode()).decode()
+    answer.set_cookie(ASKED, packed, max_age=ASKED_FOR, path="/console/search", httponly=True, samesite="strict")
+    return answer
+
+
+@router.get("/search")
+def asked(visit: Agent) -> Response:
+    """What was asked for last, from the browser's own memory: it travels in no address, and stays for minutes."""
+    try:
+        text = base64.urlsafe_b64decode(visit.request.cookies.get(ASKED, "")).decode()[:LONGEST]
+    except ValueError:
+        text = ""
+    return results(visit, text, "search.html") if text else visit.back("/")
+
+
+def results(visit: Visit, text: str, template: str) -> Response:
+    """Who it may be; a sure find of one person is opened at once."""
     with visit.app.store() as store:
         rows, sure = found(visit, store, text)
         listed = shown(visit, store, rows[:MOST])
-    fragment = visit.request.headers.get("x-fragment") == "1"
-    if sure and len(listed) == 1 and not fragment:
+    if sure and len(listed) == 1 and template == "search.html":
         return visit.back(f"/customers/{listed[0]['customer_id']}")
     telling = [name for name in DIFFER if len({row["raw"][name] for row in listed}) > 1]
-    more = len(rows) > MOST
-    template = "_results.html" if fragment else "search.html"
-    return visit.page(template, asked=text, rows=listed, telling=telling, more=more, sure=sure)
+    return visit.page(template, asked=text, rows=listed, telling=telling, more=len(rows) > MOST, sure=sure)
 
 
 def found(visit: Visit, store: Any, text: str) -> tuple[list[tuple[str, list[str]]], bool]:

@@ -55,6 +55,7 @@ def why(visit: Agent, customer_id: UUID) -> Response:
         changes=done,
         customer_id=living,
         fields=FIELDS,
+        revealed=revealed is not None,
     )
 
 

@@ -11,8 +11,12 @@ LONG = 14  # letters
 MOST_NAMES = 60
 MOST_RECORDS = 40  # of one name
 SHORTEST = 3  # letters: fewer are alike to everything
+BEGUN = 0.2  # for every word of a name that begins as typed: "art osborn" is Arthur Osborne before John Osborn
 ALIKE_NAMES = """
-    select name, word_similarity(%(letters)s, letters) + similarity(%(letters)s, letters) / 10::float8 as alike
+    select name, word_similarity(%(letters)s, letters) + similarity(%(letters)s, letters) / 10::float8 + %(begun)s::float8 * (
+            select avg((exists (select 1 from unnest(string_to_array(letters, ' ')) w where starts_with(w, t)))::int)
+            from unnest(string_to_array(%(letters)s, ' ')) t
+        )::float8 as alike
     from names where %(letters)s <%% letters order by alike desc, name limit %(names)s
 """
 HOLDING = """
@@ -48,7 +52,9 @@ def customers(
                 "select set_config('pg_trgm.word_similarity_threshold', %s, true)",
                 [str(ALIKE if len(letters) < LONG else SURELY)],
             )
-            near |= dict(store.execute(ALIKE_NAMES, {"letters": letters, "names": MOST_NAMES}).fetchall())
+            near |= dict(
+                store.execute(ALIKE_NAMES, {"letters": letters, "names": MOST_NAMES, "begun": BEGUN}).fetchall()
+            )
         for one in characters:
             near |= dict(store.execute(HOLDING, {"characters": one, "names": MOST_NAMES}).fetchall())
     with store.cursor(row_factory=dict_row) as cursor:

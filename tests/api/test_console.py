@@ -17,7 +17,7 @@ import api.console
 from api.app import create_app
 from api.console import actions, manager, page, words
 from api.console.phrases import DONE, PHRASES
-from cdp import access
+from cdp import access, mask
 from cdp.clock import system_now
 from cdp.store import users
 from cdp.store.connect import connect, owner_address
@@ -30,6 +30,7 @@ EVERY = {"agent", "steward", "privacy", "admin"}
 PAGES = [
     ("GET", "/console/", EVERY),
     ("POST", "/console/search", EVERY),
+    ("GET", "/console/search", EVERY),
     ("GET", f"/console/customers/{NOBODY}", EVERY),
     ("GET", f"/console/customers/{NOBODY}/timeline?cursor=x", EVERY),
     ("GET", f"/console/customers/{NOBODY}/why", EVERY),
@@ -607,6 +608,42 @@ def test_points_are_typed_and_shown_in_whole_units_of_a_programme_that_counts_in
     else:
         assert actions.amount(said, "points") == parts
         assert words.units(parts, scale, "en") == str(float(typed) if scale else int(typed))
+
+
+def test_the_way_back_leads_to_what_was_found_and_no_address_holds_what_was_asked(desk):
+    put_names(desk, "Margaret Thistlewood", "欧阳晓明", "陈伟强")
+    agent = desk.person("agent")
+    found = agent.client.post("/console/search", data={"csrf": agent.token, "q": "Thistlewood"})
+    assert found.url.path == "/console/search"
+    assert not found.url.query
+    again = agent.client.get("/console/search")
+    people = re.findall(r"/console/customers/([0-9a-f-]+)", found.text)
+    assert people
+    assert re.findall(r"/console/customers/([0-9a-f-]+)", again.text) == people
+    assert 'value="Thistlewood"' in again.text
+    fresh = TestClient(desk.app, base_url="http://testserver")
+    assert fresh.get("/console/search", follow_redirects=False).status_code == 303
+
+
+def test_a_refused_form_keeps_the_page_around_it_and_leads_back(desk):
+    agent = desk.person("agent")
+    customer, _ = desk.customer()
+    here = f"http://testserver/console/customers/{customer}"
+    for came, back in ((here, f'href="/console/customers/{customer}"'), ("https://elsewhere.example/x", None)):
+        shown = agent.post(f"/console/customers/{customer}/notes", 422, headers={"Referer": came}, text="")
+        assert "Write something, or choose a flag" in shown
+        assert 'id="q"' in shown
+        assert ("Back to where you were" in shown) == (back is not None)
+        assert back is None or back in shown
+
+
+def test_a_name_that_begins_as_typed_comes_before_one_that_shares_more_letters(desk):
+    first, second, _ = put_names(desk, "Arthur Ostrowicke", "John Ostrowick", "陈伟强")
+    shown = desk.person("agent").post("/console/search", q="Art Ostrowick", headers={"X-Fragment": "1"})
+    found = re.findall(r"/console/customers/([0-9a-f-]+)", shown)
+    assert found.index(first) < found.index(second)
+    assert mask.name("Arthur Ostrowick") == "A••• O•••"
+    assert mask.name("陈伟强") == "陈•••"
 
 
 def test_figures_are_those_of_the_store(desk):

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import dagster as dg
 
+from assets.alive import bury_dead_runs
 from assets.landing import DAYS
-from assets.launch import bury_dead_runs
 from cdp.arrivals import Arrived, why_not
 from cdp.sources.landing import seen
 from cdp.sources.load import load_sources
@@ -40,7 +40,9 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
     failures = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={ARRIVAL: arrived.key})
     failed = instance.get_runs_count(failures)
     reason = why_not(arrived, now, running=running, failed=failed)
-    request = dg.RunRequest(run_key=f"{arrived.key}:{failed}", tags={ARRIVAL: arrived.key})
+    # this sensor itself looks again after a failure; Dagster's own retry beside it would be a second run
+    tags = {ARRIVAL: arrived.key, "dagster/max_retries": "0"}
+    request = dg.RunRequest(run_key=f"{arrived.key}:{failed}", tags=tags)
     return dg.SensorResult(
         run_requests=[] if reason else [request],
         skip_reason=reason or None,

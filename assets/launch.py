@@ -6,13 +6,11 @@ only places that know them.
 
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import (
@@ -21,13 +19,14 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.utils import make_new_run_id
 
+from assets.alive import bury_dead_runs, here
 from assets.automation import JOB
 from assets.definitions import defs
 from cdp.errors import CdpError
 
 LOCATION = "cdp"
-PID, BORN, HOST = "cdp/pid", "cdp/process_born", "cdp/host"
 INSTANCE_YAML = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
@@ -72,35 +71,12 @@ def run_job(dagster_home: Path, *, as_of: str = "", full: bool = False, wait: bo
     }
     with dg.DagsterInstance.get() as instance:
         bury_dead_runs(instance)
-        me = psutil.Process()
-        tags = {"cdp/started_by": "cdp run", PID: str(me.pid), BORN: str(me.create_time()), HOST: socket.gethostname()}
-        run = instance.create_run_for_job(job, remote_job_origin=_origin(), run_config=config, tags=tags)
+        run_id = make_new_run_id()
+        tags = {"cdp/started_by": "cdp run", **here(run_id)}
+        run = instance.create_run_for_job(job, run_id=run_id, remote_job_origin=_origin(), run_config=config, tags=tags)
         list(_events(job, run, instance))
         finished = instance.get_run_by_id(run.run_id)
         return bool(finished and finished.status == dg.DagsterRunStatus.SUCCESS), run.run_id
-
-
-def bury_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Mark runs whose process was killed as failed: a dead run would hold its place in the UI's queue for ever."""
-    unfinished = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]
-    )
-    dead = [run for run in instance.get_runs(filters=unfinished) if _is_ours(run) and not _lives(run)]
-    for run in dead:
-        instance.report_run_failed(run, "its process was killed; 'cdp run' finishes the work")
-    return len(dead)
-
-
-def _is_ours(run: dg.DagsterRun) -> bool:
-    """Started by `cdp run` on this host; a run executed again from the UI inherits the tags, not the process."""
-    return PID in run.tags and run.parent_run_id is None and run.tags.get(HOST) == socket.gethostname()
-
-
-def _lives(run: dg.DagsterRun) -> bool:
-    try:
-        return abs(psutil.Process(int(run.tags[PID])).create_time() - float(run.tags[BORN])) < 1
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _events(job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInstance) -> list[Any]:

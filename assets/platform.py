@@ -12,6 +12,7 @@ import dagster as dg
 import psycopg
 from pydantic import PrivateAttr
 
+from assets.alive import here
 from cdp.clock import parse_as_of, system_now
 from cdp.consent.policy import Policy, load_policy
 from cdp.identity_rules import IdentityRules, load_identity_rules
@@ -74,6 +75,8 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
         """Open everything for the length of a run."""
         run_id = context.run_id or "none"
+        if context.instance and context.run_id and context.instance.has_run(run_id):
+            context.instance.add_run_tags(run_id, here(run_id))
         say = context.log.info if context.log else print
         self._now = parse_as_of(self.as_of) if self.as_of else system_now()
         self._workspace = open_workspace(Settings())

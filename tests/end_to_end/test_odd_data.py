@@ -6,8 +6,8 @@ import socket
 import dagster as dg
 import pytest
 
+from assets.alive import PROCESS, bury_dead_runs
 from assets.definitions import JOB, defs
-from assets.launch import BORN, HOST, PID, bury_dead_runs
 from cdp.lake.engine import open_lake
 from cdp.store.connect import connect, owner_address
 from tests.conftest import cdp
@@ -133,9 +133,9 @@ def test_a_killed_run_does_not_block_the_queue_of_the_ui(odd):
     workspace, _ = odd
     with dg.DagsterInstance.from_config(str(workspace.path("dagster"))) as instance:
         done = instance.get_runs()[0]
-        dead = instance.create_run_for_job(
-            defs().resolve_job_def(JOB), tags={PID: "999999", BORN: "1", HOST: socket.gethostname()}
-        )
+        dead = instance.create_run_for_job(defs().resolve_job_def(JOB))
+        instance.add_run_tags(dead.run_id, {PROCESS: f"{dead.run_id}|999999|1.00|{socket.gethostname()}"})
+        dead = instance.get_run_by_id(dead.run_id)
         child = instance.create_run_for_job(
             defs().resolve_job_def(JOB), tags=dead.tags, parent_run_id=dead.run_id, root_run_id=dead.run_id
         )

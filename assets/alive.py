@@ -1,0 +1,35 @@
+"""Which process a run lives in: a run whose process was killed would hold its place in the queue for ever."""
+
+import socket
+
+import dagster as dg
+import psutil
+
+PROCESS = "cdp/process"
+
+
+def here(run_id: str) -> dict[str, str]:
+    """The tag of a run that lives in this process. It names the run, because a run that is executed again inherits tags."""
+    me = psutil.Process()
+    return {PROCESS: f"{run_id}|{me.pid}|{me.create_time():.2f}|{socket.gethostname()}"}
+
+
+def bury_dead_runs(instance: dg.DagsterInstance) -> int:
+    """Mark runs whose process was killed on this host as failed; returns how many."""
+    unfinished = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING]
+    )  # fmt: skip
+    dead = [run for run in instance.get_runs(filters=unfinished) if _is_dead(run)]
+    for run in dead:
+        instance.report_run_failed(run, "its process was killed; the next run finishes the work")
+    return len(dead)
+
+
+def _is_dead(run: dg.DagsterRun) -> bool:
+    named = run.tags.get(PROCESS, "").split("|")
+    if len(named) != 4 or named[0] != run.run_id or named[3] != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(int(named[1])).create_time() - float(named[2])) > 1
+    except psutil.NoSuchProcess:
+        return True

@@ -4,6 +4,7 @@ Uses private parts of Dagster 1.13 (an origin is what the UI re-executes from); 
 only places that know them.
 """
 
+import json
 import os
 import re
 import sys
@@ -34,7 +35,7 @@ concurrency: {runs: {max_concurrent_runs: 1}}
 run_monitoring: {enabled: true, start_timeout_seconds: 300, poll_interval_seconds: 30}
 run_retries: {enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}
 retention: {schedule: {purge_after_days: 30}, sensor: {purge_after_days: 7}}
-event_log_storage: {module: assets.storage, class: PooledEventLog, config: {}}
+event_log_storage: {module: assets.storage, class: PooledEventLog, config: {base_dir: HERE}}
 """
 OLDER_YAML = (
     "".join(line for line in INSTANCE_YAML.splitlines(keepends=True) if not line.startswith(("run_", "event_"))),
@@ -51,8 +52,13 @@ def prepare_home(folder: Path) -> Path:
     """Make the folder of Dagster's instance (SQLite) with its settings; a dagster.yaml that somebody changed is theirs."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
-    if not settings.exists() or settings.read_text(encoding="utf-8") in OLDER_YAML:
-        settings.write_text(INSTANCE_YAML, encoding="utf-8")
+    logs = json.dumps(str(folder.resolve() / "history" / "runs"))
+    there = settings.read_text(encoding="utf-8") if settings.exists() else INSTANCE_YAML
+    if re.sub('base_dir: ".*"', "base_dir: HERE", there) in (
+        INSTANCE_YAML,
+        *OLDER_YAML,
+    ):  # ours; a moved workspace has other paths
+        settings.write_text(INSTANCE_YAML.replace("HERE", logs), encoding="utf-8")
     (folder / "workspace.yaml").write_text(WORKSPACE_YAML, encoding="utf-8")
     return folder
 

@@ -3,10 +3,8 @@
 Overrides a private method of Dagster 1.13; `tests/assets/test_storage.py` holds it to the log that Dagster itself reads.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
@@ -25,15 +23,15 @@ class PooledEventLog(SqliteEventLogStorage):  # type: ignore[misc]
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Nothing to configure: the folder is the instance's, wherever the workspace is moved."""
-        return {}
+        """The folder of the logs, as Dagster's own has it."""
+        return {"base_dir": str}
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: dict[str, Any]
     ) -> "PooledEventLog":
         """Made by Dagster out of dagster.yaml."""
-        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
+        return cls(config_value["base_dir"], inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

@@ -79,6 +79,9 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_makes_it(specs):
         assert spec.owners, key
         assert spec.kinds, key
         assert spec.group_name in groups, key
+        assert spec.freshness_policy, key
+        assert spec.tags["cdp/personal_data"] in ("personal", "pseudonymous", "none"), key
+        assert (spec.automation_condition is None) == (spec.group_name == "ingest"), key
     assert {spec.group_name for spec in specs.values()} == groups
 
 
@@ -95,6 +98,28 @@ def test_reconciliation_blocks_and_the_contract_does_not(definitions):
     for source in ("web__events", "app__events", "pos__sale_lines", "service__tickets"):
         assert checks[f"raw_{source}", "reconciliation"] is True
         assert checks[f"raw_{source}", "contract"] is False
+
+
+def test_raw_tables_are_partitioned_by_landing_day_and_filled_by_one_run(definitions, specs):
+    raw = [key for key in specs if key.startswith("raw_")]
+    graph = definitions.resolve_asset_graph()
+    for key in raw:
+        node = graph.get(dg.AssetKey(key))
+        assert node.partitions_def.name == "landing_day", key
+        assert node.backfill_policy == dg.BackfillPolicy.single_run(), key
+    assert {key for key in specs if graph.get(dg.AssetKey(key)).is_partitioned} == set(raw)
+
+
+def test_every_check_says_what_it_holds_and_those_of_consent_and_ledger_block(definitions):
+    graph = definitions.resolve_asset_graph()
+    checks = {key: graph.get(key) for key in graph.asset_check_keys}
+    assert all(check.description for check in checks.values())
+    blocking = {f"{key.asset_key.to_user_string()}.{key.name}" for key, check in checks.items() if check.blocking}
+    assert blocking >= {
+        "core__customer_consents.consents_hold",
+        "ops__loyalty_reconciliation.ledger_adds_up",
+        "raw_pos__sale_lines.reconciliation",
+    }
 
 
 def test_steps_run_in_one_process_and_one_run_at_a_time(definitions):
@@ -129,6 +154,16 @@ def test_assets_report_rows_columns_and_lineage(instance):
         assert "record_id" in {c.name for c in metadata["dagster/column_schema"].schema.columns} or table.startswith(
             "raw"
         )
+    columns = {
+        c.name: c
+        for c in instance.get_latest_materialization_event(dg.AssetKey("raw_pos__sale_lines"))
+        .asset_materialization.metadata["dagster/column_schema"]
+        .schema.columns
+    }
+    assert "pii" in columns["email"].tags
+    assert "pii" not in columns["quantity"].tags
+    assert not columns["transaction_id"].constraints.nullable
+    assert "matches ^[A-Z]{3}$" in columns["currency"].constraints.other
     lineage = (
         instance.get_latest_materialization_event(dg.AssetKey("core__contact_records"))
         .asset_materialization.metadata["dagster/column_lineage"]
@@ -137,6 +172,60 @@ def test_assets_report_rows_columns_and_lineage(instance):
     assert ("core__record_names", "email") in {
         (d.asset_key.to_user_string(), d.column_name) for d in lineage.deps_by_column["email"]
     }
+
+
+def test_previews_show_codes_and_times_and_nothing_of_a_person(instance, retail_case):
+    from cdp.store.connect import connect, owner_address
+
+    with connect(owner_address(retail_case.workspace)) as store:
+        people = {
+            row[0]
+            for row in store.execute(
+                "select value from identifiers where type in ('email', 'phone', 'card', 'account')"
+            ).fetchall()
+        }
+        people |= {
+            row[0]
+            for row in store.execute(
+                "select fields ->> 'full_name' from contact_records where length(fields ->> 'full_name') > 5"
+            ).fetchall()
+        }
+    shown = 0
+    for key in instance.all_asset_keys():
+        event = instance.get_latest_materialization_event(key)
+        text = event.asset_materialization.metadata.get("preview") if event else None
+        if text is not None:
+            shown += 1
+            cells = {cell.strip() for cell in text.value.replace("\n", "|").split("|")}
+            assert not cells & people, key
+    assert shown > 40
+
+
+def test_plots_are_drawn_offline_as_svg_with_titles_and_axes(instance):
+    import base64
+
+    for table, names in (
+        ("core__model", ("weights", "m and u")),
+        ("core__probabilistic_edges", ("surprise",)),
+        ("core__record_customers", ("sizes", "sources")),
+        ("ops__rejected_rows", ("why", "freshness")),
+    ):
+        metadata = instance.get_latest_materialization_event(dg.AssetKey(table)).asset_materialization.metadata
+        for name in names:
+            image = metadata[name].value.split("base64,")[1].split(")")[0]
+            drawing = base64.b64decode(image).decode()
+            assert drawing.startswith("<svg"), name
+            assert "role-title" in drawing, name
+            assert "role-axis-title" in drawing, name
+
+
+def test_what_a_table_cost_is_told(instance):
+    metadata = instance.get_latest_materialization_event(
+        dg.AssetKey("core__order_lines")
+    ).asset_materialization.metadata
+    assert metadata["bytes"].value > 1000
+    assert metadata["rows per second"].value > 100
+    assert metadata["bytes per second"].value > 100
 
 
 def test_checks_passed_on_the_reference_case(instance):

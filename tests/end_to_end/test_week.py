@@ -1,0 +1,164 @@
+"""A week of the reference case through the landing sensor; then its quarantine and its model, operated by jobs as the UI launches them."""
+
+import os
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from assets.arrivals import look
+from assets.definitions import defs
+from assets.launch import prepare_home
+from cdp.lake.engine import open_lake
+from cdp.quarantine.rows import reasons
+from identity import artefact
+from tests.conftest import RETAIL_AS_OF, cdp
+
+END = datetime.fromisoformat("2011-12-31T12:00:00+00:00")
+DAYS = [
+    ["web/events-1.jsonl.gz", "pos/sales-1.csv.gz"], ["app/events-1.jsonl.gz"], ["service/tickets-1.jsonl.gz", "web/events-3.jsonl.gz"],
+    ["pos/sales-2.csv.gz"], ["app/events-3.jsonl.gz", "app/events-2.jsonl.gz"], ["web/events-2.jsonl.gz", "service/tickets-2.jsonl.gz"],
+    ["web/events-4-late.jsonl.gz", "app/events-4-late.jsonl.gz"],
+]  # fmt: skip
+STATE = {
+    "flags": "select a.records, f.purpose, f.contact_point, f.allowed, f.status, f.reason from core__customer_consents f join together a using (customer_id)",
+    "balances": "select a.records, b.programme, b.unit, b.balance from core__loyalty_balances b join together a using (customer_id)",
+    "partition": "select records from together",
+    "lots": "select record_id, unit, remaining, earned_at, expires_at from core__ledger_lots where remaining > 0",
+    "orders": "select order_id, record_id, kind, ordered_at, total from core__orders",
+}
+
+
+@pytest.fixture(scope="module")
+def week(new_workspace, reference, retail_case):
+    """Files land day by day; each day the sensor asks for one run, and for none after it. The promoted model is the whole run's."""
+    workspace, case = new_workspace(), reference / "retail_case" / "landing"
+    model = artefact.load(retail_case.workspace.path("models"))
+    artefact.save(model, workspace.path("models"))
+    artefact.promote(workspace.path("models"), model.version)
+    assert sorted(name for day in DAYS for name in day) == sorted(
+        f"{p.parent.name}/{p.name}" for p in case.rglob("*.gz")
+    )
+    home = prepare_home(workspace.path("dagster"))
+    for number, names in enumerate(DAYS):
+        now = END - timedelta(days=len(DAYS) - number)
+        for name in names:
+            target = workspace.path("landing", *name.split("/"))
+            target.write_bytes((case / name).read_bytes())
+            os.utime(target, (now.timestamp() - 60, now.timestamp() - 60))
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            assert len(look(workspace, instance, now).run_requests) == 1
+            cdp(workspace, "run", "--as-of", RETAIL_AS_OF)
+            assert look(workspace, instance, now).skip_reason.skip_message == "nothing new"
+    return workspace
+
+
+def state(workspace):
+    with open_lake(workspace, read_only=True) as lake:
+        lake.rows(
+            "create table memory.main.together as select customer_id, list_sort(list(record_id)) as records from core__record_customers group by 1"
+        )
+        return {name: sorted(map(repr, lake.rows(query))) for name, query in STATE.items()}
+
+
+@pytest.mark.timeout(900)
+def test_a_week_of_landing_days_ends_like_one_run_over_all_of_it(week, retail_case):
+    with dg.DagsterInstance.from_config(str(week.path("dagster"))) as instance:
+        assert len(instance.get_materialized_partitions(dg.AssetKey("raw_web__events"))) == 4
+    found, whole = state(week), state(retail_case.workspace)
+    for name in STATE:
+        assert found[name] == whole[name], name
+
+
+@pytest.fixture
+def launch(week, monkeypatch):
+    """Run a job in this process as the UI's run does."""
+    monkeypatch.setenv("CDP_HOME", str(week.home))
+    monkeypatch.setenv("DAGSTER_HOME", str(prepare_home(week.path("dagster"))))
+
+    def run(job, **ops):
+        config = {"resources": {"platform": {"config": {"as_of": RETAIL_AS_OF}}}}
+        with dg.DagsterInstance.get() as instance:
+            done = (
+                defs()
+                .resolve_job_def(job)
+                .execute_in_process(
+                    instance=instance,
+                    raise_on_error=False,
+                    run_config={**config, "ops": {name: {"config": c} for name, c in ops.items()}},
+                )
+            )
+            said = [
+                e.event_specific_data.asset_observation
+                for e in done.all_events
+                if e.event_type_value == "ASSET_OBSERVATION"
+            ]
+            failed = [e.event_specific_data.error.message for e in done.all_events if e.is_step_failure]
+            return done.success, {k: v.value for observation in said for k, v in observation.metadata.items()}, failed
+
+    return run
+
+
+def test_rejected_lines_are_previewed_corrected_and_read_again_and_the_counts_reconcile(week, launch):
+    rules = [
+        {"column": "unit_price", "replace": {"free": "0.00"}},
+        {"column": "sold_at", "match": r"31/02/(\d{4}) (.*)", "put": r"28/02/\1 \2"},
+    ]
+    succeeded, seen, _ = launch("replay_quarantine", correct={"source": "pos", "rules": rules})
+    assert succeeded
+    assert seen["corrected"] == seen["accepted"] == 130
+    assert not list(week.path("landing", "pos").glob("corrected-*"))
+    succeeded, done, _ = launch("replay_quarantine", correct={"source": "pos", "rules": rules, "preview": False})
+    assert done["landing file"].startswith("corrected-")
+    with dg.DagsterInstance.from_config(str(week.path("dagster"))) as instance:
+        assert len(look(week, instance, datetime.now(END.tzinfo) + timedelta(minutes=1)).run_requests) == 1
+    cdp(week, "run", "--as-of", RETAIL_AS_OF)
+    with open_lake(week, read_only=True) as lake:
+        assert sum(row["replayed"] for row in reasons(lake)) == 130
+        row = lake.rows("select lines, accepted from ops__reconciliation where file like 'corrected-%'")
+        assert row == [(130, 130)]
+        assert (
+            lake.rows(
+                "select 1 from ops__reconciliation where lines <> accepted + duplicates + quarantined + suppressed"
+            )
+            == []
+        )
+    for wrong, says in (
+        ({"source": "pose", "rules": rules}, "no source pose"),
+        ({"source": "pos", "rules": [{"column": "prize", "put": "1"}]}, "no column prize"),
+    ):
+        succeeded, _, failed = launch("replay_quarantine", correct=wrong)
+        assert not succeeded
+        assert says in failed[0]
+
+
+def test_a_model_is_trained_compared_promoted_and_rolled_back_with_what_it_would_move(week, launch):
+    before, folder = artefact.current(week.path("models")), week.path("models")
+    succeeded, said, _ = launch("train_model")
+    assert succeeded
+    newest = said["trained"].split()[0]
+    assert newest in artefact.versions(folder)
+    assert artefact.current(folder) == before
+    strict = replace(
+        artefact.load(folder), threshold=artefact.load(folder).threshold + 6
+    )  # another, whatever the data taught
+    artefact.save(strict, folder)
+    other = strict.version
+    assert launch("compare_model", compare={"version": "nonsense"})[0] is False
+    succeeded, seen, _ = launch("compare_model", compare={"version": other})
+    assert succeeded
+    assert seen["customers now"] > 1000
+    assert {"merged with another", "split", "records whose id moves", "points on accounts of those that change"} <= set(
+        seen
+    )
+    assert artefact.current(folder) == before
+    succeeded, promoted, _ = launch("promote_model", promote={"version": other})
+    assert (succeeded, promoted["promoted"], artefact.current(folder)) == (True, other, other)
+    cdp(week, "run", "--as-of", RETAIL_AS_OF)
+    with_other = state(week)["partition"]
+    assert len(with_other) == seen["customers then"]
+    succeeded, back, _ = launch("roll_back_model")
+    assert (succeeded, back["rolled back to"], artefact.current(folder)) == (True, before, before)
+    cdp(week, "run", "--as-of", RETAIL_AS_OF)
+    assert len(state(week)["partition"]) == seen["customers now"]

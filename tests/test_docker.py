@@ -1,0 +1,161 @@
+"""The deployment: a compose file that is valid, services that start as processes with secrets from files, TLS in front."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cdp.store.connect import connect, owner_address
+from tests.conftest import ROOT
+
+DOCKER = ROOT / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
+SERVICES = COMPOSE["services"]
+
+
+def test_the_compose_file_is_valid_and_every_service_is_guarded():
+    assert set(SERVICES) == {"postgres", "setup", "code", "daemon", "webserver", "api", "live", "proxy"}
+    for name, service in SERVICES.items():
+        assert service.get("build") or service.get("image"), name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert name == "proxy" or service.get("user") not in (None, "root", "0"), name
+        assert name in ("setup", "live") or "healthcheck" in service, name
+        for needed in service.get("depends_on", {}):
+            assert needed in SERVICES, name
+        for secret in service.get("secrets", ()):
+            assert secret in COMPOSE["secrets"], name
+        for key, value in service.get("environment", {}).items():
+            assert key.endswith("_FILE") or "PASSWORD" not in key or key.endswith("_HASH"), (name, key, value)
+    assert set(SERVICES["proxy"]["ports"]) == {"80:80", "443:443"}
+    assert not any("ports" in service for name, service in SERVICES.items() if name != "proxy"), (
+        "only the proxy is reached from outside"
+    )
+
+
+def test_the_compose_command_accepts_it_where_there_is_one(tmp_path):
+    found = next((c for c in (["docker", "compose"], ["docker-compose"]) if shutil.which(c[0]) and subprocess.run([*c, "version"], capture_output=True, check=False).returncode == 0), None)  # fmt: skip
+    if found is None:
+        assert COMPOSE["services"], "no compose here: its structure is checked above"
+        return
+    shutil.copytree(DOCKER, tmp_path / "docker")
+    (tmp_path / "docker" / "secrets").mkdir()
+    for secret in COMPOSE["secrets"].values():
+        (tmp_path / "docker" / secret["file"]).write_text("x")
+    done = subprocess.run([*found, "-f", "compose.yaml", "config", "-q"], cwd=tmp_path / "docker", env=os.environ | {"CDP_UI_PASSWORD_HASH": "x"}, capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_images_only_call_make_install():
+    steps = [
+        line for line in (DOCKER / "Dockerfile").read_text(encoding="utf-8").splitlines() if line.startswith("RUN")
+    ]
+    assert any("make install" in step for step in steps)
+    assert not any("pip " in step for step in steps)
+
+
+@pytest.fixture(scope="module")
+def deployed(new_workspace, tmp_path_factory):
+    """What a compose service sees: secrets in files, the workspace, Dagster's folder with docker/*.yaml, a PostgreSQL by its address."""
+    workspace, folder = new_workspace(), tmp_path_factory.mktemp("deployed")
+    address = owner_address(workspace)
+    with connect(address) as store:
+        store.execute("create database dagster")
+    fields = address.fields
+    url = f"postgresql://{fields['user']}:{fields['password']}@/{{}}?host={fields['host']}&port={fields['port']}"
+    folder.joinpath("cdp_database_url").write_text(url.format("cdp"))
+    folder.joinpath("dagster_postgres_url").write_text(url.format("dagster"))
+    home = folder / "dagster"
+    home.mkdir()
+    shutil.copy(DOCKER / "dagster.yaml", home)
+    text = (DOCKER / "workspace.yaml").read_text(encoding="utf-8").replace("host: code", "host: 127.0.0.1")
+    home.joinpath("workspace.yaml").write_text(text)
+    places = {
+        "/srv/cdp": str(workspace.home),
+        "/srv/dagster": str(home),
+        "/run/secrets": str(folder),
+        "/srv/app": str(ROOT),
+    }
+    started = []
+
+    def start(name):
+        service = SERVICES[name]
+        environment = {
+            key: placed(str(value).replace("${CDP_API_NAME:-localhost}", "localhost"))
+            for key, value in service["environment"].items()
+        }
+        command = [str(DOCKER / "entrypoint"), *(placed(part) for part in service["command"])]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        log = folder.joinpath(f"{name}.log").open("wb")
+        process = subprocess.Popen(
+            command, env={"PATH": path, "HOME": str(folder), **environment}, stdout=log, stderr=log, cwd=folder
+        )
+        started.append(process)
+        return process
+
+    def placed(text):
+        for there, here in places.items():
+            text = text.replace(there, here)
+        return text
+
+    yield start, folder
+    for process in reversed(started):
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def answers(url, process, folder, name, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, folder.joinpath(f"{name}.log").read_text()[-2000:]
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(folder.joinpath(f"{name}.log").read_text()[-2000:])
+
+
+def listens(port, process, folder, name, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, folder.joinpath(f"{name}.log").read_text()[-2000:]
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"{name} does not listen")
+
+
+@pytest.mark.timeout(600)
+def test_each_service_starts_as_a_process_and_answers(deployed):
+    start, folder = deployed
+    setup = start("setup")
+    assert setup.wait(120) == 0, folder.joinpath("setup.log").read_text()[-2000:]
+    code = start("code")
+    listens(4000, code, folder, "code")
+    webserver, daemon = start("webserver"), start("daemon")
+    api, live = start("api"), start("live")
+    assert answers("http://127.0.0.1:3000/server_info", webserver, folder, "webserver") == 200
+    assert answers("http://127.0.0.1:8000/readyz", api, folder, "api") == 200
+    time.sleep(5)
+    assert [process.poll() for process in (code, webserver, daemon, live)] == [None] * 4, [
+        p.read_text()[-800:] for p in folder.glob("*.log")
+    ]
+    secrets = [path.read_text() for path in folder.glob("*_url")]
+    assert not any(secret in path.read_text(errors="replace") for secret in secrets for path in folder.glob("*.log"))
+
+
+def test_a_secret_whose_file_is_missing_is_named_and_nothing_starts(tmp_path):
+    done = subprocess.run([str(DOCKER / "entrypoint"), "true"], env={"PATH": os.environ["PATH"], "X_URL_FILE": str(tmp_path / "absent")}, capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "X_URL" in done.stderr

@@ -37,12 +37,12 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
         arrived = Arrived([state for state in there if state in unread], *inbox.pending(store), promoted(workspace))
     bury_dead_runs(instance)
     running = bool(instance.get_runs(dg.RunsFilter(statuses=ALIVE), limit=1))
-    failures = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={ARRIVAL: arrived.key})
-    failed = instance.get_runs_count(failures)
+    before = instance.get_runs(dg.RunsFilter(tags={ARRIVAL: arrived.key}))
+    failed = sum(run.status is dg.DagsterRunStatus.FAILURE for run in before)
     reason = why_not(arrived, now, running=running, failed=failed)
     # this sensor itself looks again after a failure; Dagster's own retry beside it would be a second run
     tags = {ARRIVAL: arrived.key, "dagster/max_retries": "0"}
-    request = dg.RunRequest(run_key=f"{arrived.key}:{failed}", tags=tags)
+    request = dg.RunRequest(run_key=f"{arrived.key}:{len(before)}", tags=tags)
     return dg.SensorResult(
         run_requests=[] if reason else [request],
         skip_reason=reason or None,

@@ -114,6 +114,7 @@ def freshness(lake: Lake, tables: dict[str, str], now: datetime) -> dg.MarkdownM
     rows = [
         {"source": source, "day": f"{day}", "rows": int(count)}
         for source, table in tables.items()
+        if lake.exists(table)
         for day, count in lake.rows(f"select cast(timezone('UTC', _landed_at) as date) as day, count(*) from {table} group by 1 order by 1 desc limit 60")  # noqa: S608
     ]  # fmt: skip
     spec = {

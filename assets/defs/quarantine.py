@@ -8,6 +8,7 @@ from assets.checking import check
 from assets.platform import Platform
 from assets.reporting import OWNERS
 from cdp.checks.quarantine import replays
+from cdp.privacy.trail import tell
 from cdp.quarantine import replay, rows
 from cdp.quarantine.rules import Rule
 from cdp.settings import Settings
@@ -83,6 +84,7 @@ def correct(context: dg.OpExecutionContext, config: Replay, platform: Platform) 
     corrected = replay.correct(platform.lake, platform.landing, source, replay.by_rules(source, rules))
     metadata: dict[str, object] = dict(replay.preview(platform.lake, corrected))
     if not config.preview:
+        tell(platform.workspace, platform.store, "quarantine.replay", {"source": source.source}, platform.now)
         metadata["landing file"] = replay.replay(platform.lake, platform.landing, corrected).name
     context.log_event(dg.AssetObservation("ops__rejected_rows", metadata=metadata))
     for name, value in metadata.items():

@@ -1,7 +1,9 @@
 """How alerts leave: a log line, a Slack-compatible webhook, an e-mail. One that cannot be sent stops no other."""
 
+import http.client
 import json
 import smtplib
+import ssl
 import urllib.request
 from collections.abc import Callable, Sequence
 from email.message import EmailMessage
@@ -41,7 +43,7 @@ def send(
     for name, way in ways:
         try:
             way()
-        except (OSError, smtplib.SMTPException, ValueError) as error:
+        except (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
             failed.append(f"{name} ({type(error).__name__})")
         else:
             sent.append(name)
@@ -69,10 +71,17 @@ def _email(messages: Sequence[Message], to: Sequence[str], settings: Settings) -
         ", ".join(to),
     )
     mail.set_content("\n\n".join(map(told, messages)) + "\n")
-    kind = smtplib.SMTP_SSL if url.scheme == "smtps" else smtplib.SMTP
-    with kind(url.hostname or "localhost", url.port or 0, timeout=TIMEOUT) as server:
-        if url.scheme == "smtp" and server.has_extn("starttls"):
-            server.starttls()
+    host, port = url.hostname or "localhost", url.port or 0
+    secure = (
+        smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=ssl.create_default_context())
+        if url.scheme == "smtps"
+        else None
+    )
+    with secure or smtplib.SMTP(host, port, timeout=TIMEOUT) as server:
+        server.ehlo()
+        if url.scheme == "smtp" and (server.has_extn("starttls") or url.password):
+            server.starttls(context=ssl.create_default_context())  # a password never goes in clear
+            server.ehlo()
         if url.username and url.password:
             server.login(unquote(url.username), unquote(url.password))
         server.send_message(mail)

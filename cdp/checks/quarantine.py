@@ -14,7 +14,7 @@ def replays(lake: Lake) -> Finding:
         select m.source, m.file, m.lines, c.lines as came, c.accepted from marked m left join came c using (source, file) order by all
     """
     rows = lake.records(query)
-    wrong = [row for row in rows if row["came"] is not None and row["came"] != row["lines"]]
+    wrong = [row for row in rows if row["came"] is not None and row["came"] < row["lines"]]
     facts = {
         "lines read again": sum(int(row["lines"]) for row in rows), "of them accepted": sum(int(row["accepted"] or 0) for row in rows),
         "in files that wait for a run": sum(int(row["lines"]) for row in rows if row["came"] is None),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,7 +139,8 @@ def mend(
         if unknown := sorted(set(pairs) - set(held.columns)):
             raise ConfigError(f"{source} has no column {', '.join(unknown)}", f"it has {', '.join(held.columns)}")
         if payload:
-            whole = rows.parsed(held, rows.Waiting(source, file, "", line, payload), rows.header(landing, held, file))
+            names = rows.header(landing, held, found[0])
+            whole = rows.parsed(held, replace(found[0], payload=payload), names) if names is not None else None
             if whole is None:
                 raise ConfigError("this is no line of that file", "write it as the file has it, with all its fields")
             _finish(lake, workspace, again.written(held, found[:1], [whole]), preview=preview)

@@ -42,13 +42,14 @@ def personal(lake: Lake, declared: Mapping[str, Mapping[str, Column]], table: st
             known[name, column] = column in NAMED or bool(contract and contract.pii) or any(is_personal(*pair) for pair in made_of)  # fmt: skip
         return known[name, column]
 
-    texts = [name for name, kind in built[table].columns if kind.upper().startswith("VARCHAR") or name in NAMED]
+    own = declared.get(table, {})
+    texts = [name for name, kind in built[table].columns if kind.upper().startswith("VARCHAR") or name in NAMED or (name in own and own[name].pii)]  # fmt: skip
     return frozenset(name for name in texts if is_personal(table, name))
 
 
-def sample(lake: Lake, table: str) -> list[dict[str, str]]:
-    """A few rows with everything masked that is not a code, a number or a time."""
-    return [{name: shown(name, value) for name, value in row.items()} for row in lake.records(f"select * from {table} limit {ROWS}")]  # fmt: skip
+def sample(lake: Lake, table: str, pii: frozenset[str] = frozenset()) -> list[dict[str, str]]:
+    """A few rows with everything masked that is personal, or not a code, a number or a time."""
+    return [{name: "•••" if name in pii and value is not None else shown(name, value) for name, value in row.items()} for row in lake.records(f"select * from {table} limit {ROWS}")]  # fmt: skip
 
 
 def shown(name: str, value: Any) -> str:

@@ -18,8 +18,9 @@ from cdp.lake.engine import Lake
 from cdp.quarantine import rows
 from cdp.quarantine.rows import Waiting
 from cdp.quarantine.rules import Rule
-from cdp.sources.ingest import tried
+from cdp.sources.ingest import CORRECTED, tried
 from cdp.sources.model import Source
+from cdp.sources.read import text
 from cdp.workspace import write_whole
 
 SUFFIX = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
@@ -84,10 +85,13 @@ def correct(
     """
     done: list[tuple[Waiting, dict[str, Any]]] = []
     untouched = unreadable = 0
-    headers: dict[str, list[str]] = {}
+    headers: dict[tuple[str, str], list[str] | None] = {}
     for row in rows.waiting(lake, source, only):
-        names = headers.setdefault(row.file, rows.header(landing, source, row.file))
-        values = None if rows.CONFLICT in row.checks.get("", ()) else rows.parsed(source, row, names)
+        place = (row.file, row.sha256)
+        if place not in headers:
+            headers[place] = rows.header(landing, source, row)
+        names = headers[place]
+        values = None if names is None or rows.CONFLICT in row.checks.get("", ()) else rows.parsed(source, row, names)
         if values is None:
             unreadable += 1
         elif change(row, values):
@@ -106,21 +110,30 @@ def written(source: Source, lines: list[Waiting], values: list[dict[str, Any]], 
     """These lines as a landing file of the source."""
     out = io.BytesIO()
     if source.format == "parquet":
-        texts = [{name: None if value is None else str(value) for name, value in row.items()} for row in values]
+        texts = [{name: text(value) for name, value in row.items()} for row in values]
         columns = {source.columns[name].path or name: pa.array([t.get(name) for t in texts], pa.string()) for name in source.columns}  # fmt: skip
         pq.write_table(pa.table(columns), out)
     elif source.format == "csv":
-        text = io.StringIO()
+        sheet = io.StringIO()
         names = list(dict.fromkeys(name for row in values for name in row))
-        table = csv.DictWriter(text, names, restval="", delimiter=source.delimiter, lineterminator="\n")
+        table = csv.DictWriter(sheet, names, restval="", delimiter=source.delimiter, lineterminator="\n")
         table.writeheader()
         table.writerows(values)
-        out.write(text.getvalue().encode(source.encoding))
+        out.write(_encoded(sheet.getvalue(), source))
     else:
-        out.write("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in values).encode(source.encoding))
+        out.write(_encoded("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in values), source))
     content = out.getvalue()
-    name = f"corrected-{hashlib.sha256(content).hexdigest()[:12]}{SUFFIX[source.format]}"
+    name = f"{CORRECTED}{hashlib.sha256(content).hexdigest()[:12]}{SUFFIX[source.format]}"
     return Corrected(source, name, content, lines, untouched, unreadable)
+
+
+def _encoded(lines: str, source: Source) -> bytes:
+    try:
+        return lines.encode(source.encoding)
+    except UnicodeEncodeError as error:
+        raise Invalid(
+            f"a correction cannot be written in {source.encoding}", "use characters that the source's files have"
+        ) from error
 
 
 def preview(lake: Lake, corrected: Corrected) -> dict[str, int]:

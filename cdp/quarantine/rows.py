@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cdp.errors import UnreadableFile
 from cdp.lake.engine import Lake
 from cdp.sources.draft import headers_of
 from cdp.sources.model import Source
-from cdp.sources.read import csv_cells
+from cdp.sources.read import csv_cells, fingerprint
 
 WHOLE = "file_blocked"  # a file that was left out as a whole: it is mended as a whole
 CONFLICT = "key_conflict"
-WAITING = f"replayed_as is null and \"check\" <> '{WHOLE}' and payload <> ''"
+WAITING = (
+    f"replayed_as is null and \"check\" <> '{WHOLE}' and payload <> '' "
+    "and (source, file, sha256) not in (select (source, file, sha256) from ops__files where status = 'blocked')"
+)
 REASONS = f"""
     select source, "column", "check", count(distinct (file, sha256, line)) filter (where {WAITING}) as waiting,
         count(distinct (file, sha256, line)) filter (where replayed_as is not null) as replayed,
@@ -58,12 +62,16 @@ def waiting(lake: Lake, source: Source, only: tuple[str, int] | None = None) -> 
     return list(found.values())
 
 
-def header(landing: Path, source: Source, file: str) -> list[str]:
-    """The header of a table file, of the contract where the file is gone."""
-    path = landing / source.source / file
-    if source.format == "csv" and path.is_file():
-        return headers_of(path, "csv", source.encoding, delimiter=source.delimiter)[0]
-    return [column.path or name for name, column in source.columns.items()]
+def header(landing: Path, source: Source, row: Waiting) -> list[str] | None:
+    """The header of the table file that the line came in; None where the file is gone or another one now."""
+    path = landing / source.source / row.file
+    if source.format != "csv":
+        return []
+    try:
+        same = fingerprint(path) == row.sha256
+    except UnreadableFile:
+        return None
+    return headers_of(path, "csv", source.encoding, delimiter=source.delimiter)[0] if same else None
 
 
 def parsed(source: Source, row: Waiting, names: list[str]) -> dict[str, Any] | None:

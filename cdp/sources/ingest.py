@@ -25,6 +25,7 @@ UNRECONCILED = """
 PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
 SENT = "inbox-"  # how files of what was sent begin
+CORRECTED = "corrected-"  # and files of rejected lines that are read again
 
 
 @dataclass
@@ -219,10 +220,10 @@ def _read_file(
 def _block(lake: Lake, source: Source, report: FileReport) -> None:
     """Leave out a file that cannot be read or breaks the contract too often; one row of the quarantine says why.
 
-    Rows that were sent one by one were each acknowledged: a bad one leaves out no other.
+    Rows that were sent one by one were each acknowledged, and lines that are read again are each marked: a bad one leaves out no other.
     """
     limit = source.limits.block
-    if not report.blocked and report.bad > limit * report.lines and not report.file.startswith(SENT):
+    if not report.blocked and report.bad > limit * report.lines and not report.file.startswith((SENT, CORRECTED)):
         report.blocked = (
             f"{report.bad:,} of {report.lines:,} lines break the contract, over the limit of {limit:.0%}"
             " → look at ops__rejected_rows; send a mended file, or change the source's YAML"

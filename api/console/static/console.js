@@ -45,6 +45,7 @@
     box.addEventListener("keydown", (event) => {
       const found = [...live.querySelectorAll("a[data-pick]")], at = found.findIndex((link) => link.classList.contains("chosen"));
       if (event.key === "Escape") hide();
+      if (event.key === "/" && box.value === "") event.preventDefault(); // the key that leads here, pressed by somebody who is here
       if ((event.key === "ArrowDown" || event.key === "ArrowUp") && found.length) {
         event.preventDefault();
         const next = (at + (event.key === "ArrowDown" ? 1 : -1) + found.length + (at < 0 && event.key === "ArrowUp" ? 1 : 0)) % found.length;

@@ -289,7 +289,7 @@ def test_an_officer_answers_an_access_request_and_an_erasure_is_carried_out(cons
     assert "Done" in page.locator("h1").inner_text()
     page.screenshot(path=SHOTS / "en-erased.png", full_page=True)
     page.goto(f"{console.url}/console/customers/{customer}")
-    assert "no customer has this id" in page.content()
+    assert "No customer has this id" in page.content()
     page.fill("#q", email) if page.locator("#q").count() else None
     assert not console.store.execute("select 1 from identifiers where value = %s", [email]).fetchall()
     page.context.close()

@@ -61,7 +61,7 @@ def state(workspace):
         return {name: sorted(map(repr, lake.rows(query))) for name, query in STATE.items()}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_week_of_landing_days_ends_like_one_run_over_all_of_it(week, retail_case):
     with dg.DagsterInstance.from_config(str(week.path("dagster"))) as instance:
         assert len(instance.get_materialized_partitions(dg.AssetKey("raw_web__events"))) == 4

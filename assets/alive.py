@@ -6,6 +6,9 @@ import dagster as dg
 import psutil
 
 PROCESS = "cdp/process"
+BEGUN = [
+    dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING,
+]  # fmt: skip
 
 
 def here(run_id: str) -> dict[str, str]:
@@ -16,10 +19,7 @@ def here(run_id: str) -> dict[str, str]:
 
 def bury_dead_runs(instance: dg.DagsterInstance) -> int:
     """Mark runs whose process was killed on this host as failed; returns how many."""
-    unfinished = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING]
-    )  # fmt: skip
-    dead = [run for run in instance.get_runs(filters=unfinished) if _is_dead(run)]
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=BEGUN)) if _is_dead(run)]
     for run in dead:
         instance.report_run_failed(run, "its process was killed; the next run finishes the work")
     return len(dead)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.alive import bury_dead_runs
+from assets.alive import BEGUN, bury_dead_runs
 from assets.landing import DAYS
 from cdp.arrivals import Arrived, why_not
 from cdp.sources.landing import seen
@@ -15,10 +15,6 @@ from cdp.workspace import Workspace
 from identity import artefact
 
 ARRIVAL = "cdp/arrival"
-ALIVE = [
-    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]  # fmt: skip
 
 
 def promoted(workspace: Workspace) -> str:
@@ -36,7 +32,7 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
         unread = set(landed.unread(store))
         arrived = Arrived([state for state in there if state in unread], *inbox.pending(store), promoted(workspace))
     bury_dead_runs(instance)
-    running = bool(instance.get_runs(dg.RunsFilter(statuses=ALIVE), limit=1))
+    running = bool(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]), limit=1))
     before = instance.get_runs(dg.RunsFilter(tags={ARRIVAL: arrived.key}))
     failed = sum(run.status is dg.DagsterRunStatus.FAILURE for run in before)
     reason = why_not(arrived, now, running=running, failed=failed)

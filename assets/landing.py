@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from assets.platform import Platform
-from cdp.sources.ingest import IngestReport
+from cdp.sources.ingest import FileReport, IngestReport
 from cdp.sources.landing import seen
 from cdp.sources.model import Source
 from cdp.store import landed
 
+COUNTS = ("lines", "accepted", "duplicates", "quarantined", "suppressed")
 DAYS = dg.DynamicPartitionsDefinition(name="landing_day")
 
 
@@ -21,11 +22,16 @@ def register(instance: dg.DagsterInstance, platform: Platform) -> list[str]:
     return sorted(f"{day}" for day in new)
 
 
+def chosen_days(context: dg.AssetExecutionContext) -> list[date] | None:
+    """The landing days that a run is about; None where it is about everything."""
+    ranged = context.has_partition_key or context.has_partition_key_range
+    return [date.fromisoformat(key) for key in context.partition_keys] if ranged else None
+
+
 def wanted(context: dg.AssetExecutionContext, platform: Platform, source: Source) -> dict[str, datetime]:
     """The files that a run is about: of its landing days, or all where it has none. None landed after the run's clock."""
-    ranged = context.has_partition_key or context.has_partition_key_range
-    days = [date.fromisoformat(key) for key in context.partition_keys] if ranged else None
-    return {file: min(at, platform.now) for file, at in landed.of(platform.store, source.source, days).items()}
+    found = landed.of(platform.store, source.source, chosen_days(context))
+    return {file: min(at, platform.now) for file, at in found.items()}
 
 
 def settle(context: dg.AssetExecutionContext, platform: Platform, source: Source, files: Iterable[str], done: IngestReport) -> None:  # fmt: skip
@@ -33,15 +39,20 @@ def settle(context: dg.AssetExecutionContext, platform: Platform, source: Source
     looked = set(files)
     states = [state for state in seen(platform.landing, [source]) if state[1] in looked]
     landed.settle(platform.store, states, platform.now)
-    if context.has_partition_key or context.has_partition_key_range:
-        return
-    days = sorted({f"{file.landed_at.astimezone(UTC):%Y-%m-%d}" for file in done.files if file.landed_at})
-    for day in days:
-        context.log_event(dg.AssetMaterialization(source.raw_table, partition=day, metadata=by_day(done, day)))
+    if chosen_days(context) is None:
+        for day, brought in by_day(done).items():
+            context.log_event(dg.AssetMaterialization(source.raw_table, partition=day, metadata=counted(brought)))
 
 
-def by_day(done: IngestReport, day: str) -> dict[str, int]:
-    """What one landing day brought."""
-    files = [file for file in done.files if file.landed_at and f"{file.landed_at.astimezone(UTC):%Y-%m-%d}" == day]
-    names = ("lines", "accepted", "duplicates", "quarantined", "suppressed")
-    return {"files": len(files)} | {name: sum(getattr(file, name) for file in files) for name in names}
+def by_day(done: IngestReport) -> dict[str, list[FileReport]]:
+    """The files of a report by landing day, the oldest first."""
+    found: dict[str, list[FileReport]] = {}
+    for file in done.files:
+        if file.landed_at:
+            found.setdefault(f"{file.landed_at.astimezone(UTC):%Y-%m-%d}", []).append(file)
+    return dict(sorted(found.items()))
+
+
+def counted(files: list[FileReport]) -> dict[str, int]:
+    """What these files brought."""
+    return {"files": len(files)} | {name: sum(getattr(file, name) for file in files) for name in COUNTS}

@@ -74,6 +74,14 @@ def _preview(rows: list[dict[str, str]]) -> str:
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in cells), "\nValues are masked."])
 
 
+def observed(context: dg.OpExecutionContext, asset: str, metadata: Mapping[str, Any]) -> None:
+    """What a job found out about an asset: on the asset's page, and in the log of the run."""
+    context.log_event(dg.AssetObservation(asset, metadata=metadata))
+    for name, value in metadata.items():
+        if not isinstance(value, dg.MetadataValue):
+            context.log.info(f"{name}: {value}")
+
+
 def cost(lake: Lake, built: Built) -> dict[str, Any]:
     """How long it took, and how much that is a second; nothing where nothing was made."""
     if not built.changed or not built.seconds:

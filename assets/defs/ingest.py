@@ -82,16 +82,15 @@ def _arrivals(platform: Platform, source: Source) -> list[dg.AssetCheckResult]:
 
 
 def _counts(done: IngestReport) -> dict[str, object]:
-    names = ("lines", "accepted", "duplicates", "quarantined", "suppressed")
-    rows = [dg.TableRecord({"file": file.file, **{name: getattr(file, name) for name in names}}) for file in done.files]
-    totals = {name: sum(getattr(file, name) for file in done.files) for name in names}
+    rows = [
+        dg.TableRecord({"file": file.file, **{name: getattr(file, name) for name in landing.COUNTS}})
+        for file in done.files
+    ]
+    totals = {name: count for name, count in landing.counted(done.files).items() if name in landing.COUNTS}
     return {**totals, "files": dg.MetadataValue.table(rows, _FILES)}
 
 
-_FILES = dg.TableSchema(
-    [dg.TableColumn("file", "string")]
-    + [dg.TableColumn(name, "int") for name in ("lines", "accepted", "duplicates", "quarantined", "suppressed")]
-)
+_FILES = dg.TableSchema([dg.TableColumn("file", "string"), *(dg.TableColumn(name, "int") for name in landing.COUNTS)])
 
 
 def _reconciles(done: IngestReport) -> dg.AssetCheckResult:

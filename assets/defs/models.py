@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets import plots
 from assets.platform import Platform
+from assets.reporting import observed
 from identity import artefact, labels, lifecycle, whatif
 from identity.artefact import Model
 
@@ -35,14 +36,6 @@ def chosen(platform: Platform, version: str) -> Model:
     return found
 
 
-def tell(context: dg.OpExecutionContext, metadata: dict[str, object]) -> None:
-    """On the page of the asset, and of the run."""
-    context.log_event(dg.AssetObservation("core__model", metadata=metadata))
-    for name, value in metadata.items():
-        if not isinstance(value, dg.MetadataValue):
-            context.log.info(f"{name}: {value}")
-
-
 def difference(platform: Platform, model: Model) -> dict[str, object]:
     """What it would do to the customers there are; nothing is written."""
     found = whatif.compare(platform.lake, model, platform.rules, other_rules=False)
@@ -69,8 +62,9 @@ def train(context: dg.OpExecutionContext, platform: Platform) -> None:
         raise dg.Failure(TOO_LITTLE)
     artefact.save(model, platform.models)
     same = " (the data taught the same as before)" if model.version == artefact.current(platform.models) else ""
-    tell(
+    observed(
         context,
+        "core__model",
         {"trained": f"{model.version}{same}", "weights": plots.match_weights(model), "m and u": plots.m_and_u(model)},
     )
 
@@ -78,7 +72,7 @@ def train(context: dg.OpExecutionContext, platform: Platform) -> None:
 @dg.op(description="What another model would do to the customers there are. Nothing is written.")
 def compare(context: dg.OpExecutionContext, config: Version, platform: Platform) -> None:
     """Compare with the model in use."""
-    tell(context, difference(platform, chosen(platform, config.version)))
+    observed(context, "core__model", difference(platform, chosen(platform, config.version)))
 
 
 @dg.op(description="Compares once more, then has every later run use it; the landing sensor starts the next run.")
@@ -87,7 +81,7 @@ def promote(context: dg.OpExecutionContext, config: Version, platform: Platform)
     model = chosen(platform, config.version)
     found = difference(platform, model)
     artefact.promote(platform.models, model.version)
-    tell(context, {"promoted": model.version, **found})
+    observed(context, "core__model", {"promoted": model.version, **found})
 
 
 @dg.op(description="Has every later run use the model that was in use before; the landing sensor starts the next run.")
@@ -97,7 +91,7 @@ def roll_back(context: dg.OpExecutionContext, platform: Platform) -> None:
     if len(names) < 2:
         raise dg.Failure("no model was in use before this one")
     found = difference(platform, chosen(platform, names[-2]))
-    tell(context, {"rolled back to": artefact.roll_back(platform.models), **found})
+    observed(context, "core__model", {"rolled back to": artefact.roll_back(platform.models), **found})
 
 
 def _job(name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:

@@ -6,7 +6,7 @@ from pydantic import Field
 from assets import plots
 from assets.checking import check
 from assets.platform import Platform
-from assets.reporting import OWNERS
+from assets.reporting import OWNERS, observed
 from cdp.checks.quarantine import replays
 from cdp.privacy.trail import tell
 from cdp.quarantine import replay, rows
@@ -86,9 +86,7 @@ def correct(context: dg.OpExecutionContext, config: Replay, platform: Platform) 
     if not config.preview:
         tell(platform.workspace, platform.store, "quarantine.replay", {"source": source.source}, platform.now)
         metadata["landing file"] = replay.replay(platform.lake, platform.landing, corrected).name
-    context.log_event(dg.AssetObservation("ops__rejected_rows", metadata=metadata))
-    for name, value in metadata.items():
-        context.log.info(f"{name}: {value}")
+    observed(context, TABLE, metadata)
 
 
 @dg.job(

@@ -74,8 +74,8 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
         """Open everything for the length of a run."""
-        run_id = context.run_id or "none"
-        if context.instance and context.run_id and context.instance.has_run(run_id):
+        run_id = context.run.run_id if context.run else "none"
+        if context.instance and context.run and context.instance.has_run(run_id):
             context.instance.add_run_tags(run_id, here(run_id))
         say = context.log.info if context.log else print
         self._now = parse_as_of(self.as_of) if self.as_of else system_now()

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib import resources
 from typing import Any, Concatenate, ParamSpec
@@ -48,7 +48,7 @@ class Built:
     table: str
     rows: int
     changed: bool
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 P = ParamSpec("P")

@@ -5,6 +5,7 @@ import gzip
 import json
 import shutil
 import subprocess
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,15 +68,25 @@ def gathered(store, erased, case):
     ).fetchall()
     alone = {value for kind, value, shared in rows if not shared}
     shared = [(kind, value) for kind, value, is_shared in rows if is_shared]
-    living = set(store.execute(
-        f"select r.fields ->> 'full_key', lower(replace(r.fields ->> 'postal_code', ' ', '')) from contact_records r where record_id not in ({mine})",
-        [erased.customers]).fetchall())  # fmt: skip
+    living = store.execute(
+        f"select lower(r.fields ->> 'full_name'), r.fields ->> 'full_key', lower(replace(r.fields ->> 'postal_code', ' ', '')) "
+        f"from contact_records r where record_id not in ({mine}) and r.fields ->> 'full_name' is not null",
+        [erased.customers],
+    ).fetchall()
+    at_place = defaultdict(set)  # place: names of the living there
+    for name, key, place in living:
+        at_place[place] |= {name, key}
     named = store.execute(
         f"select distinct r.fields ->> 'full_name', r.fields ->> 'postal_code', r.fields ->> 'full_key', lower(replace(r.fields ->> 'postal_code', ' ', '')) "
         f"from contact_records r where record_id in ({mine}) and r.fields ->> 'full_name' is not null and r.fields ->> 'postal_code' is not null",
         [erased.customers],
     ).fetchall()
-    erased.names = {(name, postcode) for name, postcode, key, place in named if (key, place) not in living}
+    # A surname alone is also said by the name of the spouse who stays.
+    erased.names = {
+        (name, postcode)
+        for name, postcode, key, place in named
+        if not any(name.lower() in other or key in other for other in at_place[place] if other)
+    }
     erased.values = alone | written(case, alone)
     for kind, value in shared:
         holders = store.execute(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from api.schemas import ID, Model, Moment, Whole
+from api.schemas import ID, Model, Moment, Truth, Whole
 from cdp.strict import NAME
 
 TRANSACTION = "0197f3a2-7c1e-4b3a-9d55-2f6f0c1a4e77"
@@ -114,7 +114,7 @@ class Reverse(Model):
 class Decide(Model):
     """The second person's answer."""
 
-    approve: bool
+    approve: Truth
 
 
 class Stands(Model):

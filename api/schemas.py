@@ -20,6 +20,7 @@ def _written(said: Any) -> Any:
 
 
 Whole = Annotated[int, Field(strict=True)]  # a number: neither its text nor true
+Truth = Annotated[bool, Field(strict=True)]  # true or false: neither their text nor a number
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.context import App, Caller, requires
 from api.problems import Forbidden, responses
-from api.schemas import Model, Moment, Whole
+from api.schemas import Model, Moment, Truth, Whole
 from cdp.sources.posted import Row, sale_rows, ticket_rows
 from cdp.store import inbox
 
@@ -42,7 +42,7 @@ class Receipt(BaseModel):
     phone: str | None = Field(default=None, max_length=80)
     email: str | None = Field(default=None, max_length=320)
     customer_name: str | None = Field(default=None, max_length=200)
-    marketing_opt_in: bool | None = None
+    marketing_opt_in: Truth | None = None
     currency: str = Field(pattern="^[A-Z]{3}$", examples=["GBP"])
     tender: str | None = Field(default=None, max_length=80)
     points_redeemed: Whole | None = Field(default=None, ge=0, le=10**12)

@@ -139,7 +139,7 @@ def test_a_ticket_is_seen_and_its_update_goes_over_it(client, town, senders):
 
 @pytest.mark.parametrize(
     "change",
-    [{"lines": []}, {"lines": None}, {"sold_at": 5}, {"sold_at": "yesterday"}, {"currency": "pounds"}, {"shoe": 1}, {"points_redeemed": -1},
+    [{"lines": []}, {"lines": None}, {"sold_at": 5}, {"sold_at": "yesterday"}, {"currency": "pounds"}, {"shoe": 1}, {"points_redeemed": -1}, {"marketing_opt_in": 0}, {"marketing_opt_in": "yes"},
      {"lines": [{"line_no": 1, "sku": "A", "quantity": 1, "unit_price": 1.5}]}, {"lines": [{"line_no": 0, "sku": "A", "quantity": 1, "unit_price": "1"}]},
      {"lines": [{"line_no": 1, "sku": "A", "quantity": False, "unit_price": "1"}]}, {"lines": [{"line_no": 1, "sku": "A", "quantity": "1", "unit_price": "1"}]}],
 )  # fmt: skip

@@ -42,6 +42,7 @@ from api.routers import (
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
 from cdp.derived.audiences import load_audiences
+from cdp.insight.rules import load_insight
 from cdp.loyalty.programme import load_programme
 from cdp.privacy.trail import Trail
 from cdp.retention import load_retention
@@ -81,6 +82,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = system_now) -
                 load_retention(workspace),
                 load_service(workspace),
                 load_audiences(workspace, policy, programme),
+                load_insight(workspace),
                 metrics,
                 Limiter(),
                 KeyRing(),

@@ -22,6 +22,7 @@ from api.problems import Forbidden, Unauthorised
 from cdp.clock import system_now
 from cdp.consent.policy import Policy
 from cdp.derived.audiences import Audiences
+from cdp.insight.rules import Insight
 from cdp.loyalty.programme import Programme
 from cdp.privacy.trail import Trail
 from cdp.retention import Retention
@@ -50,6 +51,7 @@ class Context:
     retention: Retention
     service: Service
     audiences: Audiences
+    insight: Insight
     metrics: Metrics
     limiter: Limiter
     ring: KeyRing

@@ -49,7 +49,7 @@ def answers_the_person(app: Context, caller: Caller) -> bool:
 
 def visible_fields(app: Context, caller: Caller, known: Material | None) -> Visible:
     """What this caller may read of a customer for its purpose."""
-    return visible(app.policy, caller.purpose, (*present.FIELDS, "timeline", "loyalty"), known, app.clock())
+    return visible(app.policy, caller.purpose, (*present.FIELDS, "timeline", "loyalty", "scores"), known, app.clock())
 
 
 def write_cursor(row: dict[str, Any]) -> str:

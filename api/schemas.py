@@ -159,6 +159,33 @@ class Care(Model):
     withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
 
 
+class Scores(Model):
+    """What the last run measured of a customer: docs/insight.md explains each. Empty where nothing is known, or nothing may be."""
+
+    state: str | None = Field(default=None, examples=["active"], description="prospect, new, active, occasional, at_risk, dormant, churned, reactivated")
+    stage: str | None = Field(default=None, examples=["growth"], description="acquisition, growth, maturity, decline")
+    loyalty: str | None = Field(default=None, examples=["composite"], description="behavioural, attitudinal, composite, spurious, latent, none, unknown")
+    loyalty_evidence: str | None = Field(default=None, description="What the type of loyalty rests on")
+    recency: int | None = Field(default=None, examples=[5], description="Quintile, 5 bought last")
+    frequency: int | None = Field(default=None, examples=[4], description="Quintile, 5 bought most often")
+    monetary: int | None = Field(default=None, examples=[5], description="Quintile of sales less returns, 5 is the most")
+    purchase_days: int | None = Field(default=None, examples=[12])
+    net: float | None = Field(default=None, examples=[1024.5], description="Sales less returns so far, in `currency`")
+    currency: str | None = Field(default=None, examples=["GBP"])
+    preferred_channel: str | None = Field(default=None, examples=["web"])
+    preferred_time: str | None = Field(default=None, examples=["evening"])
+    discounted_share: float | None = Field(default=None, examples=[0.12], description="Share of spend on discounted lines")
+    churn: float | None = Field(default=None, examples=[0.31], description="P(no purchase within the horizon); null while the model is not trusted")
+    churn_reasons: str | None = Field(default=None, examples=["silence,returns"])
+    churn_version: str | None = None
+    value: float | None = Field(default=None, examples=[310.0], description="Expected spend of the next year, discounted; null while the model is not trusted")
+    expected_purchases: float | None = Field(default=None, examples=[3.4])
+    value_version: str | None = None
+    segments: list[str] | None = Field(default=None, examples=[["active", "high_value"]])
+    scored_at: datetime | None = Field(default=None, description="Since when these are the scores")
+    withheld: str | None = Field(default=None, examples=[None], description=WITHHELD)
+
+
 class Customer(Model):
     """One customer: the profile that survives, with provenance. What `fields` does not name and `include` does not ask for is absent."""
 
@@ -192,6 +219,7 @@ class Customer(Model):
     tickets: Tickets | None = Field(default=None, description="With include=tickets")
     interactions: Interactions | None = Field(default=None, description="With include=interactions")
     care: Care | None = Field(default=None, description="With include=care")
+    scores: Scores | None = Field(default=None, description="With include=scores, for a purpose that may use them")
 
 
 class Lookup(Model):

@@ -18,9 +18,9 @@ from cdp.consent.fields import Visible
 from cdp.errors import CdpError, Invalid
 from cdp.loyalty import operations
 from cdp.loyalty.recall import tiers
-from cdp.store import customers
+from cdp.store import customers, scores
 
-Part = Literal["loyalty", "tickets", "interactions", "care"]
+Part = Literal["loyalty", "tickets", "interactions", "care", "scores"]
 ALWAYS = {"customer_id", "requested_id", "merged_into", "purpose", "revealed", "data_as_of"}
 LATEST = 20
 LOOKED_BACK = 200  # sales behind the usual gap between two
@@ -50,7 +50,7 @@ def wanted(fields: str | None, include: Sequence[Part]) -> set[str]:
     Raises:
         UnknownField: If `fields` names what there is not.
     """
-    parts = {"loyalty", "tickets", "interactions", "care"}
+    parts = {"loyalty", "tickets", "interactions", "care", "scores"}
     named = set(fields.split(",")) if fields else set(Customer.model_fields) - parts
     if unknown := named - set(Customer.model_fields):
         raise UnknownField(
@@ -84,7 +84,15 @@ def included(
     if "care" in parts:
         withheld = no_story or seen.reason("loyalty")
         made["care"] = {"reasons": [] if withheld else _care(store, app, living, tier, tickets), "withheld": withheld}
+    if "scores" in parts:
+        made["scores"] = scored(store, living, seen.reason("scores"))
     return made
+
+
+def scored(store: psycopg.Connection, living: str, withheld: str | None) -> dict[str, Any]:
+    """What the last run measured of a customer; nothing but the reason where it is withheld."""
+    found = None if withheld else scores.of_customers(store, [living]).get(living)
+    return {**(found or {}), "withheld": withheld}
 
 
 def item(row: dict[str, Any], *, revealed: bool) -> dict[str, Any]:

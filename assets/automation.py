@@ -17,7 +17,7 @@ FOLLOWS = (
 
 ABOUT = {
     "ingest": "personal", "standardise": "personal", "identity": "personal", "profile": "personal", "consent": "personal",
-    "loyalty": "pseudonymous", "publish": "none",
+    "loyalty": "pseudonymous", "insight": "pseudonymous", "publish": "none",
 }  # fmt: skip
 
 

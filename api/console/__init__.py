@@ -12,7 +12,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from api.console import actions, customer, desk, manager, page, phrases, queue, search, signin, why, words
+from api.console import actions, customer, desk, insight, manager, page, phrases, queue, search, signin, why, words
 from api.console.visit import NotSignedIn, Visit
 from cdp.errors import CdpError, StoreUnavailable
 
@@ -32,7 +32,7 @@ def create_console(state: Any) -> FastAPI:
     console = FastAPI(title="Console", openapi_url=None, docs_url=None, redoc_url=None)
     console.state = state
     console.mount("/static", Quiet(directory=page.HERE / "static"), name="static")
-    for part in (signin, search, customer, actions, why, queue, desk, manager):
+    for part in (signin, search, customer, actions, why, queue, desk, manager, insight):
         console.include_router(part.router)
 
     @console.exception_handler(NotSignedIn)

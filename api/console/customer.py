@@ -4,16 +4,18 @@ import json
 from typing import Annotated, Any
 from uuid import UUID
 
+import psycopg
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api import present
+from api import present, view
 from api.console.search import shown as listed
 from api.console.visit import Agent, Visit
 from api.refs import ref
 from api.routers import customers as api
 from api.routers import loyalty as points
 from api.schemas import Loyalty, Timeline
+from cdp.consent.fields import visible
 from cdp.consent.flags import customer_flags
 from cdp.consent.resolve import DENIALS, Material
 from cdp.store import consents, customers, decisions, holds, notes, users
@@ -55,13 +57,21 @@ def show(visit: Agent, customer_id: UUID, channel: str = "", kind: str = "") -> 
         waiting = holds.waiting(store, MOST_WAITING, living)
         written, devices = notes.of_customer(store, living), customers.devices(store, living, MOST_DEVICES)
         acts = decisions.of_customer(store, living)
+        scored = _scored(visit, store, living, known)
     return visit.page(
         "customer.html", customer=said, card=card if isinstance(card, Loyalty) else None, stands=stands, story=story, channel=channel, kind=kind,
         channels=CHANNELS, kinds=KINDS, strip=strip(visit, known, revealed=open_now), notes=written, flags=notes.FLAGS,
         devices=devices, family=family, until=revealed[0] if revealed else None, open_now=open_now,
         seconds=int((revealed[0] - app.clock()).total_seconds()) if revealed else 0,
-        waiting=waiting, limit=app.programme.adjust_limit, changes=acts, level_scale=app.programme.scale_of(app.programme.measured),
+        scores=scored, waiting=waiting, limit=app.programme.adjust_limit, changes=acts, level_scale=app.programme.scale_of(app.programme.measured),
     )  # fmt: skip
+
+
+def _scored(visit: Visit, store: psycopg.Connection, living: str, known: Material) -> dict[str, Any]:
+    """Scores are for another purpose than serving somebody: only who allows that one is shown with them."""
+    app = visit.app
+    seen = visible(app.policy, app.insight.purpose, ("scores",), known, app.clock())
+    return {**view.scored(store, living, seen.reason("scores")), "purpose": app.insight.purpose}
 
 
 @router.get("/customers/{customer_id}/timeline")

@@ -43,6 +43,7 @@ def environment(language: str) -> Environment:
     made.filters["units"] = lambda parts, scale: words.units(parts, scale, language)
     translate = words.translations(language).gettext
     made.filters["say"] = lambda code: phrases.say(code, translate)
+    made.filters["segment"] = lambda name: phrases.say(phrases.segment(name), translate)
     made.globals["done_words"] = {code: translate(text) for code, text in phrases.DONE.items()}
     made.globals["language"] = language
     made.globals["languages"] = words.NAMES

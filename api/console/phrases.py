@@ -42,6 +42,29 @@ PHRASES = {
     # care and flags
     "high_value": n_("High value"), "quiet": n_("Has gone quiet"), "unhappy": n_("Unhappy"),
     "deceased": n_("Deceased"), "fraud": n_("Fraud suspected"), "legal_hold": n_("Legal hold"), "vulnerable": n_("Vulnerable person"),
+    # what is measured of a customer
+    "state_prospect": n_("has not bought yet"), "state_new": n_("new"), "state_active": n_("active"), "state_occasional": n_("occasional"), "state_at_risk": n_("about to leave"), "state_dormant": n_("dormant"),
+    "state_churned": n_("gone"), "state_reactivated": n_("came back"), "stage_acquisition": n_("beginning"), "stage_growth": n_("growing"), "stage_maturity": n_("steady"), "stage_decline": n_("fading"),
+    "loyalty_behavioural": n_("buys often"), "loyalty_attitudinal": n_("speaks for us, buys little"), "loyalty_composite": n_("buys often and likes us"),
+    "loyalty_spurious": n_("buys often, without liking us or for discounts"), "loyalty_latent": n_("likes us, buys little"), "loyalty_none": n_("buys little, does not like us"),
+    "loyalty_unknown": n_("buys little, never said"), "reason_silence": n_("long silence"), "reason_buys_less_often": n_("buys less often"), "reason_few_purchases": n_("few purchases"),
+    "reason_spends_little": n_("spends little"), "reason_returns": n_("returns"), "reason_service": n_("trouble with the service"), "reason_discounts_only": n_("buys at a discount only"),
+    "morning": n_("in the morning"), "afternoon": n_("in the afternoon"), "evening": n_("in the evening"), "night": n_("at night"),
+    "metric_active_customers": n_("Customers with an order"), "metric_orders": n_("Orders"), "metric_net_revenue": n_("Sales less returns"),
+    "metric_purchase_frequency": n_("Orders of a customer"), "metric_repurchase_rate": n_("Bought again"), "metric_average_order_value": n_("Average order"),
+    "metric_return_rate": n_("Returned, of sales"), "metric_retention_rate": n_("Stayed (bought in the year before, and in this one)"),
+    "metric_churn_rate": n_("Left (bought in the year before, not in this one)"), "metric_referral_rate": n_("Referred a friend"),
+    "metric_answered_on_time": n_("Tickets closed in time"), "metric_hours_to_close": n_("Hours to close a ticket"), "all_channels": n_("All"),
+    "question_nps": n_("Would recommend us (NPS)"), "question_csat": n_("Satisfied with the service, per cent"), "question_rating": n_("4 or 5 stars, per cent"),
+    "topic_price": n_("Price"), "topic_quality": n_("Quality"), "topic_service": n_("Service"), "topic_delivery": n_("Delivery"), "topic_personalisation": n_("Unwanted messages"),
+    "topic_returns": n_("Returns"), "topic_points": n_("Points"), "topic_website": n_("Website or app"), "topic_other": n_("Other"),
+    "cause_late answer": n_("Ticket answered late"), "cause_ticket": n_("A ticket"), "cause_return": n_("A return"), "cause_bad answer": n_("A bad rating"),
+    "cause_bought on discount": n_("Bought mostly on discount"), "cause_price": n_("Complained about the price"), "cause_quality": n_("Complained about quality"),
+    "cause_delivery": n_("Complained about delivery"), "cause_service": n_("Complained about service"), "cause_personalisation": n_("Complained about messages"),
+    "model_churn": n_("Chance to stay away"), "model_customer_value": n_("Expected spend"), "model_feedback_tone": n_("Tone of what people write"),
+    "model_survival": n_("How long customers keep buying"), "model_retention_projection": n_("How many of a month's customers stay"), "model_loyalty_states": n_("Moves between states"),
+    "step_visit": n_("Visit"), "step_product": n_("Saw a product"), "step_basket": n_("Basket"), "step_checkout": n_("Checkout"), "step_order": n_("Ordered"),
+    "observed": n_("seen"), "projected": n_("projected"),
     # why a customer is revealed
     "caller_asked": n_("The caller asked about it"), "checking_identity": n_("Checking who is calling"), "correcting_data": n_("Correcting data"),
     "complaint": n_("Handling a complaint"), "fraud_check": n_("Checking for fraud"),
@@ -115,6 +138,11 @@ def say(code: str | None, translate: Callable[[str], str]) -> str:
     if weight := re.fullmatch(r"(.+) \(weight (-?[\d.]+)\)", code):
         return _filled(translate(PHRASES["# (weight #)"]), [say(weight[1], translate), weight[2]])
     return translate(code.replace("_", " ")) if code.isidentifier() else code
+
+
+def segment(name: str) -> str:
+    """The code of a segment: loyalty states are segments too."""
+    return f"state_{name}" if f"state_{name}" in PHRASES else name
 
 
 def told(message: str, translate: Callable[[str], str]) -> str:

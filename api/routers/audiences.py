@@ -21,7 +21,7 @@ from cdp.derived import audiences
 from cdp.derived.audiences import closed
 from cdp.errors import NotFound
 from cdp.loyalty.recall import tiers
-from cdp.store import consents, customers, derived
+from cdp.store import consents, customers, derived, scores
 
 router = APIRouter(prefix="/v1/audiences", tags=["consent"])
 CURSOR = Query(description="`next` of the page before")
@@ -125,8 +125,8 @@ def _page(
     with app.store() as store:
         page = customers.known_after(store, after, limit + 1, [] if told else list(rule.country))
         ids = [row["customer_id"] for row in page[:limit]]
-        held = _held(app, store, name, rule, page[:limit], now, told=told)
         consent = consents.materials(store, ids)
+        held = _held(app, store, name, rule, page[:limit], consent, now, told=told)
         for row in page[:limit]:
             if row["customer_id"] not in held:
                 continue
@@ -148,6 +148,7 @@ def _held(
     name: str,
     rule: audiences.Audience,
     rows: list[customers.Row],
+    consent: dict[str, Material],
     now: datetime,
     *,
     told: bool,
@@ -157,7 +158,13 @@ def _held(
     if told:
         return {customer for audience, customer in derived.memberships(store, ids) if audience == name}
     tier = tiers(store, ids, app.programme, now) if rule.tiers else {}
-    return {row["customer_id"] for row in rows if rule.holds(row["profile"], tier.get(row["customer_id"]), now)}
+    scored = scores.of_customers(store, ids) if rule.segments else {}
+    segments = audiences.usable_segments(scored, consent, app.policy, app.insight.purpose, now)
+    return {
+        row["customer_id"]
+        for row in rows
+        if rule.holds(row["profile"], tier.get(row["customer_id"]), now, segments.get(row["customer_id"], ()))
+    }
 
 
 def _member(row: customers.Row, known: Material, seen: Visible, app: Context, *, reveal: bool) -> Member:

@@ -9,6 +9,7 @@ from cdp.lake.build import sql_file
 from cdp.lake.maintain import expire, remove_orphans
 from cdp.privacy import purge
 from cdp.privacy.erase import Job
+from cdp.publish import scores
 from cdp.publish.publish import publish
 from cdp.publish.tables import SERVED, STAGE
 from cdp.store import changes, releases
@@ -39,6 +40,18 @@ def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.
 
 @dg.asset(
     group_name="publish",
+    deps=["ops__published", *scores.SCORES.select.inputs, *scores.TABLES],
+    kinds={"postgres"},
+    owners=OWNERS,
+)
+def ops__scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Grain: run. Scores that differed and were written, for the customer view, audiences and the manager's page."""
+    written = scores.publish_scores(platform.lake, platform.store, platform.now, context.log.info)
+    return dg.MaterializeResult(metadata={"rows written": written})
+
+
+@dg.asset(
+    group_name="publish",
     deps=[
         "ops__published",
         "core__loyalty_balances",
@@ -47,6 +60,7 @@ def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.
         "mart__loyalty_rewards",
         "mart__redemption_curve",
         "ops__review_queue",
+        "ops__scored",
     ],
     kinds={"postgres"},
     owners=OWNERS,

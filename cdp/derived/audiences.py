@@ -1,6 +1,6 @@
 """Audiences: the rules of `audiences.yaml`, as pure functions over a profile, its consent and its tier."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ from cdp.consent.fields import Visible, visible
 from cdp.consent.policy import Policy
 from cdp.consent.resolve import Material
 from cdp.errors import ConfigError
+from cdp.insight.rules import BUILT_IN, load_insight
 from cdp.loyalty.programme import Programme
 from cdp.strict import Strict
 from cdp.workspace import Workspace
@@ -25,6 +26,7 @@ class Audience(Strict):
     Attributes:
         channels: Any of them.
         orders_at_least: Over all currencies.
+        segments: Any of them, built in or of `insight.yaml`; counts only where a person's scores may be used.
     """
 
     purpose: str
@@ -32,18 +34,20 @@ class Audience(Strict):
     language: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
     orders_at_least: int = Field(default=0, ge=0)
     seen_within_days: int | None = Field(default=None, gt=0, le=MOST_DAYS)
     not_seen_for_days: int | None = Field(default=None, gt=0, le=MOST_DAYS)
 
-    def holds(self, profile: Mapping[str, Any], tier: str | None, now: datetime) -> bool:
-        """Whether a known customer is one of those it is narrowed down to, consent aside."""
+    def holds(self, profile: Mapping[str, Any], tier: str | None, now: datetime, segments: Collection[str] = ()) -> bool:
+        """Whether a known customer is one of those it is narrowed down to, consent to the audience's purpose aside."""
         quiet = now - datetime.fromisoformat(profile["last_seen"])
         return (
             _one_of(self.country, profile["country"]["value"])
             and _one_of(self.language, profile["language"]["value"])
             and (not self.channels or not set(self.channels).isdisjoint(profile["channels"]))
             and _one_of(self.tiers, tier)
+            and (not self.segments or not set(self.segments).isdisjoint(segments))
             and sum(one["orders"] for one in profile["orders"].values()) >= self.orders_at_least
             and (self.seen_within_days is None or quiet <= timedelta(days=self.seen_within_days))
             and (self.not_seen_for_days is None or quiet > timedelta(days=self.not_seen_for_days))
@@ -56,6 +60,11 @@ class Audiences(Strict):
     version: str
     sweep_hours: float = Field(default=24, gt=0)
     audiences: dict[Annotated[str, Field(pattern=NAME)], Audience] = Field(default_factory=dict)
+
+    @property
+    def use_segments(self) -> bool:
+        """Whether any looks at segments."""
+        return any(audience.segments for audience in self.audiences.values())
 
 
 def _one_of(wanted: tuple[str, ...], value: str | None) -> bool:
@@ -84,6 +93,11 @@ def load_audiences(workspace: Workspace, policy: Policy, programme: Programme) -
                 f"audiences.yaml: {name} is for the unknown tier {', '.join(unknown)}",
                 f"choose from {', '.join(sorted(tiers)) or 'none: the programme has no ladder'}",
             )
+    named = {name for audience in found.audiences.values() for name in audience.segments}
+    if unknown := sorted(named - set(known := [*BUILT_IN, *load_insight(workspace).segments])):
+        raise ConfigError(
+            f"audiences.yaml: there is no segment {', '.join(unknown)}", f"choose from {', '.join(known)}, or add it to insight.yaml"
+        )
     return found
 
 
@@ -99,3 +113,18 @@ def may_reach(policy: Policy, purpose: str, known: Material, now: datetime) -> b
     """Whether a purpose may use anything of a customer."""
     fields = policy.purposes[purpose].fields
     return closed(policy, purpose, visible(policy, purpose, fields, known, now)) is None
+
+
+def usable_segments(
+    scores: Mapping[str, Mapping[str, Any]], consent: Mapping[str, Material], policy: Policy, purpose: str, now: datetime
+) -> dict[str, list[str]]:
+    """Customer → segments that may be used of them: none of whom the purpose of scores does not reach.
+
+    Args:
+        scores: By customer, as served.
+        consent: By customer.
+        policy: The purposes.
+        purpose: Whose consent lets scores be used.
+        now: The moment.
+    """
+    return {c: s["segments"] or [] for c, s in scores.items() if c in consent and may_reach(policy, purpose, consent[c], now)}

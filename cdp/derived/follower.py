@@ -16,10 +16,12 @@ import structlog
 
 from cdp.clock import system_now
 from cdp.consent.policy import load_policy
-from cdp.derived.audiences import load_audiences, may_reach
+from cdp.consent.resolve import Material
+from cdp.derived.audiences import load_audiences, may_reach, usable_segments
+from cdp.insight.rules import load_insight
 from cdp.loyalty.programme import load_programme
 from cdp.loyalty.recall import tiers
-from cdp.store import changes, consents, customers, derived, feed
+from cdp.store import changes, consents, customers, derived, feed, scores
 from cdp.store.attend import attend
 from cdp.workspace import Workspace
 
@@ -40,7 +42,7 @@ class Follower:
     def __init__(self, workspace: Workspace, clock: Callable[[], datetime] = system_now) -> None:
         self._workspace, self._clock = workspace, clock
         self._policy, self._programmes = load_policy(workspace), load_programme(workspace)
-        self._audiences = load_audiences(workspace, self._policy, self._programmes)
+        self._audiences, self._insight = load_audiences(workspace, self._policy, self._programmes), load_insight(workspace)
         said = f"{self._audiences.model_dump_json()}\n{self._policy.model_dump_json()}\n{self._programmes.fingerprint}"
         self._rules = hashlib.sha256(said.encode()).hexdigest()
 
@@ -74,11 +76,12 @@ class Follower:
     def _sweep(self, store: psycopg.Connection, now: derived.State) -> bool:
         moment = self._clock()
         due = now.swept_at is None or moment - now.swept_at >= timedelta(hours=self._audiences.sweep_hours)
-        if now.rules != self._rules or (due and not now.sweeping):
+        rules = self._rules + (scores.newest(store) if self._audiences.use_segments else "")
+        if now.rules != rules or (due and not now.sweeping):
             if gone := derived.unknown(store, list(self._audiences.audiences), PAGE):
                 self._left(store, gone)
             else:
-                derived.keep(store, rules=self._rules, sweeping=True, sweep_after=None, swept_at=moment)
+                derived.keep(store, rules=rules, sweeping=True, sweep_after=None, swept_at=moment)
             return True
         if not now.sweeping:
             return False
@@ -111,11 +114,12 @@ class Follower:
         held = tiers(store, known, self._programmes.at(moment), moment)
         self._tell_tiers(store, ids, held, moment)
         consent = consents.materials(store, known) if known else {}
+        segments = self._segments(store, known, consent, moment)
         wanted = {
             (name, customer)
             for name, audience in self._audiences.audiences.items()
             for customer in known
-            if audience.holds(profiles[customer]["profile"], held.get(customer), moment)
+            if audience.holds(profiles[customer]["profile"], held.get(customer), moment, segments.get(customer, ()))
             and may_reach(self._policy, audience.purpose, consent[customer], moment)
         }
         told = derived.memberships(store, ids)
@@ -123,6 +127,13 @@ class Follower:
         entered = sorted(wanted - told)
         derived.enter(store, entered, moment)
         changes.add(store, [("audience.entered", customer, {"audience": name}) for name, customer in entered], moment)
+
+    def _segments(
+        self, store: psycopg.Connection, known: list[str], consent: dict[str, Material], moment: datetime
+    ) -> dict[str, list[str]]:
+        if not self._audiences.use_segments:
+            return {}
+        return usable_segments(scores.of_customers(store, known), consent, self._policy, self._insight.purpose, moment)
 
     def _left(self, store: psycopg.Connection, pairs: list[tuple[str, str]]) -> None:
         derived.leave(store, pairs)

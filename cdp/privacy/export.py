@@ -7,7 +7,7 @@ import psycopg
 
 from cdp.consent.flags import customer_flags
 from cdp.consent.policy import Policy
-from cdp.store import consents, customers, requests
+from cdp.store import consents, customers, requests, scores
 
 FORMAT = "cdp-export-1"
 
@@ -48,6 +48,7 @@ def export(store: psycopg.Connection, policy: Policy, customer_id: str, now: dat
             "referrals": customers.referrals(store, customer_id),
             "till_spends": customers.till_spends(store, customer_id),
         },
+        "scores": scores.of_customers(store, [customer_id]).get(customer_id),
         "notes": customers.all_of(store, "notes", customer_id),
         "identity_history": customers.all_of(store, "assignment_history", customer_id),
         "privacy_requests": requests.of_customer(store, customer_id),

@@ -87,7 +87,8 @@ def erase(
         "delete from audience_members where customer_id = any(%s::uuid[]) returning audience, customer_id::text",
         [customers],
     ).fetchall()
-    store.execute("delete from customer_tiers where customer_id = any(%s::uuid[])", [customers])
+    for table in ("customer_tiers", "customer_scores"):
+        store.execute(f"delete from {table} where customer_id = any(%s::uuid[])", [customers])
     changes.add(store, [("audience.left", customer, {"audience": name}) for name, customer in sorted(left)], now)
     changes.add(store, [("customer.erased", customer, {}) for customer in customers], now)
 

@@ -82,7 +82,7 @@ def test_everything_stands_behind_the_erasures(specs):
 
 
 def test_every_asset_says_what_it_is_who_owns_it_and_what_makes_it(specs):
-    groups = {"ingest", "standardise", "identity", "profile", "consent", "loyalty", "publish"}
+    groups = {"ingest", "standardise", "identity", "profile", "consent", "loyalty", "insight", "publish"}
     for key, spec in specs.items():
         assert spec.description.startswith("Grain:"), key
         assert spec.owners, key
@@ -95,7 +95,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_makes_it(specs):
 
 
 def test_dependencies_are_read_from_the_sql(specs):
-    for stage in ("standardise", "identity", "profile", "loyalty"):
+    for stage in ("standardise", "identity", "profile", "loyalty", "insight"):
         for table in sql_tables(stage):
             deps = {dep.asset_key.to_user_string() for dep in specs[table].deps}
             assert deps == set(find_inputs(sql_file(stage, table).sql))

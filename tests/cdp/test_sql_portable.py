@@ -13,12 +13,12 @@ from cdp.sources.canonical import canonical_selects
 from cdp.sources.load import load_sources
 from cdp.workspace import Workspace
 
-STAGES = ("standardise", "identity", "profile", "loyalty")
+STAGES = ("standardise", "identity", "profile", "loyalty", "insight")
 # Functions that were compared on both engines or are plain SQL; what is not here has to be looked at first.
 ALLOWED = {
     "Abs", "Anonymous", "And", "Or", "Not", "Case", "If", "Coalesce", "Count", "Min", "Max", "Sum", "RowNumber", "FirstValue", "MD5",
     "ConcatWs", "Concat", "Lower", "Upper", "Nullif", "RegexpReplace", "RegexpLike", "SplitPart", "Cast", "TryCast", "Month", "Day",
-    "Least", "Greatest", "Substring", "Length", "GroupConcat", "LogicalOr", "LogicalAnd", "ParseJSON", "JSONFormat", "Struct", "Exists", "Contains", "Explode", "Unnest",
+    "DateDiff", "Ntile", "Lag", "Lead", "Avg", "Floor", "Ceil", "Sqrt", "StddevSamp", "Hour", "AtTimeZone", "JSONExtractScalar", "Least", "Greatest", "Substring", "Length", "GroupConcat", "LogicalOr", "LogicalAnd", "ParseJSON", "JSONFormat", "Struct", "Exists", "Contains", "Explode", "Unnest",
 }  # fmt: skip
 ALLOWED_BY_NAME = {"to_json", "contains", "unnest"}
 REFUSED = (exp.Pivot, exp.Slice, exp.Lambda, exp.List)
@@ -41,6 +41,8 @@ def test_every_select_is_readable_by_spark_and_uses_only_functions_that_mean_the
             assert call.name.lower() in ALLOWED_BY_NAME, call.sql()
         else:
             assert type(call).__name__ in ALLOWED, call.sql()
+    for apart in tree.find_all(exp.DateDiff):
+        assert apart.args["unit"].name.lower() in ("day", "second"), "of others DuckDB counts the limits passed, Spark what is whole"
     for replaced in tree.find_all(exp.RegexpReplace):
         assert "'g'" in replaced.sql(dialect="duckdb"), "without 'g' DuckDB replaces once, Spark everywhere"
     for ranked in tree.find_all(exp.Qualify):

@@ -1,0 +1,315 @@
+"""Plots of insight in asset metadata: titled, with units on the axes."""
+
+import json
+from typing import Any
+
+import dagster as dg
+
+from assets.charts import axis, drawn
+from cdp.insight.projected import STATES
+from cdp.lake.engine import Lake
+
+SHARE = {"format": "%"}
+MOST = 30  # rows of a bar chart
+
+
+def _bars(title: str, rows: list[dict[str, Any]], label: str, value: str, unit: str, note: str = "", **more: Any) -> dg.MarkdownMetadataValue:
+    """Horizontal bars, in the order of the rows."""
+    spec = {
+        "mark": "bar", "height": {"step": 18},
+        "encoding": {"y": axis(label, "nominal", "", sort=[r[label] for r in rows], axis={"labelLimit": 320}), "x": axis(value, "quantitative", unit, **more)},
+    }  # fmt: skip
+    return drawn(title, spec, rows[:MOST], note)
+
+
+def horizon(lake: Lake) -> dg.MarkdownMetadataValue:
+    """How long customers wait between two purchases."""
+    query = """
+        with days as (select distinct customer_id, day from core__purchase_days where orders > 0),
+        gaps as (select date_diff('day', lag(day) over (partition by customer_id order by day), day) as gap from days)
+        select cast(least(floor(gap / 7) * 7, 364) as integer) as gap, count(*) as gaps from gaps where gap is not null group by 1 order by 1
+    """
+    rows = lake.records(query)
+    days = lake.scalar("select days from core__purchase_horizon")
+    spec = {"mark": "bar", "encoding": {"x": axis("gap", "quantitative", "days between two purchases, by week (364: that or more)", bin={"step": 7}), "y": axis("gaps", "quantitative", "gaps")}}
+    return drawn("How long customers wait", spec, rows, f"Silence of {days} days counts as churn.")
+
+
+def rfm(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Customers by recency and frequency, coloured by what they spend."""
+    rows = lake.records("select r, f, count(*) as customers, avg(cast(monetary as double)) as net from mart__rfm where channel = 'all' group by 1, 2 order by 1, 2")
+    edges = lake.records("select r, min(recency_days) as low, max(recency_days) as high from mart__rfm where channel = 'all' group by 1 order by 1")
+    spec = {
+        "width": 320,
+        "encoding": {"x": axis("r", "ordinal", "recency (5: bought lately)"), "y": axis("f", "ordinal", "frequency (5: bought often)", sort="descending")},
+        "layer": [
+            {"mark": "rect", "encoding": {"color": axis("net", "quantitative", "mean net spend", scale={"scheme": "blues"})}},
+            {"mark": "text", "encoding": {"text": axis("customers", "quantitative", "customers", format=",")}},
+        ],
+    }  # fmt: skip
+    note = "Days since the last purchase by quintile: " + ", ".join(f"{e['r']}: {e['low']} to {e['high']}" for e in edges) + "."
+    return drawn("Customers by recency and frequency", spec, rows, note)
+
+
+def metrics(lake: Lake) -> dg.MarkdownMetadataValue:
+    """The rates of the last year, month by month."""
+    rows = lake.records("""
+        select period as month, metric, value from mart__metrics
+        where channel = 'all' and period <> 'year' and metric in ('retention_rate', 'repurchase_rate', 'return_rate', 'answered_on_time') order by 1, 2
+    """)
+    year = {r["metric"]: r for r in lake.records("select metric, value from mart__metrics where channel = 'all' and period = 'year'")}
+    note = "Over the year: " + ", ".join(f"{name.replace('_', ' ')} {row['value']:,.3g}" for name, row in sorted(year.items()) if row["value"] is not None) + "."
+    spec = {
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": axis("month", "ordinal", "month"), "y": axis("value", "quantitative", "share", axis=SHARE),
+            "color": axis("metric", "nominal", "metric"),
+        },
+    }  # fmt: skip
+    return drawn("Rates by month, all channels", spec, rows, note)
+
+
+def states(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Customers by loyalty state, month by month."""
+    rows = lake.records("select month, state, count(*) as customers from core__customer_months group by 1, 2 order by 1, 2")
+    spec = {
+        "mark": "bar",
+        "encoding": {
+            "x": axis("month", "ordinal", "month's end"), "y": axis("customers", "quantitative", "customers"),
+            "color": axis("state", "nominal", "state", sort=list(STATES)),
+        },
+    }  # fmt: skip
+    return drawn("Customers by loyalty state", spec, rows)
+
+
+def moves(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Where customers go from a state within a month."""
+    rows = lake.records("""
+        select state_before as before, state as after, sum(customers) / sum(sum(customers)) over (partition by state_before) as share
+        from mart__state_moves where state_before <> 'prospect' group by 1, 2 order by 1, 2
+    """)
+    names = [s for s in STATES if any(r["before"] == s for r in rows)]
+    spec = {
+        "width": 360, "height": 260,
+        "encoding": {"x": axis("after", "ordinal", "state a month later", sort=list(STATES)), "y": axis("before", "ordinal", "state", sort=names)},
+        "layer": [
+            {"mark": "rect", "encoding": {"color": axis("share", "quantitative", "share", scale={"scheme": "greens"}, legend={"format": "%"})}},
+            {"mark": "text", "encoding": {"text": axis("share", "quantitative", "share", format=".0%")}},
+        ],
+    }  # fmt: skip
+    return drawn("Where customers go within a month", spec, [{**r, "share": float(r["share"])} for r in rows])
+
+
+def forecast(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Where today's customers are expected to be."""
+    rows = lake.records("select step, state, share from mart__state_forecast order by 1, 2")
+    worth = lake.records("select state, value from mart__state_forecast where step = 0 order by value desc")
+    spec = {
+        "mark": "area",
+        "encoding": {
+            "x": axis("step", "quantitative", "months ahead"), "y": axis("share", "quantitative", "share of today's customers", axis=SHARE, stack="zero"),
+            "color": axis("state", "nominal", "state", sort=list(STATES)),
+        },
+    }  # fmt: skip
+    note = "What a customer in a state is worth from now on: " + ", ".join(f"{w['state']} {w['value']:,.0f}" for w in worth) + "." if worth else ""
+    return drawn("Loyalty states in the months to come", spec, rows, note)
+
+
+def survival(lake: Lake) -> dg.MarkdownMetadataValue:
+    """How long customers keep buying, by the channel of their first order."""
+    rows = lake.records("select channel, days, survival, low, high from mart__survival_curves order by 1, 2")
+    x = axis("days", "quantitative", "days since the first purchase")
+    spec = {
+        "encoding": {"color": axis("channel", "nominal", "first channel")},
+        "layer": [
+            {"mark": {"type": "area", "opacity": 0.12, "interpolate": "step-after"}, "encoding": {"x": x, "y": axis("low", "quantitative", ""), "y2": {"field": "high"}}},
+            {"mark": {"type": "line", "interpolate": "step-after"}, "encoding": {"x": x, "y": axis("survival", "quantitative", "still buying", axis=SHARE)}},
+        ],
+    }  # fmt: skip
+    return drawn("How long customers keep buying", spec, rows, "Kaplan–Meier; shaded is the 95 % interval.")
+
+
+def retention(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Retention of cohorts, seen and projected."""
+    found = lake.records("select * from mart__retention_projection order by months")
+    rows = [{"months": r["months"], "what": what, "share": r[what]} for r in found for what in ("observed", "projected") if r[what] is not None]
+    spec = {
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": axis("months", "quantitative", "months since the first purchase"), "y": axis("share", "quantitative", "still there", axis=SHARE, scale={"domain": [0, 1]}),
+            "color": axis("what", "nominal", "what"),
+        },
+    }  # fmt: skip
+    return drawn("How many of a cohort stay", spec, rows)
+
+
+def card(lake: Lake, table: str) -> dg.MarkdownMetadataValue:
+    """A model's card; with its reliability where it predicts chances."""
+    found = [json.loads(row[0]) for row in lake.rows(f"select card from {table}")]  # noqa: S608
+    if not found:
+        return dg.MetadataValue.md("no card yet")
+    from cdp.insight.card import Card
+
+    said = found[0]
+    said.pop("is_trusted")
+    text = Card(**{**said, "doubts": tuple(said["doubts"])}).markdown()
+    if not said["curve"]:
+        return dg.MetadataValue.md(text)
+    rows = [{"predicted": p, "observed": o, "customers": n} for p, o, n in said["curve"]]
+    spec = {
+        "encoding": {
+            "x": axis("predicted", "quantitative", "predicted share", axis=SHARE, scale={"domain": [0, 1]}),
+            "y": axis("observed", "quantitative", "observed share", axis=SHARE, scale={"domain": [0, 1]}),
+        },
+        "layer": [
+            {"mark": {"type": "line", "point": True}},
+            {"mark": {"type": "rule", "strokeDash": [4, 4], "color": "grey"}, "data": {"values": [{"a": 0, "b": 1}]},
+             "encoding": {"x": {"field": "a", "type": "quantitative"}, "y": {"field": "a", "type": "quantitative"}, "x2": {"field": "b"}, "y2": {"field": "b"}}},
+        ],
+    }  # fmt: skip
+    plot = drawn("Is a chance what it says? (holdout)", spec, rows)
+    return dg.MetadataValue.md(f"{text}\n\n{plot.value}")
+
+
+def chances(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Customers by their chance to stay silent."""
+    rows = lake.records("select floor(churn * 20) / 20 as churn, count(*) as customers from mart__churn group by 1 order by 1")
+    spec = {
+        "mark": "bar",
+        "encoding": {"x": axis("churn", "quantitative", "P(no purchase within the horizon)", bin={"step": 0.05}, axis=SHARE), "y": axis("customers", "quantitative", "customers")},
+    }
+    return drawn("Customers by their chance to stay silent", spec, rows)
+
+
+def values(lake: Lake) -> dg.MarkdownMetadataValue:
+    """How much of the expected value lies with how many customers."""
+    rows = lake.records("""
+        with tenths as (select ntile(10) over (order by value desc, customer_id) as tenth, value from mart__customer_value where value is not null)
+        select cast(tenth as varchar) as tenth, sum(value) as value from tenths group by tenths.tenth order by tenths.tenth
+    """)
+    spec = {
+        "mark": "bar",
+        "encoding": {"x": axis("tenth", "ordinal", "tenths of customers, most valuable first", sort=None), "y": axis("value", "quantitative", "expected value of a year, currency of reports")},
+    }
+    return drawn("Where the expected value lies", spec, rows)
+
+
+def loyalty(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Customers by type of loyalty."""
+    rows = lake.records("select loyalty, count(*) as customers from mart__loyalty_types group by 1 order by 2 desc")
+    return _bars("Customers by type of loyalty", rows, "loyalty", "customers", "customers", "Unknown: buys little, and never said what they think.")
+
+
+def segments(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Customers by segment."""
+    rows = lake.records("select segment, count(*) as customers from mart__segments group by 1 order by 2 desc")
+    return _bars("Customers by segment", rows, "segment", "customers", "customers; one may be in several")
+
+
+def funnel(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Visits by the furthest step."""
+    rows = lake.records("select channel, step, position, visits, share from mart__funnel where channel <> 'all' order by position, channel")
+    spec = {
+        "mark": "bar", "height": {"step": 18},
+        "encoding": {
+            "y": axis("step", "nominal", "step reached", sort=[r["step"] for r in rows]), "x": axis("visits", "quantitative", "visits of the last year"),
+            "color": axis("channel", "nominal", "channel"), "yOffset": {"field": "channel"},
+        },
+    }  # fmt: skip
+    return drawn("How far visits go", spec, rows)
+
+
+def journeys(lake: Lake) -> dg.MarkdownMetadataValue:
+    """What follows what, as a table of shares."""
+    rows = lake.records("select touch, next_touch, share, moves from mart__journey_moves where moves >= 5 order by moves desc limit 120")
+    spec = {
+        "width": {"step": 46}, "height": {"step": 22},
+        "encoding": {
+            "x": axis("next_touch", "nominal", "what came next", axis={"labelAngle": -40, "labelLimit": 160}), "y": axis("touch", "nominal", "touch", axis={"labelLimit": 160}),
+        },
+        "layer": [
+            {"mark": "rect", "encoding": {"color": axis("share", "quantitative", "share of what followed", scale={"scheme": "blues"}, legend={"format": "%"})}},
+            {"mark": {"type": "text", "fontSize": 10}, "encoding": {"text": axis("share", "quantitative", "share", format=".0%")}},
+        ],
+    }  # fmt: skip
+    return drawn("What customers do next", spec, rows, "Silence: nothing within the horizon.")
+
+
+def pains(lake: Lake) -> dg.MarkdownMetadataValue:
+    """What touches lead to tickets and to silence."""
+    found = lake.records("select touch, ticket_share, silence_share, touches from mart__pain_points where touches >= 10 order by silence_share desc nulls last limit 25")
+    rows = [{"touch": r["touch"], "followed by": what, "share": r[name]} for r in found for what, name in (("a ticket within a week", "ticket_share"), ("no purchase for a horizon", "silence_share")) if r[name] is not None]
+    spec = {
+        "mark": "bar", "height": {"step": 14},
+        "encoding": {
+            "y": axis("touch", "nominal", "", sort=[r["touch"] for r in found], axis={"labelLimit": 240}), "x": axis("share", "quantitative", "share of touches", axis=SHARE),
+            "color": axis("followed by", "nominal", "followed by"), "yOffset": {"field": "followed by"},
+        },
+    }  # fmt: skip
+    return drawn("Where journeys hurt", spec, rows)
+
+
+def acquisition(lake: Lake) -> dg.MarkdownMetadataValue:
+    """What customers of a first channel have brought so far, with the error of the mean."""
+    rows = [
+        {"channel": r["channel"], "net": r["net_per_customer"], "low": r["net_per_customer"] - 1.96 * (r["net_error"] or 0), "high": r["net_per_customer"] + 1.96 * (r["net_error"] or 0)}
+        for r in lake.records("select * from mart__acquisition_channels order by net_per_customer desc")
+    ]  # fmt: skip
+    y = axis("channel", "nominal", "first channel", sort=[r["channel"] for r in rows])
+    spec = {
+        "height": {"step": 26},
+        "layer": [
+            {"mark": "bar", "encoding": {"y": y, "x": axis("net", "quantitative", "net spend of a customer so far, currency of reports (95 % interval)")}},
+            {"mark": "rule", "encoding": {"y": y, "x": axis("low", "quantitative", ""), "x2": {"field": "high"}}},
+        ],
+    }
+    return drawn("What customers won by a channel are worth", spec, rows, "Descriptive: channels draw different people.")
+
+
+def attribution(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Share of orders by rule and channel."""
+    rows = lake.records("select rule, channel, share from mart__attribution order by 1, 2")
+    spec = {
+        "mark": "bar",
+        "encoding": {
+            "x": axis("channel", "nominal", "channel"), "xOffset": {"field": "rule"}, "y": axis("share", "quantitative", "share of orders", axis=SHARE),
+            "color": axis("rule", "nominal", "credited by"),
+        },
+    }  # fmt: skip
+    return drawn("Which channels come before orders", spec, rows, "Descriptive, not causal: it says what came before an order.")
+
+
+def causes(lake: Lake) -> dg.MarkdownMetadataValue:
+    """What silent customers had more often than others."""
+    rows = lake.records("select cause, lift, customers from mart__churn_causes where customers >= 10 and lift is not null order by excess desc")
+    note = "Over 1: silent more often than customers without it. A suspicion, no proof. " + ", ".join(f"{r['cause']}: {r['customers']:,.0f} customers" for r in rows)
+    return _bars("What those who fell silent had before", rows, "cause", "lift", "times as often silent", note)
+
+
+def topics(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Remarks by topic and tone."""
+    rows = lake.records("select topic, tone, sum(remarks) as remarks, min(confidence) as confidence from mart__feedback_topics group by 1, 2 order by sum(remarks) desc, 1, 2")
+    spec = {
+        "mark": "bar", "height": {"step": 18},
+        "encoding": {
+            "y": axis("topic", "nominal", "", sort="-x"), "x": axis("remarks", "quantitative", "remarks of the last year"),
+            "color": axis("tone", "nominal", "tone", scale={"domain": ["positive", "unclear", "negative"], "range": ["#2a7f4f", "#b9b9b9", "#b3392f"]}),
+        },
+    }  # fmt: skip
+    low = any(r["confidence"] == "low" for r in rows)
+    return drawn("What people write about", spec, [{**r, "remarks": int(r["remarks"])} for r in rows], "Tone of low confidence: by a word list." if low else "")
+
+
+def surveys(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Answers by channel, with intervals."""
+    rows = lake.records("select question || ' ' || channel as what, question, score, low, high, answers from mart__survey_scores where period = 'year' and state = 'all' order by question, channel")
+    y = axis("what", "nominal", "", sort=[r["what"] for r in rows], axis={"labelLimit": 240})
+    spec = {
+        "height": {"step": 22},
+        "encoding": {"color": axis("question", "nominal", "question")},
+        "layer": [
+            {"mark": {"type": "point", "filled": True, "size": 70}, "encoding": {"y": y, "x": axis("score", "quantitative", "NPS (−100 to 100); satisfied (per cent)")}},
+            {"mark": "rule", "encoding": {"y": y, "x": axis("low", "quantitative", ""), "x2": {"field": "high"}}},
+        ],
+    }  # fmt: skip
+    return drawn("What people answer, over the last year (95 % interval)", spec, rows, ", ".join(f"{r['what']}: {r['answers']:,} answers" for r in rows))

@@ -1,0 +1,1 @@
+"""Loyalty measured: metrics, segments, value, churn, journeys and feedback of unified customers."""

@@ -1,0 +1,65 @@
+-- Grain: customer × cutoff. What was known of a customer at the end of a day, and for cutoffs of the past whether nothing was bought in
+-- the horizon after it (`is_silent`). Whoever was silent for four horizons already is not asked about. Cutoffs to learn from
+-- hold a fixed sample of customers where there are many.
+with days as (
+    select
+        p.customer_id, p.day, sum(p.orders) as orders, sum(case when p.currency = t.currency then p.sales + p.returned else 0 end) as net,
+        sum(case when p.returned < 0 then 1 else 0 end) as returns, sum(case when p.currency = t.currency then p.discounted else 0 end) as discounted,
+        sum(case when p.currency = t.currency then p.sales else 0 end) as sales
+    from core__purchase_days as p
+    cross join core__insight_terms as t
+    group by p.customer_id, p.day
+),
+
+summed as (
+    select
+        d.customer_id, c.cutoff, c.role, min(h.days) as horizon,
+        date_diff('day', max(case when d.orders > 0 and d.day <= c.cutoff then d.day end), c.cutoff) as recency_days,
+        date_diff('day', min(case when d.orders > 0 and d.day <= c.cutoff then d.day end), c.cutoff) as age_days,
+        sum(case when d.orders > 0 and d.day <= c.cutoff then 1 else 0 end) as days,
+        sum(case when d.day <= c.cutoff then d.orders else 0 end) as orders,
+        sum(case when d.day <= c.cutoff then d.net else 0 end) as net,
+        sum(case when d.orders > 0 and d.day <= c.cutoff and d.day > c.month_from then 1 else 0 end) as days_month,
+        sum(case when d.orders > 0 and d.day <= c.cutoff and d.day > c.horizon_from then 1 else 0 end) as days_horizon,
+        sum(case when d.orders > 0 and d.day <= c.horizon_from and d.day > c.before_from then 1 else 0 end) as days_before,
+        sum(case when d.day <= c.cutoff and d.day > c.horizon_from then d.net else 0 end) as net_horizon,
+        count(distinct case when d.orders > 0 and d.day <= c.cutoff then substring(cast(d.day as varchar), 1, 7) end) as months,
+        sum(case when d.day <= c.cutoff then d.returns else 0 end) as returns,
+        sum(case when d.day <= c.cutoff and d.day > c.horizon_from then d.returns else 0 end) as returns_horizon,
+        sum(case when d.day <= c.cutoff then d.discounted else 0 end) as discounted,
+        sum(case when d.day <= c.cutoff then d.sales else 0 end) as sales,
+        sum(case when d.orders > 0 and d.day > c.cutoff and d.day <= c.label_until then 1 else 0 end) as days_after
+    from days as d
+    join core__churn_cutoffs as c on substring(md5(d.customer_id), 1, 4) < c.sample
+    cross join core__purchase_horizon as h
+    group by d.customer_id, c.cutoff, c.role, c.month_from, c.horizon_from, c.before_from
+),
+
+tickets as (
+    select
+        k.customer_id, c.cutoff, count(*) as tickets, sum(case when k.is_on_time then 0 else 1 end) as late_tickets
+    from core__tickets as k
+    join core__churn_cutoffs as c on cast(k.opened_at as date) <= c.cutoff and cast(k.opened_at as date) > c.horizon_from
+    where k.customer_id is not null
+    group by k.customer_id, c.cutoff
+),
+
+answers as (
+    select
+        a.customer_id, c.cutoff, sum(case when a.grade in ('unsatisfied', 'detractor') then 1 else 0 end) as bad_answers
+    from core__survey_answers as a
+    join core__churn_cutoffs as c on cast(a.occurred_at as date) <= c.cutoff and cast(a.occurred_at as date) > c.horizon_from
+    where a.customer_id is not null
+    group by a.customer_id, c.cutoff
+)
+
+select
+    s.customer_id, s.cutoff, s.role, s.horizon, s.recency_days, s.age_days, s.days, s.orders, cast(s.net as double) as net, s.days_month, s.days_horizon,
+    s.days_before, cast(s.net_horizon as double) as net_horizon, s.months, s.returns, s.returns_horizon,
+    coalesce(cast(s.discounted as double) / nullif(cast(s.sales as double), 0), 0) as discounted_share,
+    coalesce(k.tickets, 0) as tickets, coalesce(k.late_tickets, 0) as late_tickets, coalesce(a.bad_answers, 0) as bad_answers,
+    case when s.role = 'score' then null when s.days_after = 0 then true else false end as is_silent
+from summed as s
+left join tickets as k on k.customer_id = s.customer_id and k.cutoff = s.cutoff
+left join answers as a on a.customer_id = s.customer_id and a.cutoff = s.cutoff
+where s.days > 0 and s.recency_days <= 4 * s.horizon

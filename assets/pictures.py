@@ -13,7 +13,9 @@ SHARE = {"format": "%"}
 MOST = 30  # rows of a bar chart
 
 
-def _bars(title: str, rows: list[dict[str, Any]], label: str, value: str, unit: str, note: str = "", **more: Any) -> dg.MarkdownMetadataValue:
+def _bars(
+    title: str, rows: list[dict[str, Any]], label: str, value: str, unit: str, note: str = "", **more: Any
+) -> dg.MarkdownMetadataValue:
     """Horizontal bars, in the order of the rows."""
     spec = {
         "mark": "bar", "height": {"step": 18},
@@ -31,14 +33,26 @@ def horizon(lake: Lake) -> dg.MarkdownMetadataValue:
     """
     rows = lake.records(query)
     days = lake.scalar("select days from core__purchase_horizon")
-    spec = {"mark": "bar", "encoding": {"x": axis("gap", "quantitative", "days between two purchases, by week (364: that or more)", bin={"step": 7}), "y": axis("gaps", "quantitative", "gaps")}}
+    spec = {
+        "mark": "bar",
+        "encoding": {
+            "x": axis(
+                "gap", "quantitative", "days between two purchases, by week (364: that or more)", bin={"step": 7}
+            ),
+            "y": axis("gaps", "quantitative", "gaps"),
+        },
+    }
     return drawn("How long customers wait", spec, rows, f"Silence of {days} days counts as churn.")
 
 
 def rfm(lake: Lake) -> dg.MarkdownMetadataValue:
     """Customers by recency and frequency, coloured by what they spend."""
-    rows = lake.records("select r, f, count(*) as customers, avg(cast(monetary as double)) as net from mart__rfm where channel = 'all' group by 1, 2 order by 1, 2")
-    edges = lake.records("select r, min(recency_days) as low, max(recency_days) as high from mart__rfm where channel = 'all' group by 1 order by 1")
+    rows = lake.records(
+        "select r, f, count(*) as customers, avg(cast(monetary as double)) as net from mart__rfm where channel = 'all' group by 1, 2 order by 1, 2"
+    )
+    edges = lake.records(
+        "select r, min(recency_days) as low, max(recency_days) as high from mart__rfm where channel = 'all' group by 1 order by 1"
+    )
     spec = {
         "width": 320,
         "encoding": {"x": axis("r", "ordinal", "recency (5: bought lately)"), "y": axis("f", "ordinal", "frequency (5: bought often)", sort="descending")},
@@ -47,7 +61,11 @@ def rfm(lake: Lake) -> dg.MarkdownMetadataValue:
             {"mark": "text", "encoding": {"text": axis("customers", "quantitative", "customers", format=",")}},
         ],
     }  # fmt: skip
-    note = "Days since the last purchase by quintile: " + ", ".join(f"{e['r']}: {e['low']} to {e['high']}" for e in edges) + "."
+    note = (
+        "Days since the last purchase by quintile: "
+        + ", ".join(f"{e['r']}: {e['low']} to {e['high']}" for e in edges)
+        + "."
+    )
     return drawn("Customers by recency and frequency", spec, rows, note)
 
 
@@ -57,8 +75,19 @@ def metrics(lake: Lake) -> dg.MarkdownMetadataValue:
         select period as month, metric, value from mart__metrics
         where channel = 'all' and period <> 'year' and metric in ('retention_rate', 'repurchase_rate', 'return_rate', 'answered_on_time') order by 1, 2
     """)
-    year = {r["metric"]: r for r in lake.records("select metric, value from mart__metrics where channel = 'all' and period = 'year'")}
-    note = "Over the year: " + ", ".join(f"{name.replace('_', ' ')} {row['value']:,.3g}" for name, row in sorted(year.items()) if row["value"] is not None) + "."
+    year = {
+        r["metric"]: r
+        for r in lake.records("select metric, value from mart__metrics where channel = 'all' and period = 'year'")
+    }
+    note = (
+        "Over the year: "
+        + ", ".join(
+            f"{name.replace('_', ' ')} {row['value']:,.3g}"
+            for name, row in sorted(year.items())
+            if row["value"] is not None
+        )
+        + "."
+    )
     spec = {
         "mark": {"type": "line", "point": True},
         "encoding": {
@@ -71,7 +100,9 @@ def metrics(lake: Lake) -> dg.MarkdownMetadataValue:
 
 def states(lake: Lake) -> dg.MarkdownMetadataValue:
     """Customers by loyalty state, month by month."""
-    rows = lake.records("select month, state, count(*) as customers from core__customer_months group by 1, 2 order by 1, 2")
+    rows = lake.records(
+        "select month, state, count(*) as customers from core__customer_months group by 1, 2 order by 1, 2"
+    )
     spec = {
         "mark": "bar",
         "encoding": {
@@ -111,7 +142,13 @@ def forecast(lake: Lake) -> dg.MarkdownMetadataValue:
             "color": axis("state", "nominal", "state", sort=list(STATES)),
         },
     }  # fmt: skip
-    note = "What a customer in a state is worth from now on: " + ", ".join(f"{w['state']} {w['value']:,.0f}" for w in worth) + "." if worth else ""
+    note = (
+        "What a customer in a state is worth from now on: "
+        + ", ".join(f"{w['state']} {w['value']:,.0f}" for w in worth)
+        + "."
+        if worth
+        else ""
+    )
     return drawn("Loyalty states in the months to come", spec, rows, note)
 
 
@@ -132,7 +169,12 @@ def survival(lake: Lake) -> dg.MarkdownMetadataValue:
 def retention(lake: Lake) -> dg.MarkdownMetadataValue:
     """Retention of cohorts, seen and projected."""
     found = lake.records("select * from mart__retention_projection order by months")
-    rows = [{"months": r["months"], "what": what, "share": r[what]} for r in found for what in ("observed", "projected") if r[what] is not None]
+    rows = [
+        {"months": r["months"], "what": what, "share": r[what]}
+        for r in found
+        for what in ("observed", "projected")
+        if r[what] is not None
+    ]
     spec = {
         "mark": {"type": "line", "point": True},
         "encoding": {
@@ -173,10 +215,15 @@ def card(lake: Lake, table: str) -> dg.MarkdownMetadataValue:
 
 def chances(lake: Lake) -> dg.MarkdownMetadataValue:
     """Customers by their chance to stay silent."""
-    rows = lake.records("select floor(churn * 20) / 20 as churn, count(*) as customers from mart__churn group by 1 order by 1")
+    rows = lake.records(
+        "select floor(churn * 20) / 20 as churn, count(*) as customers from mart__churn group by 1 order by 1"
+    )
     spec = {
         "mark": "bar",
-        "encoding": {"x": axis("churn", "quantitative", "P(no purchase within the horizon)", bin={"step": 0.05}, axis=SHARE), "y": axis("customers", "quantitative", "customers")},
+        "encoding": {
+            "x": axis("churn", "quantitative", "P(no purchase within the horizon)", bin={"step": 0.05}, axis=SHARE),
+            "y": axis("customers", "quantitative", "customers"),
+        },
     }
     return drawn("Customers by their chance to stay silent", spec, rows)
 
@@ -189,7 +236,10 @@ def values(lake: Lake) -> dg.MarkdownMetadataValue:
     """)
     spec = {
         "mark": "bar",
-        "encoding": {"x": axis("tenth", "ordinal", "tenths of customers, most valuable first", sort=None), "y": axis("value", "quantitative", "expected value of a year, currency of reports")},
+        "encoding": {
+            "x": axis("tenth", "ordinal", "tenths of customers, most valuable first", sort=None),
+            "y": axis("value", "quantitative", "expected value of a year, currency of reports"),
+        },
     }
     return drawn("Where the expected value lies", spec, rows)
 
@@ -197,7 +247,14 @@ def values(lake: Lake) -> dg.MarkdownMetadataValue:
 def loyalty(lake: Lake) -> dg.MarkdownMetadataValue:
     """Customers by type of loyalty."""
     rows = lake.records("select loyalty, count(*) as customers from mart__loyalty_types group by 1 order by 2 desc")
-    return _bars("Customers by type of loyalty", rows, "loyalty", "customers", "customers", "Unknown: buys little, and never said what they think.")
+    return _bars(
+        "Customers by type of loyalty",
+        rows,
+        "loyalty",
+        "customers",
+        "customers",
+        "Unknown: buys little, and never said what they think.",
+    )
 
 
 def segments(lake: Lake) -> dg.MarkdownMetadataValue:
@@ -208,7 +265,9 @@ def segments(lake: Lake) -> dg.MarkdownMetadataValue:
 
 def funnel(lake: Lake) -> dg.MarkdownMetadataValue:
     """Visits by the furthest step."""
-    rows = lake.records("select channel, step, position, visits, share from mart__funnel where channel <> 'all' order by position, channel")
+    rows = lake.records(
+        "select channel, step, position, visits, share from mart__funnel where channel <> 'all' order by position, channel"
+    )
     spec = {
         "mark": "bar", "height": {"step": 18},
         "encoding": {
@@ -221,7 +280,9 @@ def funnel(lake: Lake) -> dg.MarkdownMetadataValue:
 
 def journeys(lake: Lake) -> dg.MarkdownMetadataValue:
     """What follows what, as a table of shares."""
-    rows = lake.records("select touch, next_touch, share, moves from mart__journey_moves where moves >= 5 order by moves desc limit 120")
+    rows = lake.records(
+        "select touch, next_touch, share, moves from mart__journey_moves where moves >= 5 order by moves desc limit 120"
+    )
     spec = {
         "width": {"step": 46}, "height": {"step": 22},
         "encoding": {
@@ -237,8 +298,15 @@ def journeys(lake: Lake) -> dg.MarkdownMetadataValue:
 
 def pains(lake: Lake) -> dg.MarkdownMetadataValue:
     """What touches lead to tickets and to silence."""
-    found = lake.records("select touch, ticket_share, silence_share, touches from mart__pain_points where touches >= 10 order by silence_share desc nulls last limit 25")
-    rows = [{"touch": r["touch"], "followed by": what, "share": r[name]} for r in found for what, name in (("a ticket within a week", "ticket_share"), ("no purchase for a horizon", "silence_share")) if r[name] is not None]
+    found = lake.records(
+        "select touch, ticket_share, silence_share, touches from mart__pain_points where touches >= 10 order by silence_share desc nulls last limit 25"
+    )
+    rows = [
+        {"touch": r["touch"], "followed by": what, "share": r[name]}
+        for r in found
+        for what, name in (("a ticket within a week", "ticket_share"), ("no purchase for a horizon", "silence_share"))
+        if r[name] is not None
+    ]
     spec = {
         "mark": "bar", "height": {"step": 14},
         "encoding": {
@@ -259,11 +327,21 @@ def acquisition(lake: Lake) -> dg.MarkdownMetadataValue:
     spec = {
         "height": {"step": 26},
         "layer": [
-            {"mark": "bar", "encoding": {"y": y, "x": axis("net", "quantitative", "net spend of a customer so far, currency of reports (95 % interval)")}},
+            {
+                "mark": "bar",
+                "encoding": {
+                    "y": y,
+                    "x": axis(
+                        "net", "quantitative", "net spend of a customer so far, currency of reports (95 % interval)"
+                    ),
+                },
+            },
             {"mark": "rule", "encoding": {"y": y, "x": axis("low", "quantitative", ""), "x2": {"field": "high"}}},
         ],
     }
-    return drawn("What customers won by a channel are worth", spec, rows, "Descriptive: channels draw different people.")
+    return drawn(
+        "What customers won by a channel are worth", spec, rows, "Descriptive: channels draw different people."
+    )
 
 
 def attribution(lake: Lake) -> dg.MarkdownMetadataValue:
@@ -276,19 +354,27 @@ def attribution(lake: Lake) -> dg.MarkdownMetadataValue:
             "color": axis("rule", "nominal", "credited by"),
         },
     }  # fmt: skip
-    return drawn("Which channels come before orders", spec, rows, "Descriptive, not causal: it says what came before an order.")
+    return drawn(
+        "Which channels come before orders", spec, rows, "Descriptive, not causal: it says what came before an order."
+    )
 
 
 def causes(lake: Lake) -> dg.MarkdownMetadataValue:
     """What silent customers had more often than others."""
-    rows = lake.records("select cause, lift, customers from mart__churn_causes where customers >= 10 and lift is not null order by excess desc")
-    note = "Over 1: silent more often than customers without it. A suspicion, no proof. " + ", ".join(f"{r['cause']}: {r['customers']:,.0f} customers" for r in rows)
+    rows = lake.records(
+        "select cause, lift, customers from mart__churn_causes where customers >= 10 and lift is not null order by excess desc"
+    )
+    note = "Over 1: silent more often than customers without it. A suspicion, no proof. " + ", ".join(
+        f"{r['cause']}: {r['customers']:,.0f} customers" for r in rows
+    )
     return _bars("What those who fell silent had before", rows, "cause", "lift", "times as often silent", note)
 
 
 def topics(lake: Lake) -> dg.MarkdownMetadataValue:
     """Remarks by topic and tone."""
-    rows = lake.records("select topic, tone, sum(remarks) as remarks, min(confidence) as confidence from mart__feedback_topics group by 1, 2 order by sum(remarks) desc, 1, 2")
+    rows = lake.records(
+        "select topic, tone, sum(remarks) as remarks, min(confidence) as confidence from mart__feedback_topics group by 1, 2 order by sum(remarks) desc, 1, 2"
+    )
     spec = {
         "mark": "bar", "height": {"step": 18},
         "encoding": {
@@ -297,12 +383,19 @@ def topics(lake: Lake) -> dg.MarkdownMetadataValue:
         },
     }  # fmt: skip
     low = any(r["confidence"] == "low" for r in rows)
-    return drawn("What people write about", spec, [{**r, "remarks": int(r["remarks"])} for r in rows], "Tone of low confidence: by a word list." if low else "")
+    return drawn(
+        "What people write about",
+        spec,
+        [{**r, "remarks": int(r["remarks"])} for r in rows],
+        "Tone of low confidence: by a word list." if low else "",
+    )
 
 
 def surveys(lake: Lake) -> dg.MarkdownMetadataValue:
     """Answers by channel, with intervals."""
-    rows = lake.records("select question || ' ' || channel as what, question, score, low, high, answers from mart__survey_scores where period = 'year' and state = 'all' order by question, channel")
+    rows = lake.records(
+        "select question || ' ' || channel as what, question, score, low, high, answers from mart__survey_scores where period = 'year' and state = 'all' order by question, channel"
+    )
     y = axis("what", "nominal", "", sort=[r["what"] for r in rows], axis={"labelLimit": 240})
     spec = {
         "height": {"step": 22},
@@ -312,4 +405,9 @@ def surveys(lake: Lake) -> dg.MarkdownMetadataValue:
             {"mark": "rule", "encoding": {"y": y, "x": axis("low", "quantitative", ""), "x2": {"field": "high"}}},
         ],
     }  # fmt: skip
-    return drawn("What people answer, over the last year (95 % interval)", spec, rows, ", ".join(f"{r['what']}: {r['answers']:,} answers" for r in rows))
+    return drawn(
+        "What people answer, over the last year (95 % interval)",
+        spec,
+        rows,
+        ", ".join(f"{r['what']}: {r['answers']:,} answers" for r in rows),
+    )

@@ -20,7 +20,17 @@ from cdp.store.server import binaries
 from cdp.workspace import Workspace, write_whole
 
 FOLDERS = ("lake", "landing", "models", "sources", "programmes", "privacy")
-FILES = ("secret.key", "VERSION", "identity.yaml", "consent.yaml", "retention.yaml", "service.yaml", "audiences.yaml", "alerts.yaml", "insight.yaml")
+FILES = (
+    "secret.key",
+    "VERSION",
+    "identity.yaml",
+    "consent.yaml",
+    "retention.yaml",
+    "service.yaml",
+    "audiences.yaml",
+    "alerts.yaml",
+    "insight.yaml",
+)
 DUMP, MANIFEST, FORMAT = "database.dump", "manifest.json", "cdp-backup-1"
 
 

@@ -27,7 +27,12 @@ def insight(visit: Manager) -> Response:
     translate = words.translations(language).gettext
     say = partial(phrases.say, translate=translate)
     currency = found["currency"][0]["currency"] if found["currency"] else "–"
-    shares = {rule: [{"name": r["channel"], "share": round(100 * r["share"])} for r in found["attribution"] if r["rule"] == rule] for rule in ("first", "removal effect")}
+    shares = {
+        rule: [
+            {"name": r["channel"], "share": round(100 * r["share"])} for r in found["attribution"] if r["rule"] == rule
+        ]
+        for rule in ("first", "removal effect")
+    }
     months = sorted({r["period"] for r in found["months"]})
     by_month = {(r["metric"], r["period"]): r["value"] for r in found["months"]}
     newest = max((r["month"] for r in found["states"]), default="")
@@ -50,13 +55,20 @@ def _channels(rows: list[dict[str, Any]]) -> list[str]:
     return ["all", *sorted({row["channel"] for row in rows} - {"all"})]
 
 
-def _metrics(rows: list[dict[str, Any]], currency: str, language: str, translate: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+def _metrics(
+    rows: list[dict[str, Any]], currency: str, language: str, translate: Callable[[str], str]
+) -> dict[str, dict[str, Any]]:
     """Metric → what it means, and its value by channel as it is written."""
     shown: dict[str, dict[str, Any]] = {}
     for name, metric in METRICS.items():
-        of = {row["channel"]: _written(metric, row["value"], currency, language) for row in rows if row["metric"] == name}
+        of = {
+            row["channel"]: _written(metric, row["value"], currency, language) for row in rows if row["metric"] == name
+        }
         if of:
-            shown[name] = {"of": of, "says": " / ".join(translate(text) for text in (metric.numerator, metric.denominator) if text)}
+            shown[name] = {
+                "of": of,
+                "says": " / ".join(translate(text) for text in (metric.numerator, metric.denominator) if text),
+            }
     return shown
 
 

@@ -44,7 +44,7 @@ PHRASES = {
     "deceased": n_("Deceased"), "fraud": n_("Fraud suspected"), "legal_hold": n_("Legal hold"), "vulnerable": n_("Vulnerable person"),
     # what is measured of a customer
     "state_prospect": n_("has not bought yet"), "state_new": n_("new"), "state_active": n_("active"), "state_occasional": n_("occasional"), "state_at_risk": n_("about to leave"), "state_dormant": n_("dormant"),
-    "state_churned": n_("gone"), "state_reactivated": n_("came back"), "stage_acquisition": n_("beginning"), "stage_growth": n_("growing"), "stage_maturity": n_("steady"), "stage_decline": n_("fading"),
+    "state_churned": n_("gone"), "state_reactivated": n_("came back"), "slowing": n_("buys less than before"), "stage_acquisition": n_("beginning"), "stage_growth": n_("growing"), "stage_maturity": n_("steady"), "stage_decline": n_("fading"),
     "loyalty_behavioural": n_("buys often"), "loyalty_attitudinal": n_("speaks for us, buys little"), "loyalty_composite": n_("buys often and likes us"),
     "loyalty_spurious": n_("buys often, without liking us or for discounts"), "loyalty_latent": n_("likes us, buys little"), "loyalty_none": n_("buys little, does not like us"),
     "loyalty_unknown": n_("buys little, never said"), "reason_silence": n_("long silence"), "reason_buys_less_often": n_("buys less often"), "reason_few_purchases": n_("few purchases"),

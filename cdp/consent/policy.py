@@ -15,7 +15,17 @@ Basis = Literal[
     "consent", "contract", "legal_obligation", "vital_interest", "public_task", "legitimate_interest", "opt_out"
 ]
 ProfileField = Literal[
-    "name", "birth_date", "email", "phone", "postal_code", "city", "country", "language", "timeline", "loyalty", "scores"
+    "name",
+    "birth_date",
+    "email",
+    "phone",
+    "postal_code",
+    "city",
+    "country",
+    "language",
+    "timeline",
+    "loyalty",
+    "scores",
 ]
 
 

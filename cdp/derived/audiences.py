@@ -39,7 +39,9 @@ class Audience(Strict):
     seen_within_days: int | None = Field(default=None, gt=0, le=MOST_DAYS)
     not_seen_for_days: int | None = Field(default=None, gt=0, le=MOST_DAYS)
 
-    def holds(self, profile: Mapping[str, Any], tier: str | None, now: datetime, segments: Collection[str] = ()) -> bool:
+    def holds(
+        self, profile: Mapping[str, Any], tier: str | None, now: datetime, segments: Collection[str] = ()
+    ) -> bool:
         """Whether a known customer is one of those it is narrowed down to, consent to the audience's purpose aside."""
         quiet = now - datetime.fromisoformat(profile["last_seen"])
         return (
@@ -96,7 +98,8 @@ def load_audiences(workspace: Workspace, policy: Policy, programme: Programme) -
     named = {name for audience in found.audiences.values() for name in audience.segments}
     if unknown := sorted(named - set(known := [*BUILT_IN, *load_insight(workspace).segments])):
         raise ConfigError(
-            f"audiences.yaml: there is no segment {', '.join(unknown)}", f"choose from {', '.join(known)}, or add it to insight.yaml"
+            f"audiences.yaml: there is no segment {', '.join(unknown)}",
+            f"choose from {', '.join(known)}, or add it to insight.yaml",
         )
     return found
 
@@ -116,7 +119,11 @@ def may_reach(policy: Policy, purpose: str, known: Material, now: datetime) -> b
 
 
 def usable_segments(
-    scores: Mapping[str, Mapping[str, Any]], consent: Mapping[str, Material], policy: Policy, purpose: str, now: datetime
+    scores: Mapping[str, Mapping[str, Any]],
+    consent: Mapping[str, Material],
+    policy: Policy,
+    purpose: str,
+    now: datetime,
 ) -> dict[str, list[str]]:
     """Customer → segments that may be used of them: none of whom the purpose of scores does not reach.
 
@@ -127,4 +134,8 @@ def usable_segments(
         purpose: Whose consent lets scores be used.
         now: The moment.
     """
-    return {c: s["segments"] or [] for c, s in scores.items() if c in consent and may_reach(policy, purpose, consent[c], now)}
+    return {
+        c: s["segments"] or []
+        for c, s in scores.items()
+        if c in consent and may_reach(policy, purpose, consent[c], now)
+    }

@@ -42,7 +42,10 @@ class Follower:
     def __init__(self, workspace: Workspace, clock: Callable[[], datetime] = system_now) -> None:
         self._workspace, self._clock = workspace, clock
         self._policy, self._programmes = load_policy(workspace), load_programme(workspace)
-        self._audiences, self._insight = load_audiences(workspace, self._policy, self._programmes), load_insight(workspace)
+        self._audiences, self._insight = (
+            load_audiences(workspace, self._policy, self._programmes),
+            load_insight(workspace),
+        )
         said = f"{self._audiences.model_dump_json()}\n{self._policy.model_dump_json()}\n{self._programmes.fingerprint}"
         self._rules = hashlib.sha256(said.encode()).hexdigest()
 

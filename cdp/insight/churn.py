@@ -26,12 +26,12 @@ SHRINKAGE = (
 SEED = 7
 REASONS = {
     "silence": ("recency", "overdue"), "buys_less_often": ("month", "horizon", "before", "rate"), "few_purchases": ("days", "months", "once", "age"),
-    "spends_little": ("net", "average", "net_horizon"), "returns": ("returns", "returns_horizon"), "service": ("tickets", "late", "bad"),
+    "spends_little": ("net", "average", "net_horizon", "breadth"), "returns": ("returns", "returns_horizon"), "service": ("tickets", "late", "bad"),
     "discounts_only": ("discounted",),
 }  # fmt: skip
 NAMES = (
     "recency", "age", "days", "net", "average", "month", "horizon", "before", "net_horizon", "overdue", "months", "returns", "returns_horizon", "rate",
-    "once", "discounted", "tickets", "late", "bad",
+    "once", "discounted", "tickets", "late", "bad", "breadth",
 )  # fmt: skip
 
 
@@ -74,6 +74,7 @@ def matrix(features: pl.DataFrame) -> Floats:
         np.log1p(f["days_horizon"]), np.log1p(f["days_before"]), np.log1p(late), np.log((f["recency_days"] + 1) / (gap + 1)),
         np.log(np.maximum(f["months"], 1)), np.log1p(f["returns"]), np.log1p(f["returns_horizon"]), np.log(days / (f["age_days"] + 7)), days == 1,
         f["discounted_share"], np.log1p(f["tickets"]), np.log1p(f["late_tickets"]), np.log1p(f["bad_answers"]),
+        np.log1p(f["lines"] / np.maximum(f["orders"], 1)),
     )  # fmt: skip
     return np.column_stack([np.asarray(column, float) for column in found])
 
@@ -175,7 +176,10 @@ def _boosting_wins(past: pl.DataFrame) -> bool:
     if len(older) < FEW or older["is_silent"].n_unique() < 2:
         return False
     truth, x = _silent(last), matrix(last)
-    errors = [(truth - make().fit(matrix(older), _silent(older)).predict_proba(x)[:, 1]) ** 2 for make in (_logistic, _boosted)]
+    errors = [
+        (truth - make().fit(matrix(older), _silent(older)).predict_proba(x)[:, 1]) ** 2
+        for make in (_logistic, _boosted)
+    ]
     gain = errors[0] - errors[1]
     return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
 

@@ -14,7 +14,7 @@ State = Literal["prospect", "new", "active", "occasional", "at_risk", "dormant",
 Stage = Literal["acquisition", "growth", "maturity", "decline"]
 Loyalty = Literal["behavioural", "attitudinal", "composite", "spurious", "latent", "none", "unknown"]
 Score = Annotated[int, Field(ge=1, le=5)]
-BUILT_IN = ("high_value", *State.__args__)  # type: ignore[attr-defined]
+BUILT_IN = ("high_value", "slowing", *State.__args__)  # type: ignore[attr-defined]
 
 
 class Span(Strict):

@@ -12,24 +12,24 @@ from cdp.lake.engine import Lake
 from cdp.lake.register import recorded
 
 TABLE, HISTORY, SCORES = "mart__segments", "ops__segment_history", "mart__customer_scores"
-ABOUT = "Grain: segment × customer in it. Loyalty states, `high_value` (the best fifth by net spend who bought lately or not), and the segments of insight.yaml."
 STATES = f"select state as segment, customer_id from {SCORES}"
 HIGH = f"select 'high_value' as segment, customer_id from {SCORES} where m = 5"
+SLOWING = f"select 'slowing' as segment, customer_id from {SCORES} where is_slowing"
 
 
 def select(rules: Insight) -> tuple[Select, dict[str, Any]]:
     """The select of all segments, and what is bound into it. Names come from a checked file, values are bound."""
-    parts: list[str] = [STATES, HIGH]
+    parts: list[str] = [STATES, HIGH, SLOWING]
     bound: dict[str, Any] = {}
     for number, (name, segment) in enumerate(sorted(rules.segments.items())):
         condition, values = segment.condition(f"s{number}_")
         parts.append(f"select '{name}' as segment, customer_id from {SCORES} where {condition}")
         bound |= values
-    return Select(TABLE, "\nunion all\n".join(parts), ABOUT), bound
+    return Select(TABLE, "\nunion all\n".join(parts), build_segments.__doc__ or ""), bound
 
 
 def build_segments(lake: Lake, rules: Insight) -> Built:
-    """`mart__segments`."""
+    """`mart__segments`: grain = segment × customer in it. Loyalty states, `high_value` (the best fifth by net spend), `slowing`, and the segments of insight.yaml."""
     query, bound = select(rules)
     return build.build(lake, query, bound or None)
 
@@ -37,7 +37,7 @@ def build_segments(lake: Lake, rules: Insight) -> Built:
 def counts(lake: Lake, rules: Insight) -> dict[str, int]:
     """How many each segment would hold, by the scores there are; nothing is written."""
     query, bound = select(rules)
-    names = ["high_value", *sorted(rules.segments)]
+    names = ["high_value", "slowing", *sorted(rules.segments)]
     found = dict(lake.rows(f"select segment, count(*) from ({query.sql}) as s group by 1", bound or None))
     return {name: int(found.get(name, 0)) for name in [*sorted(set(found) - set(names)), *names]}
 

@@ -39,10 +39,16 @@ TABLES = (
 )  # fmt: skip
 
 
-def publish_scores(lake: Lake, store: psycopg.Connection, now: datetime, log: Callable[[str], None] | None = None) -> int:
+def publish_scores(
+    lake: Lake, store: psycopg.Connection, now: datetime, log: Callable[[str], None] | None = None
+) -> int:
     """Bring the store to what the lake says; returns how many customers' scores were written or taken away."""
     changed = stage_table(lake, store, SCORES, set())
-    frame = pl.DataFrame(lake.connection.execute("select customer_id, scores, row_hash, gone from changed_customer_scores order by 1").to_arrow_table())
+    frame = pl.DataFrame(
+        lake.connection.execute(
+            "select customer_id, scores, row_hash, gone from changed_customer_scores order by 1"
+        ).to_arrow_table()
+    )
     for start in range(0, len(frame), BATCH):
         part = frame.slice(start, BATCH)
         with store.transaction():

@@ -13,7 +13,9 @@ def put(store: psycopg.Connection, rows: list[tuple[str, str, str]], now: dateti
     """Write scores, in a transaction: (customer, scores as JSON, fingerprint). Nobody who was erased gets any."""
     if not rows:
         return
-    store.execute("create temporary table if not exists incoming_scores (customer_id uuid, scores jsonb, row_hash text) on commit delete rows")
+    store.execute(
+        "create temporary table if not exists incoming_scores (customer_id uuid, scores jsonb, row_hash text) on commit delete rows"
+    )
     with store.cursor() as cursor, cursor.copy("copy incoming_scores from stdin") as copy:
         for row in rows:
             copy.write_row(row)
@@ -57,7 +59,9 @@ def put_figures(store: psycopg.Connection, figures: dict[str, Any], now: datetim
 def figures(store: psycopg.Connection) -> dict[str, Any]:
     """All of them, by name; none before the first run."""
     with store.cursor(row_factory=dict_row) as cursor:
-        return {row["name"]: row["figures"] for row in cursor.execute("select name, figures from insight order by name")}
+        return {
+            row["name"]: row["figures"] for row in cursor.execute("select name, figures from insight order by name")
+        }
 
 
 def _text(body: Any) -> str:

@@ -19,7 +19,7 @@ from cdp.store.connect import LAKE_ROLE, api_address, connect, lake_address, own
 from cdp.store.lock import queue
 from tests.conftest import ROOT, cdp, opened
 
-STAGES = ("standardise", "identity", "profile", "loyalty", "publish")
+STAGES = ("standardise", "identity", "profile", "loyalty", "insight", "publish")
 
 
 def test_files_are_encrypted_and_hold_no_value_in_plain(platform):

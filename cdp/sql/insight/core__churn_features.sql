@@ -3,7 +3,7 @@
 -- hold a fixed sample of customers where there are many.
 with days as (
     select
-        p.customer_id, p.day, sum(p.orders) as orders, sum(case when p.currency = t.currency then p.sales + p.returned else 0 end) as net,
+        p.customer_id, p.day, sum(p.orders) as orders, sum(p.lines) as lines, sum(case when p.currency = t.currency then p.sales + p.returned else 0 end) as net,
         sum(case when p.returned < 0 then 1 else 0 end) as returns, sum(case when p.currency = t.currency then p.discounted else 0 end) as discounted,
         sum(case when p.currency = t.currency then p.sales else 0 end) as sales
     from core__purchase_days as p
@@ -17,7 +17,7 @@ summed as (
         date_diff('day', max(case when d.orders > 0 and d.day <= c.cutoff then d.day end), c.cutoff) as recency_days,
         date_diff('day', min(case when d.orders > 0 and d.day <= c.cutoff then d.day end), c.cutoff) as age_days,
         sum(case when d.orders > 0 and d.day <= c.cutoff then 1 else 0 end) as days,
-        sum(case when d.day <= c.cutoff then d.orders else 0 end) as orders,
+        sum(case when d.day <= c.cutoff then d.orders else 0 end) as orders, sum(case when d.day <= c.cutoff then d.lines else 0 end) as lines,
         sum(case when d.day <= c.cutoff then d.net else 0 end) as net,
         sum(case when d.orders > 0 and d.day <= c.cutoff and d.day > c.month_from then 1 else 0 end) as days_month,
         sum(case when d.orders > 0 and d.day <= c.cutoff and d.day > c.horizon_from then 1 else 0 end) as days_horizon,
@@ -54,7 +54,7 @@ answers as (
 )
 
 select
-    s.customer_id, s.cutoff, s.role, s.horizon, s.recency_days, s.age_days, s.days, s.orders, cast(s.net as double) as net, s.days_month, s.days_horizon,
+    s.customer_id, s.cutoff, s.role, s.horizon, s.recency_days, s.age_days, s.days, s.orders, s.lines, cast(s.net as double) as net, s.days_month, s.days_horizon,
     s.days_before, cast(s.net_horizon as double) as net_horizon, s.months, s.returns, s.returns_horizon,
     coalesce(cast(s.discounted as double) / nullif(cast(s.sales as double), 0), 0) as discounted_share,
     coalesce(k.tickets, 0) as tickets, coalesce(k.late_tickets, 0) as late_tickets, coalesce(a.bad_answers, 0) as bad_answers,

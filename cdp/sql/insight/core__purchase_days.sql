@@ -8,7 +8,7 @@ with lines as (
 
 select
     c.customer_id, o.source as channel, o.currency, cast(o.ordered_at at time zone t.timezone as date) as day,
-    sum(case when o.kind = 'sale' then 1 else 0 end) as orders,
+    sum(case when o.kind = 'sale' then 1 else 0 end) as orders, sum(case when o.kind = 'sale' then o.lines else 0 end) as lines,
     sum(case when o.kind = 'sale' then o.total else 0 end) as sales,
     sum(case when o.kind = 'sale' then 0 else o.total end) as returned,
     sum(case when o.kind = 'sale' then l.discounted else 0 end) as discounted

@@ -1,5 +1,5 @@
 -- Grain: customer who is known, or bought. Everything that is measured of one customer, side by side: the seam to campaigns and
--- recommendations. Scores of a model that failed its holdout are null; its card says why. Stages: acquisition (no second purchase
+-- recommendations. Slowing bought on two days or more in the horizon before the last one, and on half as many or fewer in that. Scores of a model that failed its holdout are null; its card says why. Stages: acquisition (no second purchase
 -- day yet), growth (buys more than in the horizon before), maturity, decline (silent too long, or buying less).
 with people as (
     select customer_id from core__customers where kind = 'known'
@@ -23,6 +23,7 @@ select
         when f.days_horizon > f.days_before then 'growth'
         else 'maturity'
     end as stage,
+    coalesce(f.days_before >= 2 and 2 * f.days_horizon <= f.days_before, false) as is_slowing,
     r.r, r.f, r.m, b.recency_days, coalesce(b.days, 0) as purchase_days, cast(b.net as double) as net, t.currency,
     h.preferred_channel, h.preferred_time, h.weekend_share, h.discounted_share,
     l.loyalty, l.evidence as loyalty_evidence,

@@ -42,7 +42,7 @@ def insight(visit: Manager) -> Response:
         rates=[(say(f"metric_{name}"), [(m[2:], by_month.get((name, m))) for m in months]) for name in RATES] if months else [],
         states=sorted(({"name": f"state_{r['state']}", "value": r["customers"]} for r in found["states"] if r["month"] == newest), key=lambda r: -r["value"]),
         retention=[(say(name), [(str(r["months"]), r[name]) for r in found["retention"]]) for name in ("observed", "projected")] if found["retention"] else [],
-        loyalty=[{**r, "name": f"loyalty_{r['name']}"} for r in found["loyalty"]], segments=[{**r, "name": phrases.segment(r["name"])} for r in found["segments"][:15]],
+        loyalty=[{**r, "name": f"type_{r['name']}"} for r in found["loyalty"]], segments=[{**r, "name": phrases.segment(r["name"])} for r in found["segments"][:15]],
         funnel=[{"name": f"step_{r['step']}", "value": r["visits"]} for r in found["funnel"] if r["channel"] == "all"],
         acquisition=[{"name": r["channel"], "value": round(r["net_per_customer"])} for r in found["acquisition"] if r["channel"] != "all"],
         first=shares["first"], removal=shares["removal effect"], topics=[{**r, "name": f"topic_{r['name']}"} for r in found["topics"]],

@@ -22,7 +22,7 @@ from cdp.clock import system_now
 from cdp.store import users
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
-from tests.conftest import cdp
+from tests.conftest import api_key, cdp
 
 NOBODY = "0197f3a2-7c1e-7b3a-9d55-2f6f0c1a4e77"
 PASSWORD = "seven quiet tills at noon"
@@ -56,7 +56,7 @@ PAGES = [
     ("GET", f"/console/privacy/{NOBODY}", {"privacy", "admin"}),
     ("POST", f"/console/privacy/{NOBODY}", {"privacy", "admin"}),
     ("POST", f"/console/privacy/{NOBODY}/export", {"privacy", "admin"}),
-    ("GET", "/console/manager", {"admin"}),
+    ("GET", "/console/manager", {"admin"}), ("GET", "/console/insight", {"admin"}),
 ]
 
 
@@ -656,6 +656,33 @@ def test_figures_are_those_of_the_store(desk):
     ).fetchall()[0][0]
     assert f"<b>{total:,}</b>" in shown
     assert "<svg" in shown
+
+
+@pytest.mark.parametrize("language", ["en", "zh_Hans", "zh_Hant"])
+def test_managers_see_loyalty_measured_with_what_each_figure_means_and_which_models_to_trust(desk, language):
+    boss = desk.person("admin")
+    boss.post("/console/language", language=language, back="/console/")
+    text = boss.get("/console/insight")
+    expected = {"en": ("Average order", "orders in the period", "do not trust", "Customers by type of loyalty"), "zh_Hans": ("平均订单金额", "期内订单", "不可信", "各忠诚类型的客户"), "zh_Hant": ("平均訂單金額", "期內訂單", "不可信")}
+    assert [word for word in expected[language] if word not in text] == []
+    assert "GBP" in text
+    boss.post("/console/language", language="en", back="/console/")
+
+
+def test_an_agent_sees_scores_only_of_who_allows_it(desk):
+    customer = desk.store.execute(
+        "select s.customer_id::text from customer_scores s where s.scores ->> 'loyalty' is not null and not exists (select 1 from consent_decisions d join assignment a using (record_id) "
+        "where a.customer_id = s.customer_id and d.purpose in ('analytics', 'processing')) order by 1 limit 1"
+    ).fetchall()[0][0]
+    agent = desk.person("agent")
+    before = agent.get(f"/console/customers/{customer}")
+    assert "What we know of their loyalty" in before
+    assert "Analytics – never asked" in before
+    assert "Chance to stay away" not in before
+    headers = api_key(desk.workspace, "consent:write")
+    assert desk.client.post(f"/v1/customers/{customer}/consents", json={"purpose": "analytics", "status": "granted"}, headers=headers).status_code == 201
+    after = agent.get(f"/console/customers/{customer}")
+    assert "Chance to stay away" in after
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def rfm(lake: Lake) -> dg.MarkdownMetadataValue:
 def metrics(lake: Lake) -> dg.MarkdownMetadataValue:
     """The rates of the last year, month by month."""
     rows = lake.records("""
-        select period as month, metric, value from mart__metrics
-        where channel = 'all' and period <> 'year' and metric in ('retention_rate', 'repurchase_rate', 'return_rate', 'answered_on_time') order by 1, 2
+        select period as month, metric, value from mart__metrics cross join core__insight_terms
+        where channel = 'all' and period not in ('year', strftime(as_of_day, '%Y-%m')) and metric in ('retention_rate', 'repurchase_rate', 'return_rate', 'answered_on_time') order by 1, 2
     """)
     year = {
         r["metric"]: r

@@ -17,7 +17,7 @@ SCORES = Served("customer_scores", ("customer_id",), "customer_id", ("customer_i
 BATCH = 5_000
 FIGURES = {
     "metrics": "select metric, channel, value, numerator, denominator from mart__metrics where period = 'year' order by 1, 2",
-    "months": "select metric, period, value from mart__metrics where channel = 'all' and period <> 'year' order by 1, 2",
+    "months": "select metric, period, value from mart__metrics cross join core__insight_terms where channel = 'all' and period not in ('year', strftime(as_of_day, '%Y-%m')) order by 1, 2",
     "states": "select month, state, count(*) as customers from core__customer_months group by 1, 2 order by 1, 2",
     "loyalty": "select loyalty as name, count(*) as value from mart__loyalty_types group by 1 order by 2 desc, 1",
     "segments": "select segment as name, count(*) as value from mart__segments group by 1 order by 2 desc, 1",

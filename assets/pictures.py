@@ -257,6 +257,12 @@ def loyalty(lake: Lake) -> dg.MarkdownMetadataValue:
     )
 
 
+def clusters(lake: Lake) -> dg.MarkdownMetadataValue:
+    """Customers by group of alike ones."""
+    rows = lake.records("select cluster, count(*) as customers from mart__clusters group by 1 order by 2 desc")
+    return _bars("Groups of alike customers", rows, "cluster", "customers", "customers")
+
+
 def segments(lake: Lake) -> dg.MarkdownMetadataValue:
     """Customers by segment."""
     rows = lake.records("select segment, count(*) as customers from mart__segments group by 1 order by 2 desc")

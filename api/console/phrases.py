@@ -62,7 +62,7 @@ PHRASES = {
     "cause_bought on discount": n_("Bought mostly on discount"), "cause_price": n_("Complained about the price"), "cause_quality": n_("Complained about quality"),
     "cause_delivery": n_("Complained about delivery"), "cause_service": n_("Complained about service"), "cause_personalisation": n_("Complained about messages"),
     "model_churn": n_("Chance to stay away"), "model_customer_value": n_("Expected spend"), "model_feedback_tone": n_("Tone of what people write"),
-    "model_survival": n_("How long customers keep buying"), "model_retention_projection": n_("How many of a month's customers stay"), "model_loyalty_states": n_("Moves between states"),
+    "model_clusters": n_("Groups of alike customers"), "model_survival": n_("How long customers keep buying"), "model_retention_projection": n_("How many of a month's customers stay"), "model_loyalty_states": n_("Moves between states"),
     "step_visit": n_("Visit"), "step_product": n_("Saw a product"), "step_basket": n_("Basket"), "step_checkout": n_("Checkout"), "step_order": n_("Ordered"),
     "type_behavioural": n_("Behavioural"), "type_attitudinal": n_("Attitudinal"), "type_composite": n_("Composite"), "type_spurious": n_("Spurious"),
     "type_latent": n_("Latent"), "type_none": n_("None"), "type_unknown": n_("Unknown"), "chat": n_("Chat"), "wechat": n_("WeChat"),

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.checking import check
 from assets.platform import Platform
-from cdp.checks import Finding, books, people
+from cdp.checks import Finding, books, insight, people
 from cdp.store import releases
 from identity import labels
 
@@ -51,6 +51,9 @@ EVERYWHERE = [
     check("ops__loyalty_reconciliation", "ledger_adds_up", "Σ open lots − Σ deficits = balance = Σ entries in every account.",
           "run again: it derives what differs from its entries; if it stays, restore the last backup beside and compare the accounts",
           lambda p: books.ledger(p.store, p.programme), blocking=True),
+    check("mart__churn", "drift", "Customers are as they were when the model was measured.",
+          "look at the card of mart__churn: if its holdout still holds, nothing; if not, set horizon_days in insight.yaml to what fits now",
+          lambda p: insight.drift(p.lake), reads=["core__churn_features"]),
 ]  # fmt: skip
 
 

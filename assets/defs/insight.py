@@ -20,6 +20,7 @@ CHARTS: dict[str, dict[str, Chart]] = {
     "mart__churn": {"scores": pictures.chances}, "mart__customer_value": {"values": pictures.values}, "mart__survival_curves": {"curves": pictures.survival},
     "mart__retention_projection": {"retention": pictures.retention}, "mart__state_forecast": {"forecast": pictures.forecast},
     "mart__attribution": {"credit": pictures.attribution}, "mart__survey_scores": {"answers": pictures.surveys}, "mart__segments": {"segments": pictures.segments},
+    "mart__clusters": {"groups": pictures.clusters},
     "core__purchase_horizon": {"gaps": pictures.horizon}, "mart__rfm": {"customers": pictures.rfm}, "mart__metrics": {"rates": pictures.metrics},
     "core__customer_months": {"states": pictures.states}, "mart__state_moves": {"moves": pictures.moves}, "mart__loyalty_types": {"types": pictures.loyalty},
     "mart__funnel": {"funnel": pictures.funnel}, "mart__journey_moves": {"journeys": pictures.journeys}, "mart__pain_points": {"pain points": pictures.pains},

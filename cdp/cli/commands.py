@@ -13,6 +13,7 @@ from cdp.cli import (  # noqa: F401
     programme,
     quarantine,
     resolve,
+    segments,
     users,
     webhooks,
 )

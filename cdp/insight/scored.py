@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from cdp.insight import churn, feedback, value
+from cdp.insight import churn, clusters, feedback, value
 from cdp.insight.card import Card, frame
 from cdp.lake import build
 from cdp.lake.engine import Lake
@@ -24,6 +25,7 @@ VALUE: dict[str, Any] = {
     "customer_id": pl.String, "p_alive": pl.Float64, "expected_purchases": pl.Float64, "expected_spend": pl.Float64, "value": pl.Float64,
     "model_version": pl.String, "is_trusted": pl.Boolean,
 }  # fmt: skip
+CLUSTERS: dict[str, Any] = {"customer_id": pl.String, "cluster": pl.String, "model_version": pl.String, "is_trusted": pl.Boolean}
 FEEDBACK: dict[str, Any] = {
     "interaction_id": pl.String, "customer_id": pl.String, "channel": pl.String, "occurred_at": pl.Datetime("us", "UTC"), "language": pl.String,
     "topics": pl.String, "tone": pl.String, "score": pl.Float64, "confidence": pl.String, "model_version": pl.String,
@@ -32,7 +34,12 @@ CARDS = {
     "mart__churn": "ops__churn_card",
     "mart__customer_value": "ops__value_card",
     "mart__feedback": "ops__feedback_card",
+    "mart__clusters": "ops__clusters_card",
 }
+HABITS = """
+    select p.customer_id, p.recency_days, p.days as purchase_days, cast(p.net as double) as net, p.discounted_share, t.weekend_share, t.channels
+    from core__customer_purchases p join core__customer_traits t using (customer_id) where p.channel = 'all' order by 1
+"""
 TODAY = "select customer_id, days, recency_days, age_days, cast(net as double) as net from core__customer_purchases where channel = 'all'"
 THEN = """
     with days as (
@@ -147,3 +154,19 @@ def build_feedback(lake: Lake, now: datetime) -> build.Built:
 
     inputs = ("core__interactions", "core__record_customers", "core__survey_answers", "core__insight_terms")
     return _with_card(lake, "mart__feedback", inputs, now, make, "feedback 1")
+
+
+def build_clusters(lake: Lake, now: datetime) -> build.Built:
+    """`mart__clusters`: grain = customer that bought. The group of alike customers, by a name that says what sets it apart."""
+
+    def make() -> tuple[Card, pl.DataFrame]:
+        rows = read(lake, HABITS)
+        found = clusters.learn(rows)
+        if isinstance(found, Card):
+            return found, pl.DataFrame(schema=CLUSTERS)
+        names = pl.Series(np.array(found.names)[found.of])
+        made = pl.DataFrame({"customer_id": rows["customer_id"], "cluster": names})
+        return found.card, made.with_columns(model_version=pl.lit(found.card.version), is_trusted=pl.lit(found.card.is_trusted)).select(list(CLUSTERS))
+
+    inputs = ("core__customer_purchases", "core__customer_traits")
+    return _with_card(lake, "mart__clusters", inputs, now, make, "clusters 1")

@@ -66,6 +66,9 @@ MADE = {
     "mart__customer_value": Made(
         lambda m: scored.build_value(m.lake, m.now), _doc(scored.build_value), ("core__customer_purchases", DAYS, "core__churn_cutoffs", HORIZON, TERMS), "ops__value_card"
     ),
+    "mart__clusters": Made(
+        lambda m: scored.build_clusters(m.lake, m.now), _doc(scored.build_clusters), ("core__customer_purchases", "core__customer_traits"), "ops__clusters_card"
+    ),
     "mart__feedback": Made(
         lambda m: scored.build_feedback(m.lake, m.now), _doc(scored.build_feedback),
         ("core__interactions", "core__record_customers", "core__survey_answers", TERMS), "ops__feedback_card",

@@ -24,6 +24,7 @@ from tests.end_to_end.test_dagster_ui import SHOTS, ask, chromium
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 DAYS = [f"2026-02-{day:02}" for day in range(20, 27)]
 RUNS = "{ runsOrError(limit: 30) { ... on Runs { results { runId status jobName tags { key value } } } } }"
+WHY = "query W($id: ID!) { runOrError(runId: $id) { ... on Run { eventConnection { events { ... on ExecutionStepFailureEvent { error { message } } ... on RunFailureEvent { error { message } } } } } } }"
 SALES = "transaction_id,line_no,store_id,till,sold_at,loyalty_card,phone,email,customer_name,marketing_opt_in,sku,description,quantity,unit_price,discount,currency,tender,points_redeemed,original_transaction_id\n"
 
 
@@ -78,9 +79,14 @@ class Operator:
                 if run["runId"] not in known and run["jobName"] == job and (kind is None or kind in tags):
                     if run["status"] == status:
                         return run["runId"]
-                    assert run["status"] != "FAILURE" or job == "cdp_run", f"{job} failed: {run['runId']}"
+                    assert run["status"] != "FAILURE" or job == "cdp_run", f"{job} failed: {self.why(run['runId'])}"
             time.sleep(1)
         raise AssertionError(f"no run of {job} ended in {status}: {self.runs()[:4]}")
+
+    def why(self, run_id):
+        """What failed in a run."""
+        found = ask(self.address, WHY, id=run_id)["runOrError"]["eventConnection"]["events"]
+        return [event["error"]["message"] for event in found if event.get("error")]
 
     def known(self):
         return {run["runId"] for run in self.runs()}

@@ -255,7 +255,7 @@ def test_feedback_is_read_but_never_kept(platform):
 def test_a_shop_without_anything_is_measured_too(platform):
     lake = measured(platform, [])
     assert {row[0]: row[1] for row in ask(lake, "select model, is_trusted from ops__model_cards")} == dict.fromkeys(
-        ("churn", "customer_value", "feedback_tone", "survival", "retention_projection", "loyalty_states"), False
+        ("churn", "customer_value", "feedback_tone", "clusters", "survival", "retention_projection", "loyalty_states"), False
     )
     assert ask(lake, "select count(*) from mart__customer_scores") == [(0,)]
 

@@ -34,10 +34,12 @@ def wanted(context: dg.AssetExecutionContext, platform: Platform, source: Source
     return {file: min(at, platform.now) for file, at in found.items()}
 
 
-def settle(context: dg.AssetExecutionContext, platform: Platform, source: Source, files: Iterable[str], done: IngestReport) -> None:  # fmt: skip
-    """These files were looked at. A run over everything still says which days it filled."""
-    looked = set(files)
-    states = [state for state in seen(platform.landing, [source]) if state[1] in looked]
+def settle(
+    context: dg.AssetExecutionContext, platform: Platform, source: Source, files: Iterable[str], before: list[landed.Seen], done: IngestReport
+) -> None:  # fmt: skip
+    """These files were looked at, as they were before. A run over everything still says which days it filled."""
+    redacted = {file.file for file in done.files if file.original}
+    states = landed.read_whole(set(files), before, seen(platform.landing, [source]), redacted)
     landed.settle(platform.store, states, platform.now)
     if chosen_days(context) is None:
         for day, brought in by_day(done).items():

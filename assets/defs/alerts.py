@@ -1,6 +1,7 @@
 """Alerts: figures that rules look at, and the sensor that tells people."""
 
 import dagster as dg
+import duckdb
 
 from assets.platform import Platform
 from assets.reporting import OWNERS
@@ -11,10 +12,16 @@ from cdp.workspace import open_workspace
 
 
 @dg.asset(group_name="publish", deps=["ops__release"], kinds={"postgres", "duckdb", "yaml"}, owners=OWNERS)
-def ops__kpis(platform: Platform) -> dg.MaterializeResult:
+def ops__kpis(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: rule of alerts.yaml that looks at a figure. Its value as of this run."""
     rules = [rule for rule in load_alerts(platform.workspace).rules if rule.is_kpi]
-    figures = {rule.name: platform.lake.scalar(rule.when) for rule in rules}
+    figures, unread = {}, {}
+    for rule in rules:  # one that cannot be asked must not take the others, or the run, with it
+        try:
+            figures[rule.name] = platform.lake.scalar(rule.when)
+        except duckdb.Error as error:
+            unread[rule.name] = str(error).splitlines()[0]
+            context.log.warning(f"alerts.yaml: {rule.name} cannot be asked: {unread[rule.name]}")
     kept.note(
         platform.store, {name: None if value is None else float(value) for name, value in figures.items()}, platform.now
     )
@@ -24,8 +31,8 @@ def ops__kpis(platform: Platform) -> dg.MaterializeResult:
         "seconds until told, median": middle,
         "seconds until told, longest": longest,
     }
-    broken = [rule.name for rule in rules if rule.breaks(figures[rule.name])]
-    return dg.MaterializeResult(metadata={**{n: float(v or 0) for n, v in figures.items()}, **{k: v for k, v in told.items() if v is not None}, "broken": broken})  # fmt: skip
+    broken = [rule.name for rule in rules if rule.name in figures and rule.breaks(figures[rule.name])]
+    return dg.MaterializeResult(metadata={**{n: float(v or 0) for n, v in figures.items()}, **{k: v for k, v in told.items() if v is not None}, "broken": broken, "cannot be asked": unread})  # fmt: skip
 
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING, target=None)

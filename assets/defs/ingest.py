@@ -11,6 +11,7 @@ from cdp.lake.build import Built
 from cdp.privacy.guard import guard
 from cdp.settings import Settings
 from cdp.sources.ingest import IngestReport, ingest
+from cdp.sources.landing import seen
 from cdp.sources.load import load_sources
 from cdp.sources.model import Source
 from cdp.workspace import Workspace
@@ -44,10 +45,10 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
         ],
     )  # fmt: skip
     def raw(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        files = landing.wanted(context, platform, source)
+        files, before = landing.wanted(context, platform, source), seen(platform.landing, [source])
         suppress = guard(platform.workspace, platform.now)
         done = ingest(platform.lake, source, platform.landing, platform.now, context.log.info, suppress, files)
-        landing.settle(context, platform, source, files, done)
+        landing.settle(context, platform, source, files, before, done)
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
         built = Built(source.raw_table, done.rows, changed=bool(done.files), seconds=done.seconds)

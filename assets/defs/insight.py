@@ -5,7 +5,7 @@ from functools import partial
 
 import dagster as dg
 
-from assets import pictures
+from assets import pictures, stories
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from cdp.insight.rules import load_insight
@@ -19,12 +19,12 @@ Chart = Callable[[Lake], dg.MarkdownMetadataValue]
 CHARTS: dict[str, dict[str, Chart]] = {
     "mart__churn": {"scores": pictures.chances}, "mart__customer_value": {"values": pictures.values}, "mart__survival_curves": {"curves": pictures.survival},
     "mart__retention_projection": {"retention": pictures.retention}, "mart__state_forecast": {"forecast": pictures.forecast},
-    "mart__attribution": {"credit": pictures.attribution}, "mart__survey_scores": {"answers": pictures.surveys}, "mart__segments": {"segments": pictures.segments},
+    "mart__attribution": {"credit": stories.attribution}, "mart__survey_scores": {"answers": stories.surveys}, "mart__segments": {"segments": pictures.segments},
     "mart__clusters": {"groups": pictures.clusters},
     "core__purchase_horizon": {"gaps": pictures.horizon}, "mart__rfm": {"customers": pictures.rfm}, "mart__metrics": {"rates": pictures.metrics},
     "core__customer_months": {"states": pictures.states}, "mart__state_moves": {"moves": pictures.moves}, "mart__loyalty_types": {"types": pictures.loyalty},
-    "mart__funnel": {"funnel": pictures.funnel}, "mart__journey_moves": {"journeys": pictures.journeys}, "mart__pain_points": {"pain points": pictures.pains},
-    "mart__acquisition_channels": {"value": pictures.acquisition}, "mart__churn_causes": {"causes": pictures.causes}, "mart__feedback_topics": {"topics": pictures.topics},
+    "mart__funnel": {"funnel": stories.funnel}, "mart__journey_moves": {"journeys": stories.journeys}, "mart__pain_points": {"pain points": stories.pains},
+    "mart__acquisition_channels": {"value": stories.acquisition}, "mart__churn_causes": {"causes": stories.causes}, "mart__feedback_topics": {"topics": stories.topics},
 }  # fmt: skip
 
 

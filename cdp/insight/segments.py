@@ -3,13 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
 from cdp.insight.rules import Insight
 from cdp.lake import build
 from cdp.lake.build import Built, Select
 from cdp.lake.engine import Lake
-from cdp.lake.register import recorded
+from cdp.lake.register import record, recorded
 
 TABLE, HISTORY, SCORES = "mart__segments", "ops__segment_history", "mart__customer_scores"
 STATES = f"select state as segment, customer_id from {SCORES}"
@@ -58,5 +56,12 @@ def build_history(lake: Lake, now: datetime) -> Built:
         select s.segment, s.customer_id, $now, null from {TABLE} s
         anti join (select segment, customer_id from before where until is null) b on b.segment = s.segment and b.customer_id = s.customer_id
     """
-    rows = pl.DataFrame(lake.connection.execute(query, {"now": now}).to_arrow_table())
-    return build.build_table(lake, HISTORY, mark, rows.to_arrow)
+    lake.connection.execute(f"create or replace temp table made as {query}", {"now": now})
+
+    def write() -> None:
+        lake.connection.execute(f"create or replace table lake.main.{HISTORY} as from made")
+        record(lake, HISTORY, mark)
+
+    lake.write(write, f"build {HISTORY}")
+    lake.rows("drop table made")
+    return Built(HISTORY, build.rows(lake, HISTORY), changed=True)

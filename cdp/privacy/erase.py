@@ -30,7 +30,7 @@ from cdp.sources.contract import Contract, compile_contract
 from cdp.sources.landing import landing_files
 from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
-from cdp.store import assignment, erasure, requests
+from cdp.store import assignment, erasure, landed, requests
 from cdp.workspace import Workspace
 
 Log = Callable[[str], None]
@@ -162,7 +162,12 @@ def _landing(job: Job, suppression: Suppression, who: People) -> dict[str, objec
 def redact(job: Job, source: Source, path: Path, gone: dict[int, Action]) -> None:
     """Redact lines of a landing file; the lake's register follows, so that the file is not read again."""
     before, name = fingerprint(path), path.relative_to(job.workspace.path("landing", source.source)).as_posix()
+    state = path.stat()
     landing.rewrite(path, source, gone)
+    made = path.stat()
+    landed.rewritten(
+        job.store, (source.source, name, state.st_size, state.st_mtime_ns), (source.source, name, made.st_size, made.st_mtime_ns)
+    )
     _register(job.lake, source, name, before, fingerprint(path), gone)
     job.log(f"{source.source}/{name}: {len(gone):,} lines redacted")
 

@@ -37,6 +37,23 @@ def settle(store: psycopg.Connection, seen: Iterable[Seen], now: datetime) -> No
     store.execute(SETTLE, _columns(seen, now))
 
 
+def read_whole(files: set[str], before: Iterable[Seen], after: Iterable[Seen], redacted: set[str]) -> list[Seen]:
+    """Those of the files that are now what they were before they were read, or what reading made of them.
+
+    One that was replaced meanwhile is left out: the next run reads it.
+    """
+    known = set(before)
+    return [state for state in after if state[1] in files and (state in known or state[1] in redacted)]
+
+
+def rewritten(store: psycopg.Connection, before: Seen, after: Seen) -> None:
+    """We wrote a file anew ourselves: it landed when it landed. Nothing where somebody replaced it before that."""
+    store.execute(
+        "update landed_files set size = %s, modified_ns = %s where (source, file, size, modified_ns) = (%s, %s, %s, %s)",
+        [after[2], after[3], *before],
+    )
+
+
 def days(store: psycopg.Connection) -> list[date]:
     """Every day on which a file landed, the oldest first."""
     query = "select distinct (landed_at at time zone 'UTC')::date as day from landed_files order by day"

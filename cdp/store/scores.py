@@ -2,6 +2,8 @@
 
 import json
 from datetime import datetime
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import psycopg
@@ -65,4 +67,15 @@ def figures(store: psycopg.Connection) -> dict[str, Any]:
 
 
 def _text(body: Any) -> str:
-    return json.dumps(body, default=lambda value: float(value) if hasattr(value, "__float__") else str(value))
+    return json.dumps(_finite(body), allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity and nothing that is not a number."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float | Decimal):
+        return float(value) if isfinite(value) else None
+    return value

@@ -150,3 +150,14 @@ def test_a_score_is_only_kept_of_a_model_that_holds(town):
         served = store.execute("select count(*) filter (where scores ->> 'churn' is not null), count(*) filter (where scores ->> 'value' is not null) from customer_scores").fetchall()[0]
     for model, number in (("churn", served[0]), ("customer_value", served[1])):
         assert (number > 0) == (not cards[model]["doubts"]), model
+
+
+def test_figures_that_are_no_numbers_are_nothing(town):
+    from cdp.store import scores
+
+    with connect(owner_address(town)) as store:
+        before = scores.figures(store)
+        scores.put_figures(store, before | {"odd": [{"x": float("nan"), "y": float("inf"), "z": 1}]}, NOW)
+        assert scores.figures(store)["odd"] == [{"x": None, "y": None, "z": 1}]
+        scores.put_figures(store, before, NOW)
+        assert "odd" not in scores.figures(store)

@@ -77,6 +77,23 @@ def test_a_file_keeps_its_landing_day_until_its_content_is_another(platform):
     assert date(2026, 3, 3) in landed.days(platform.store)
 
 
+def test_a_file_that_is_replaced_while_it_is_read_is_not_taken_for_read(platform):
+    before = [("s", "a", 1, 1), ("s", "b", 1, 1), ("s", "c", 1, 1), ("s", "d", 1, 1)]
+    after = [("s", "a", 1, 1), ("s", "b", 2, 2), ("s", "c", 2, 2), ("s", "d", 1, 1)]
+    assert landed.read_whole({"a", "b", "c"}, before, after, {"c"}) == [("s", "a", 1, 1), ("s", "c", 2, 2)], "c was redacted by ourselves"
+
+
+def test_a_file_that_we_redact_keeps_its_landing_day(platform):
+    there = ("redacted", "a.jsonl", 10, 1)
+    landed.register(platform.store, [there], T0)
+    landed.settle(platform.store, [there], T0)
+    landed.rewritten(platform.store, there, ("redacted", "a.jsonl", 8, 2))
+    assert landed.register(platform.store, [("redacted", "a.jsonl", 8, 2)], T0 + DAY) == set()
+    assert landed.of(platform.store, "redacted") == {"a.jsonl": T0}
+    landed.rewritten(platform.store, there, ("redacted", "a.jsonl", 7, 3))
+    assert landed.register(platform.store, [("redacted", "a.jsonl", 7, 3)], T0 + DAY) == {date(2026, 3, 2)}, "somebody else's is another file"
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_range_of_landing_days_reads_those_files_alone_in_their_order_and_again_changes_nothing(platform, at_once):
     definition = source(f"week{int(at_once)}")

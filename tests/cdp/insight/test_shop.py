@@ -266,3 +266,24 @@ def test_measuring_again_changes_nothing(platform):
     lake = measured(platform, [order("ann", "2026-06-01", 10)])
     again = Measuring(lake, RULES, Service(version="test"), "GBP", at("2026-07-01"))
     assert [t for t in in_order() if make(again, t).changed] == []
+
+
+def test_the_page_of_insight_explains_every_rule_and_every_metric():
+    from cdp.insight.dictionary import METRICS, SURVEYS
+    from tests.conftest import ROOT
+
+    page = (ROOT / "docs" / "insight.md").read_text(encoding="utf-8")
+    assert [name for name in [*METRICS, *SURVEYS, *(set(Insight.model_fields) - {"version"})] if f"`{name}`" not in page] == []
+
+
+def test_the_shipped_rules_can_be_read(workspace):
+    from cdp.insight.rules import load_insight
+
+    assert {"big_spenders_leaving", "discount_hunters"} <= set(load_insight(workspace).segments)
+
+
+def test_segments_are_counted_on_the_command_line(new_workspace):
+    from tests.conftest import cdp
+
+    empty = new_workspace()
+    assert "nobody has been measured yet" in cdp(empty, "segments", check=False).stderr

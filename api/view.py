@@ -14,7 +14,8 @@ from api.context import Caller, Context
 from api.loyalty import acting
 from api.problems import Forbidden
 from api.schemas import Customer
-from cdp.consent.fields import Visible
+from cdp.consent.fields import Visible, visible
+from cdp.consent.resolve import Material
 from cdp.errors import CdpError, Invalid
 from cdp.loyalty import operations
 from cdp.loyalty.recall import tiers
@@ -60,7 +61,7 @@ def wanted(fields: str | None, include: Sequence[Part]) -> set[str]:
 
 
 def included(
-    store: psycopg.Connection, app: Context, caller: Caller, living: str, seen: Visible, parts: set[str], *, revealed: bool
+    store: psycopg.Connection, app: Context, caller: Caller, living: str, seen: Visible, known: Material, parts: set[str], *, revealed: bool
 ) -> dict[str, Any]:  # fmt: skip
     """The parts that are asked for; each says why it is withheld where it is."""
     made: dict[str, Any] = {}
@@ -85,8 +86,13 @@ def included(
         withheld = no_story or seen.reason("loyalty")
         made["care"] = {"reasons": [] if withheld else _care(store, app, living, tier, tickets), "withheld": withheld}
     if "scores" in parts:
-        made["scores"] = scored(store, living, seen.reason("scores"))
+        made["scores"] = scored(store, living, seen.reason("scores") or no_scores(app, known))
     return made
+
+
+def no_scores(app: Context, known: Material) -> str | None:
+    """Why scores of this person may not be used, whoever asks: only who allows their purpose lets them be; None where they may."""
+    return visible(app.policy, app.insight.purpose, ("scores",), known, app.clock()).reason("scores")
 
 
 def scored(store: psycopg.Connection, living: str, withheld: str | None) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from api.refs import ref
 from api.routers import customers as api
 from api.routers import loyalty as points
 from api.schemas import Loyalty, Timeline
-from cdp.consent.fields import visible
 from cdp.consent.flags import customer_flags
 from cdp.consent.resolve import DENIALS, Material
 from cdp.store import consents, customers, decisions, holds, notes, users
@@ -69,9 +68,7 @@ def show(visit: Agent, customer_id: UUID, channel: str = "", kind: str = "") -> 
 
 def _scored(visit: Visit, store: psycopg.Connection, living: str, known: Material) -> dict[str, Any]:
     """Scores are for another purpose than serving somebody: only who allows that one is shown with them."""
-    app = visit.app
-    seen = visible(app.policy, app.insight.purpose, ("scores",), known, app.clock())
-    return {**view.scored(store, living, seen.reason("scores")), "purpose": app.insight.purpose}
+    return {**view.scored(store, living, view.no_scores(visit.app, known)), "purpose": visit.app.insight.purpose}
 
 
 @router.get("/customers/{customer_id}/timeline")

@@ -96,7 +96,7 @@ def get_customer(
         members = customers.records(store, living)
         release = releases.newest(store)
         seen, whole = visible_fields(app, caller, known), reveal and answers_the_person(app, caller)
-        parts = included(store, app, caller, living, seen, named, revealed=whole)
+        parts = included(store, app, caller, living, seen, known, named, revealed=whole)
     profile, no_orders = stored["profile"], seen.reason("timeline")
     said = {
         "customer_id": living,

@@ -5,6 +5,7 @@ import dagster as dg
 from assets.platform import Platform
 from assets.reporting import OWNERS
 from cdp.clock import system_now
+from cdp.insight.stage import measured
 from cdp.lake.build import sql_file
 from cdp.lake.maintain import expire, remove_orphans
 from cdp.privacy import purge
@@ -61,6 +62,7 @@ def ops__scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mat
         "mart__redemption_curve",
         "ops__review_queue",
         "ops__scored",
+        *measured(),
     ],
     kinds={"postgres"},
     owners=OWNERS,

@@ -135,7 +135,7 @@ def usable_segments(
         now: The moment.
     """
     return {
-        c: s["segments"] or []
-        for c, s in scores.items()
-        if c in consent and may_reach(policy, purpose, consent[c], now)
+        customer: said["segments"] or []
+        for customer, said in scores.items()
+        if customer in consent and visible(policy, purpose, ("scores",), consent[customer], now).reason("scores") is None
     }

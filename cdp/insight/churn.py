@@ -4,6 +4,7 @@ Everything is ordered in time: models learn from cutoffs whose horizon ended bef
 newest of those, and are measured once on the holdout. For scores of today they learn from all of them.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -170,18 +171,22 @@ def score(model: Churn, features: pl.DataFrame) -> pl.DataFrame:
 
 
 def _boosting_wins(past: pl.DataFrame) -> bool:
-    """By Brier score on the newest cutoff to learn from, of models that learned from the older ones; by more than its standard error."""
-    newest = past["cutoff"].max()
-    older, last = past.filter(pl.col("cutoff") < newest), past.filter(pl.col("cutoff") == newest)
-    if len(older) < FEW or older["is_silent"].n_unique() < 2:
+    """By Brier score on the newest cutoff to learn from, by more than its standard error.
+
+    Horizons of cutoffs overlap, so the models that are compared learned from the older ones of other customers.
+    """
+    newest, half = past["cutoff"].max(), pl.col("customer_id").map_elements(_is_first_half, return_dtype=pl.Boolean)
+    older, last = past.filter((pl.col("cutoff") < newest) & half), past.filter((pl.col("cutoff") == newest) & ~half)
+    if len(older) < FEW or len(last) < FEW / 2 or older["is_silent"].n_unique() < 2:
         return False
     truth, x = _silent(last), matrix(last)
-    errors = [
-        (truth - make().fit(matrix(older), _silent(older)).predict_proba(x)[:, 1]) ** 2
-        for make in (_logistic, _boosted)
-    ]
+    errors = [(truth - make().fit(matrix(older), _silent(older)).predict_proba(x)[:, 1]) ** 2 for make in (_logistic, _boosted)]
     gain = errors[0] - errors[1]
     return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
+
+
+def _is_first_half(customer: str) -> bool:
+    return hashlib.md5(customer.encode(), usedforsecurity=False).digest()[0] < 128
 
 
 def _silent(features: pl.DataFrame) -> Array:

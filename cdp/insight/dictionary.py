@@ -26,7 +26,7 @@ METRICS = {
     "net_revenue": Metric("money", "sales less returns in the period, each on the day it happened, in the currency of reports"),
     "purchase_frequency": Metric("number", "orders in the period", "customers with an order in the period"),
     "repurchase_rate": Metric("share", "customers with orders on two or more days of the period", "customers with an order in the period"),
-    "average_order_value": Metric("money", "sales before returns in the period", "orders in the period"),
+    "average_order_value": Metric("money", "sales before returns in the period", "orders in the period, in that currency"),
     "return_rate": Metric("share", "value brought back in the period", "sales in the period"),
     "retention_rate": Metric("share", "customers with an order in the period before and in this one", "customers with an order in the period before (as long)"),
     "churn_rate": Metric("share", "customers with an order in the period before and none in this one", "customers with an order in the period before (as long)"),

@@ -16,6 +16,8 @@ from cdp.insight import lexicon
 from cdp.insight.arrays import Array
 from cdp.insight.card import Card
 
+MOST = 50_000  # rated texts, the newest
+SLICE = 10_000  # texts read at a time
 FEW = 200  # labelled texts below which the word list speaks
 SURE = 0.65  # P(well) above it, or below one minus it: what lies between is not said
 NEWEST = 0.2  # share of the labelled texts that are kept for measuring
@@ -55,7 +57,7 @@ def learn(texts: Sequence[str], good: Sequence[bool]) -> Tone:
         texts: Oldest first, shape (n,).
         good: Whether their writers were content.
     """
-    said, truth = [lexicon.folded(text) for text in texts], np.array(good, bool)
+    said, truth = [lexicon.folded(text) for text in texts[-MOST:]], np.array(good[-MOST:], bool)
     cut = int(len(said) * (1 - NEWEST))
     about = f"{cut:,} rated texts to learn from, {len(said) - cut:,} newer ones to be measured on"
     figures: dict[str, float | int | str | None] = {"texts measured": len(said) - cut}
@@ -89,7 +91,9 @@ def read(tone: Tone, texts: Sequence[str]) -> list[Remark]:
     if tone.model is None:
         scores, confidence, least = np.array([lexicon.tone(text) for text in said]), "low", 0.01
     else:
-        scores, confidence, least = 2 * tone.model.predict_proba(said)[:, 1] - 1, "model", 2 * SURE - 1
+        slices = [said[start : start + SLICE] for start in range(0, len(said), SLICE)]
+        chance = np.concatenate([tone.model.predict_proba(part)[:, 1] for part in slices])
+        scores, confidence, least = 2 * chance - 1, "model", 2 * SURE - 1
     names = np.where(scores >= least, "positive", np.where(scores <= -least, "negative", "unclear"))
     return [
         Remark(lexicon.language(text), tuple(lexicon.topics(text)), str(name), float(score), confidence)

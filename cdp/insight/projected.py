@@ -92,19 +92,19 @@ def cohort_curve(rows: list[tuple[int, int, int]]) -> Floats:
             (counts[c, months - 1], n) for (c, m), n in counts.items() if m == months and (c, months - 1) in counts
         ]
         before, after = sum(b for b, _ in pairs), sum(n for _, n in pairs)
-        found.append(found[-1] * after / before if before else found[-1])
+        found.append(min(found[-1], found[-1] * (after / before)) if before else found[-1])
     return np.array(found)
 
 
 def build_retention(lake: Lake, now: datetime) -> build.Built:
     """`mart__retention_projection`: grain = months since the first purchase. Share of a cohort still there, seen and projected by sBG."""
-    table, inputs = "mart__retention_projection", ("core__cohorts", "core__purchase_horizon", "core__insight_terms")
+    table, inputs = "mart__retention_projection", ("core__cohorts", "core__purchase_horizon", "core__cohort_months")
     mark = build.fingerprint(lake, inputs, "retention 1")
     if _is_made(lake, mark, table, "ops__retention_card"):
         return build.Built(table, build.rows(lake, table), changed=False)
     query = """
-        select c.cohort, c.months, cast(c.customers as bigint) from core__cohorts c cross join core__purchase_horizon h cross join core__insight_terms t
-        where (c.cohort + c.months) <= t.newest_month - 1 - ceil(h.days / 30.0) order by 1, 2
+        select c.cohort, c.months, cast(c.customers as bigint) from core__cohorts c cross join core__purchase_horizon h
+        where (c.cohort + c.months) <= (select max(number) from core__cohort_months) - 1 - ceil(h.days / 30.0) order by 1, 2
     """
     seen = cohort_curve(lake.rows(query))
     enough, cut = len(seen) >= 6, max(4, int(len(seen) * 0.75))
@@ -124,7 +124,7 @@ def build_retention(lake: Lake, now: datetime) -> build.Built:
             [f"it missed the newest months by up to {error:.0%}"] if error > 0.1 else [],
         )
     card = Card(
-        "retention_projection", "cohorts of the last year by the month of their first purchase; months nearer than a horizon are left out",
+        "retention_projection", "cohorts of the last three years by the month of their first purchase; months nearer than a horizon are left out",
         "shifted beta-geometric (Fader and Hardie 2007), measured on the newest quarter of the months", figures, fitted, tuple(doubts),
         "single customers; cohorts won by an offer unlike those before",
     )  # fmt: skip
@@ -134,7 +134,7 @@ def build_retention(lake: Lake, now: datetime) -> build.Built:
 
 def build_forecast(lake: Lake, now: datetime) -> build.Built:
     """`mart__state_forecast`: grain = months ahead × loyalty state. Expected share and number of today's customers, and a state's value."""
-    table, inputs = "mart__state_forecast", ("mart__state_moves", "core__state_rewards", "core__insight_months")
+    table, inputs = "mart__state_forecast", ("mart__state_moves", "core__state_rewards", "core__insight_months", "core__customer_months", "core__insight_terms")
     mark = build.fingerprint(lake, inputs, "forecast 1")
     if _is_made(lake, mark, table, "ops__states_card"):
         return build.Built(table, build.rows(lake, table), changed=False)
@@ -157,7 +157,9 @@ def build_forecast(lake: Lake, now: datetime) -> build.Built:
     doubts = ["there is too little history: it takes six months of moves"]
     if moved:
         matrix = transitions(sum(counts[month] for month in moved))  # type: ignore[arg-type]
-        now_in = counts[moved[-1]].sum(axis=0)
+        now_in = np.zeros(len(STATES))
+        for state, customers in lake.rows("select m.state, count(*) from core__customer_months m join core__insight_terms t on t.newest_month = m.number group by 1"):
+            now_in[at[state]] = customers
         worth = value(matrix, rewards, MONTHLY)
         ahead = forecast(now_in / now_in.sum(), matrix, AHEAD)
         rows = [

@@ -1,11 +1,15 @@
 """The rules of `insight.yaml`: horizons, the steps of a visit, and the tenant's own segments."""
 
 from collections.abc import Iterator
+from importlib import resources
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
+from cdp.consent.policy import load_policy
+from cdp.errors import ConfigError
 from cdp.strict import Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
@@ -49,7 +53,7 @@ class Segment(Strict):
 
     @model_validator(mode="after")
     def _narrows(self) -> "Segment":
-        if not self.model_fields_set:
+        if not self.condition()[0]:
             raise ValueError("a segment without a condition holds everybody: say at least one")
         return self
 
@@ -125,10 +129,15 @@ class Insight(Strict):
 
 
 def load_insight(workspace: Workspace) -> Insight:
-    """The rules of `insight.yaml`; those the program ships with where the file is missing.
+    """The rules of `insight.yaml`; what it leaves out is as the program ships it.
 
     Raises:
-        ConfigError: If it cannot be read.
+        ConfigError: If it cannot be read, or names a purpose that nobody knows.
     """
     path = workspace.path("insight.yaml")
-    return load_yaml(path, Insight, docs="docs/insight.md") if path.exists() else Insight(version="none")
+    shipped = Insight.model_validate(yaml.safe_load((resources.files("cdp") / "defaults" / "insight.yaml").read_text(encoding="utf-8")))
+    said = load_yaml(path, Insight, docs="docs/insight.md") if path.exists() else shipped
+    rules = shipped.model_copy(update={name: getattr(said, name) for name in said.model_fields_set})
+    if rules.purpose not in (known := load_policy(workspace).purposes):
+        raise ConfigError(f"insight.yaml: scores are for the unknown purpose {rules.purpose}", f"choose from {', '.join(known)}")
+    return rules

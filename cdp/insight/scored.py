@@ -40,13 +40,16 @@ HABITS = """
     select p.customer_id, p.recency_days, p.days as purchase_days, cast(p.net as double) as net, p.discounted_share, t.weekend_share, t.channels
     from core__customer_purchases p join core__customer_traits t using (customer_id) where p.channel = 'all' order by 1
 """
-TODAY = "select customer_id, days, recency_days, age_days, cast(net as double) as net from core__customer_purchases where channel = 'all'"
+TODAY = "select customer_id, days, paid_days, recency_days, age_days, cast(net as double) as net from core__customer_purchases where channel = 'all'"
 THEN = """
     with days as (
-        select p.customer_id, p.day, sum(case when p.currency = t.currency then p.sales + p.returned else 0 end) as net, sum(p.orders) as orders
+        select p.customer_id, p.day, sum(case when p.currency = t.currency then p.sales + p.returned else 0 end) as net, sum(p.orders) as orders,
+            sum(case when p.currency = t.currency then p.orders else 0 end) as paid_orders
         from core__purchase_days p cross join core__insight_terms t group by all
     )
     select d.customer_id, count(*) filter (where d.orders > 0 and d.day <= c.cutoff) as days,
+        count(*) filter (where d.paid_orders > 0 and d.day <= c.cutoff) as paid_days,
+        cast(coalesce(sum(d.net) filter (where d.day > c.cutoff and d.day <= c.label_until), 0) as double) as net_after,
         date_diff('day', max(d.day) filter (where d.orders > 0 and d.day <= c.cutoff), c.cutoff) as recency_days,
         date_diff('day', min(d.day) filter (where d.orders > 0 and d.day <= c.cutoff), c.cutoff) as age_days,
         cast(sum(d.net) filter (where d.day <= c.cutoff) as double) as net,
@@ -60,7 +63,8 @@ REMARKS = """
         select i.interaction_id, i.record_id, i.source as channel, i.occurred_at,
             trim(concat_ws('. ', json_extract_string(i.details, '$.subject'), json_extract_string(i.details, '$.description'),
                 json_extract_string(i.details, '$.text'), json_extract_string(i.details, '$.comment'))) as text
-        from core__interactions i cross join core__insight_terms t where i.occurred_at <= t.as_of
+        from core__interactions i cross join core__insight_terms t where i.occurred_at <= t.as_of and i.occurred_at >= t.two_years_from
+            and i.kind in ('ticket', 'Product Reviewed', 'Survey Answered', 'Feedback Given')
     ), graded as (
         select interaction_id, max(case when grade in ('promoter', 'satisfied') then 1 when grade = 'passive' then null else 0 end) as good,
             min(case when grade in ('promoter', 'satisfied') then 1 when grade = 'passive' then null else 0 end) as worst

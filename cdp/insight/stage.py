@@ -59,6 +59,7 @@ TERMS, HORIZON, DAYS = "core__insight_terms", "core__purchase_horizon", "core__p
 MADE = {
     TERMS: Made(lambda m: terms.build_terms(m.lake, m.rules, m.currency, m.now), _doc(terms.build_terms)),
     "core__insight_months": Made(lambda m: terms.build_months(m.lake, m.rules, m.now), _doc(terms.build_months)),
+    "core__cohort_months": Made(lambda m: terms.build_cohort_months(m.lake, m.rules, m.now), _doc(terms.build_cohort_months)),
     "core__insight_steps": Made(lambda m: terms.build_steps(m.lake, m.rules), _doc(terms.build_steps)),
     "core__service_terms": Made(lambda m: terms.build_promises(m.lake, m.service), _doc(terms.build_promises)),
     "core__churn_cutoffs": Made(lambda m: terms.build_cutoffs(m.lake), _doc(terms.build_cutoffs), (DAYS, HORIZON, TERMS)),
@@ -75,10 +76,10 @@ MADE = {
     ),
     "mart__survival_curves": Made(lambda m: projected.build_survival(m.lake, m.now), _doc(projected.build_survival), ("core__lifetimes",), "ops__survival_card"),
     "mart__retention_projection": Made(
-        lambda m: projected.build_retention(m.lake, m.now), _doc(projected.build_retention), ("core__cohorts", HORIZON, TERMS), "ops__retention_card"
+        lambda m: projected.build_retention(m.lake, m.now), _doc(projected.build_retention), ("core__cohorts", HORIZON, "core__cohort_months"), "ops__retention_card"
     ),
     "mart__state_forecast": Made(
-        lambda m: projected.build_forecast(m.lake, m.now), _doc(projected.build_forecast), ("mart__state_moves", "core__state_rewards", "core__insight_months"), "ops__states_card"
+        lambda m: projected.build_forecast(m.lake, m.now), _doc(projected.build_forecast), ("mart__state_moves", "core__state_rewards", "core__insight_months", "core__customer_months", TERMS), "ops__states_card"
     ),
     "mart__attribution": Made(lambda m: projected.build_attribution(m.lake), _doc(projected.build_attribution), ("core__touch_steps", "mart__touch_credit")),
     "mart__survey_scores": Made(lambda m: projected.build_survey_scores(m.lake), _doc(projected.build_survey_scores), ("core__survey_counts",)),
@@ -112,6 +113,11 @@ def in_order(wanted: Iterable[str] = ()) -> list[str]:
             open_ += reads[table] & set(reads)
     graph = {table: sorted(reads[table] & needed) for table in sorted(needed)}
     return [table for table in TopologicalSorter(graph).static_order() if table not in CARDS]
+
+
+def measured() -> list[str]:
+    """Every table of the stage, cards among them: a release holds them all as of one run."""
+    return sorted(_reads())
 
 
 def make(measuring: Measuring, table: str) -> Built:

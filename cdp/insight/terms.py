@@ -13,6 +13,7 @@ from cdp.service import Service
 
 DAY, YEAR = timedelta(days=1), timedelta(days=365)
 MONTHS = 13
+COHORT_MONTHS = 37
 LEARN = (28, 4)  # days between cutoffs that models learn from, and how many
 MOST = 100_000  # customers of a cutoff that models learn from
 EVERYBODY = "g"  # above every hexadecimal digit
@@ -37,10 +38,10 @@ def _table(
     return build.build_table(lake, table, mark, lambda: pl.DataFrame(rows(), schema=schema, orient="row").to_arrow())
 
 
-def months(day: date) -> list[tuple[int, str, date, date]]:
+def months(day: date, count: int = MONTHS) -> list[tuple[int, str, date, date]]:
     """(number, month, first day, last day) of the last months, oldest first; the newest ends today."""
     found, last = [], day
-    for number in range(MONTHS, 0, -1):
+    for number in range(count, 0, -1):
         found.append((number, f"{last:%Y-%m}", last.replace(day=1), last))
         last = last.replace(day=1) - DAY
     return found[::-1]
@@ -61,6 +62,12 @@ def build_months(lake: Lake, rules: Insight, now: datetime) -> build.Built:
     """`core__insight_months`: grain = month, the last thirteen."""
     found = months(now.astimezone(rules.zone).date())
     return _table(lake, "core__insight_months", MONTH, lambda: list(found), found)
+
+
+def build_cohort_months(lake: Lake, rules: Insight, now: datetime) -> build.Built:
+    """`core__cohort_months`: grain = month, the last three years: retention needs months that lie a horizon back."""
+    found = months(now.astimezone(rules.zone).date(), COHORT_MONTHS)
+    return _table(lake, "core__cohort_months", MONTH, lambda: list(found), found)
 
 
 def build_steps(lake: Lake, rules: Insight) -> build.Built:

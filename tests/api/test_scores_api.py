@@ -62,6 +62,21 @@ def test_scores_are_withheld_from_other_purposes_and_from_analytics_until_it_is_
     assert "scores" not in client.get(f"/v1/customers/{scored}", headers=analyst).json()
 
 
+def test_another_purpose_that_may_read_scores_needs_the_consent_to_scores_too(client, town, analyst, scored):
+    personal = api_key(town, "profiles:read", "consent:write", purposes=("personalisation",))
+    with connect(owner_address(town)) as store:
+        other = store.execute(
+            "select customer_id::text from customer_scores where customer_id <> %s and not exists (select 1 from consent_decisions d join assignment a using (record_id) "
+            "where a.customer_id = customer_scores.customer_id) order by 1 desc limit 1", [scored]
+        ).fetchall()[0][0]
+    say(client, analyst, other, "granted", "personalisation")
+    assert client.get(PATH.format(other), headers=personal).json()["scores"]["withheld"] == "never_asked"
+    say(client, analyst, other, "granted")
+    assert client.get(PATH.format(other), headers=personal).json()["scores"]["state"]
+    say(client, analyst, other, "withdrawn")
+    assert client.get(PATH.format(other), headers=personal).json()["scores"]["withheld"].startswith("withdrawn")
+
+
 def told(town, client, analyst):
     """Customers of the audience: by an export, and as the follower tells them."""
     export = client.get("/v1/audiences/lately/export", headers=analyst | {"Purpose": "email_marketing"})

@@ -201,7 +201,8 @@ def test_rejected_lines_are_seen_corrected_and_read_again_and_the_counts_reconci
     known = operator.known()
     operator.launch("replay_quarantine", REPLAY.format(preview="false"))
     operator.waits(known, "cdp_run")
-    assert operator.lake("select lines, accepted from ops__reconciliation where file like 'corrected-%'") == [(5, 5)]
+    ((lines, accepted),) = operator.lake("select lines, accepted from ops__reconciliation where file like 'corrected-%'")
+    assert lines == accepted >= 5, "the five, and what the town's tills had sent before"
     assert operator.lake("select 1 from ops__reconciliation where lines <> accepted + duplicates + quarantined + suppressed") == []
     assert operator.lake("select count(*) from core__orders where order_key like 'T%' and total = 0") == [(5,)]
     operator.open("/assets/ops__rejected_rows", "replayed")

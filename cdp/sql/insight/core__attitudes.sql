@@ -4,7 +4,7 @@ with answers as (
     select a.customer_id, a.question, a.grade, a.occurred_at, a.interaction_id
     from core__survey_answers as a
     cross join core__insight_terms as t
-    where a.customer_id is not null and cast(a.occurred_at as date) >= t.year_from
+    where a.customer_id is not null and cast(a.occurred_at at time zone t.timezone as date) >= t.year_from
 ),
 
 newest as (
@@ -19,7 +19,7 @@ said as (
     select f.customer_id, case when f.tone = 'positive' then 1 else -1 end as tone
     from mart__feedback as f
     cross join core__insight_terms as t
-    where f.customer_id is not null and f.tone in ('positive', 'negative') and cast(f.occurred_at as date) >= t.year_from
+    where f.customer_id is not null and f.tone in ('positive', 'negative') and cast(f.occurred_at at time zone t.timezone as date) >= t.year_from
 ),
 
 tones as (
@@ -31,7 +31,7 @@ spoke as (
     from core__interactions as i
     join core__record_customers as c on c.record_id = i.record_id
     cross join core__insight_terms as t
-    where cast(i.occurred_at as date) >= t.year_from and i.occurred_at <= t.as_of
+    where cast(i.occurred_at at time zone t.timezone as date) >= t.year_from and i.occurred_at <= t.as_of
         and (i.kind in ('Product Shared', 'Friend Referred') or (i.kind = 'Product Reviewed' and try_cast(json_extract_string(i.details, '$.rating') as double) >= 4))
     group by c.customer_id
 ),

@@ -37,19 +37,29 @@ summed as (
 
 tickets as (
     select
-        k.customer_id, c.cutoff, count(*) as tickets, sum(case when k.is_on_time then 0 else 1 end) as late_tickets
-    from core__tickets as k
-    join core__churn_cutoffs as c on cast(k.opened_at as date) <= c.cutoff and cast(k.opened_at as date) > c.horizon_from
-    where k.customer_id is not null
+        k.customer_id, c.cutoff, count(*) as tickets,
+        -- as it was known then: the promise had ended, and nobody had closed it
+        sum(case when k.hours > k.promised_hours and date_diff('second', k.opened_on, c.cutoff) / 3600.0 > k.promised_hours then 1 else 0 end) as late_tickets
+    from (
+        select k.customer_id, k.hours, k.promised_hours, cast(k.opened_at at time zone t.timezone as date) as opened_on
+        from core__tickets as k
+        cross join core__insight_terms as t
+        where k.customer_id is not null
+    ) as k
+    join core__churn_cutoffs as c on k.opened_on <= c.cutoff and k.opened_on > c.horizon_from
     group by k.customer_id, c.cutoff
 ),
 
 answers as (
     select
         a.customer_id, c.cutoff, sum(case when a.grade in ('unsatisfied', 'detractor') then 1 else 0 end) as bad_answers
-    from core__survey_answers as a
-    join core__churn_cutoffs as c on cast(a.occurred_at as date) <= c.cutoff and cast(a.occurred_at as date) > c.horizon_from
-    where a.customer_id is not null
+    from (
+        select a.customer_id, a.grade, cast(a.occurred_at at time zone t.timezone as date) as answered_on
+        from core__survey_answers as a
+        cross join core__insight_terms as t
+        where a.customer_id is not null
+    ) as a
+    join core__churn_cutoffs as c on a.answered_on <= c.cutoff and a.answered_on > c.horizon_from
     group by a.customer_id, c.cutoff
 )
 

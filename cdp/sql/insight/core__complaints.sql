@@ -5,6 +5,8 @@ select
     sum(case when contains(f.topics, 'delivery') then 1 else 0 end) as delivery, sum(case when contains(f.topics, 'service') then 1 else 0 end) as service,
     sum(case when contains(f.topics, 'personalisation') then 1 else 0 end) as personalisation
 from mart__feedback as f
-join core__churn_cutoffs as c on cast(f.occurred_at as date) <= c.cutoff and cast(f.occurred_at as date) > c.horizon_from
+cross join core__insight_terms as t
+join core__churn_cutoffs as c
+    on cast(f.occurred_at at time zone t.timezone as date) <= c.cutoff and cast(f.occurred_at at time zone t.timezone as date) > c.horizon_from
 where f.customer_id is not null and f.tone = 'negative'
 group by f.customer_id, c.cutoff

@@ -1,7 +1,13 @@
 -- Grain: customer × month, of the last 13 months, from the first purchase on. The loyalty state at the month's end (for the month
 -- of the run: at its time). A horizon is the time without a purchase that counts as churn: silent for up to one horizon is
 -- bought lately (new, reactivated, active, occasional), up to two is at risk, up to four is dormant, longer is churned.
-with bought as (
+with months as (
+    select number, month, last_day from core__insight_months
+    union all
+    select 0 as number, null as month, null as last_day  -- everything before
+),
+
+bought as (
     select p.customer_id, coalesce(m.number, 0) as number, min(p.day) as first_day, max(p.day) as last_day, count(distinct p.day) as days
     from core__purchase_days as p
     left join core__insight_months as m on m.month = substring(cast(p.day as varchar), 1, 7)
@@ -16,7 +22,7 @@ people as (
 grid as (
     select p.customer_id, m.number, m.month, m.last_day as month_end, b.first_day, b.last_day, b.days
     from people as p
-    join core__insight_months as m on m.number >= p.first_number
+    join months as m on m.number >= p.first_number
     left join bought as b on b.customer_id = p.customer_id and b.number = m.number
 ),
 

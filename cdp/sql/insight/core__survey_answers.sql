@@ -2,7 +2,8 @@
 -- (satisfied or not) and `rating` (1 to 5 stars). Grade: promoter, passive, detractor; satisfied, unsatisfied. No answer is no row.
 with said as (
     select
-        i.interaction_id, i.record_id, i.source, i.occurred_at,
+        i.interaction_id, i.record_id, i.source,
+        coalesce(try_cast(json_extract_string(i.details, '$.updated_at') as timestamptz), i.occurred_at) as occurred_at,
         try_cast(json_extract_string(i.details, '$.nps') as double) as nps,
         lower(json_extract_string(i.details, '$.satisfaction')) as satisfaction,
         try_cast(json_extract_string(i.details, '$.rating') as double) as rating

@@ -1,11 +1,12 @@
--- Grain: ticket × channel (its way in, and `all`) × period in which it was opened; tickets whose promise is not due yet are left out.
+-- Grain: ticket × channel (its way in, and `all`) × period in which it was opened; open
+-- tickets whose promise is not due yet are left out.
 with due as (
     select
         k.interaction_id, coalesce(k.via, k.channel) as channel, k.hours, k.closed_at, k.is_on_time,
         cast(k.opened_at at time zone t.timezone as date) as day, t.year_from
     from core__tickets as k
     cross join core__insight_terms as t
-    where k.is_on_time is not null
+    where k.is_on_time is not null or k.closed_at is not null
 ),
 
 dated as (

@@ -1,5 +1,6 @@
 -- Grain: ticket. When it was opened and closed, the promise to this customer's tier (service.yaml), and whether it was kept; open
--- tickets past their deadline broke it, open ones before it are not counted yet (null).
+-- tickets past their deadline broke it, open ones before it are not counted yet
+-- (null), and neither is what was closed at a time that nobody noted, or where nothing is promised.
 with said as (
     select
         i.interaction_id, i.record_id, i.source, i.occurred_at,
@@ -13,7 +14,7 @@ with said as (
 placed as (
     select
         s.*, c.customer_id, coalesce(r.level, 'default') as tier,
-        case when p.name is not null then coalesce(s.updated_at, s.occurred_at) end as closed_at
+        case when p.name is not null then s.updated_at end as closed_at, p.name is not null as is_closed
     from said as s
     left join core__record_customers as c on c.record_id = s.record_id
     left join core__customer_tiers as r on r.customer_id = c.customer_id
@@ -22,8 +23,9 @@ placed as (
 
 select
     p.interaction_id, p.record_id, p.customer_id, p.source as channel, p.via, p.tier, p.occurred_at as opened_at, p.closed_at, coalesce(d.hours, e.hours) as promised_hours,
-    date_diff('second', p.occurred_at, coalesce(p.closed_at, t.as_of)) / 3600.0 as hours,
+    case when p.closed_at is not null or not p.is_closed then date_diff('second', p.occurred_at, coalesce(p.closed_at, t.as_of)) / 3600.0 end as hours,
     case
+        when coalesce(d.hours, e.hours) is null or (p.is_closed and p.closed_at is null) then null
         when date_diff('second', p.occurred_at, coalesce(p.closed_at, t.as_of)) / 3600.0 > coalesce(d.hours, e.hours) then false
         when p.closed_at is not null then true
     end as is_on_time

@@ -12,7 +12,7 @@ with touches as (
 
 numbered as (
     select
-        s.customer_id, s.touched_at, s.channel, s.is_order, s.nth, t.touch_days, t.as_of, t.year_from,
+        s.customer_id, s.touched_at, s.channel, s.is_order, s.nth, t.touch_days, t.as_of, t.year_from, t.timezone,
         sum(case when s.last_at is null or s.last_is_order or date_diff('second', s.last_at, s.touched_at) > 86400 * t.touch_days then 1 else 0 end) over (
             partition by s.customer_id order by s.nth rows between unbounded preceding and current row
         ) as journey
@@ -22,7 +22,7 @@ numbered as (
 
 placed as (
     select
-        customer_id, journey, channel, is_order, touch_days, as_of, year_from,
+        customer_id, journey, channel, is_order, touch_days, as_of, year_from, timezone,
         row_number() over (partition by customer_id, journey order by nth) as position,
         count(*) over (partition by customer_id, journey) as touches,
         max(case when is_order then 1 else 0 end) over (partition by customer_id, journey) as orders,
@@ -36,5 +36,5 @@ select
     customer_id, journey, position, channel, position = 1 as is_first, orders > 0 as has_bought,
     case when is_order or next_is_order then '(bought)' when next_channel is null then '(lost)' else next_channel end as next_channel
 from placed
-where (touches = 1 or not is_order) and cast(ended_at as date) >= year_from
+where (touches = 1 or not is_order) and cast(ended_at at time zone timezone as date) >= year_from
     and (orders > 0 or date_diff('second', ended_at, as_of) > 86400 * touch_days)

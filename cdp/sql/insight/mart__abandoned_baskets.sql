@@ -8,7 +8,7 @@ filled as (
     from core__sessions as s
     cross join basket as b
     cross join core__insight_terms as t
-    where s.position >= b.position and s.orders = 0 and cast(s.started_at as date) >= t.year_from
+    where s.position >= b.position and s.orders = 0 and cast(s.started_at at time zone t.timezone as date) >= t.year_from
         and date_diff('second', s.ended_at, t.as_of) >= 86400
 ),
 

@@ -4,7 +4,7 @@ with visits as (
     select s.channel, s.position, s.orders
     from core__sessions as s
     cross join core__insight_terms as t
-    where cast(s.started_at as date) >= t.year_from
+    where cast(s.started_at at time zone t.timezone as date) >= t.year_from
 ),
 
 spread as (
@@ -24,9 +24,16 @@ reached as (
     from spread as v
     cross join steps as s
     group by v.channel, s.step, s.position
+),
+
+-- a channel whose orders come from another system says nothing of orders
+ordering as (
+    select channel from spread group by channel having sum(orders) > 0
 )
 
 select
-    channel, step, position, visits,
-    cast(visits as double) / nullif(lag(visits) over (partition by channel order by position), 0) as share
-from reached
+    r.channel, r.step, r.position, r.visits,
+    cast(r.visits as double) / nullif(lag(r.visits) over (partition by r.channel order by r.position), 0) as share
+from reached as r
+left join ordering as o on o.channel = r.channel
+where r.step <> 'order' or o.channel is not null

@@ -19,12 +19,12 @@ moved as (
     from ordered as o
     cross join core__insight_terms as t
     cross join core__purchase_horizon as h
-    where cast(o.touched_at as date) >= t.year_from
+    where cast(o.touched_at at time zone t.timezone as date) >= t.year_from
     union all
     select o.customer_id, 'start' as touch, o.touch as next_touch, null as hours
     from ordered as o
     cross join core__insight_terms as t
-    where o.nth = 1 and cast(o.touched_at as date) >= t.year_from
+    where o.nth = 1 and cast(o.touched_at at time zone t.timezone as date) >= t.year_from
 ),
 
 counted as (

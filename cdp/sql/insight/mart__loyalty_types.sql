@@ -5,7 +5,7 @@
 with placed as (
     select
         p.customer_id, m.state, p.days, p.discounted_share,
-        case when m.state in ('active', 'reactivated') then 'high' else 'low' end as behaviour,
+        case when m.state in ('active', 'reactivated') and p.days >= t.often then 'high' else 'low' end as behaviour,
         coalesce(a.attitude, 'unknown') as attitude, coalesce(a.advocacy, 0) as advocacy,
         case when p.discounted_share > t.spurious_discount then true else false end as is_discount_bound
     from core__customer_purchases as p

@@ -10,7 +10,7 @@ with periods as (
 
 bought as (
     select
-        channel, period, cast(count(*) as double) as customers, cast(sum(orders) as double) as orders, cast(sum(sales) as double) as sales,
+        channel, period, cast(count(*) as double) as customers, cast(sum(orders) as double) as orders, cast(sum(paid_orders) as double) as paid_orders, cast(sum(sales) as double) as sales,
         cast(sum(case when days > 1 then 1 else 0 end) as double) as again
     from core__customer_periods
     where orders > 0
@@ -44,7 +44,7 @@ referred as (
 ),
 
 served as (
-    select channel, period, cast(count(*) as double) as tickets, cast(sum(case when is_on_time then 1 else 0 end) as double) as on_time,
+    select channel, period, cast(count(is_on_time) as double) as tickets, cast(sum(case when is_on_time then 1 else 0 end) as double) as on_time,
         cast(sum(case when closed_at is not null then hours else 0 end) as double) as hours, cast(count(closed_at) as double) as closed
     from core__ticket_periods
     group by channel, period
@@ -61,7 +61,7 @@ found as (
     union all
     select 'repurchase_rate' as metric, channel, period, again, customers from bought
     union all
-    select 'average_order_value' as metric, channel, period, sales, orders from bought
+    select 'average_order_value' as metric, channel, period, sales, paid_orders from bought
     union all
     select 'return_rate' as metric, m.channel, m.period, m.returned, b.sales from money as m join bought as b on b.channel = m.channel and b.period = m.period
     union all

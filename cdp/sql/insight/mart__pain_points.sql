@@ -1,11 +1,11 @@
--- Grain: touch, over the year. What follows it: the share after which a ticket was opened within a week, after which nothing was bought
--- within the horizon (of touches that lie a horizon back), and how many of the customer's next answers were bad. High is painful.
+-- Grain: touch, over the year. What follows it: the share after which a ticket was opened within a week, and after which nothing was
+-- bought within the horizon (of touches that lie a horizon back). High is painful.
 with touched as (
-    select p.customer_id, p.touch, p.kind, p.touched_at, t.as_of, h.days as horizon
+    select p.customer_id, p.touch, p.kind, p.touched_at, p.nth, t.as_of, h.days as horizon
     from core__touchpoints as p
     cross join core__insight_terms as t
     cross join core__purchase_horizon as h
-    where cast(p.touched_at as date) >= t.year_from
+    where cast(p.touched_at at time zone t.timezone as date) >= t.year_from
 ),
 
 later as (
@@ -14,7 +14,7 @@ later as (
         min(case when kind = 'ticket' then touched_at end) over next as ticket_at,
         min(case when kind = 'order' then touched_at end) over next as order_at
     from touched
-    window next as (partition by customer_id order by touched_at rows between 1 following and unbounded following)
+    window next as (partition by customer_id order by nth rows between 1 following and unbounded following)
 )
 
 select

@@ -157,13 +157,14 @@ def test_customer_lifetime_value_holds_where_customers_do_as_before():
         for cutoff, found in ((500, rows), (400, then)):
             seen = sorted({int(d) for d in days if d <= cutoff})
             after = len({int(d) for d in days if cutoff < d <= cutoff + 100})
-            found.append((f"c{n}", len(seen), cutoff - seen[-1], cutoff - seen[0], 30.0 * len(seen) * random.uniform(0.5, 1.5), after))
-    columns = ["customer_id", "days", "recency_days", "age_days", "net", "days_after"]
+            spend = 30.0 * random.gamma(4, 0.25)
+            found.append((f"c{n}", len(seen), len(seen), cutoff - seen[-1], cutoff - seen[0], spend * len(seen), after, spend * after))
+    columns = ["customer_id", "days", "paid_days", "recency_days", "age_days", "net", "days_after", "net_after"]
     now, before = (pl.DataFrame(part, schema=columns, orient="row") for part in (rows, then))
-    model = value.learn(now.drop("days_after"), before, 100)
+    model = value.learn(now.drop("days_after", "net_after"), before, 100)
     assert isinstance(model, value.Value)
     assert abs(model.card.holdout["error of the sum"]) < 0.1
     scores = value.score(model, now)
     assert (scores["value"] > 0).all()
     assert scores["expected_purchases"].is_finite().all()
-    assert value.learn(now[:50].drop("days_after"), before[:50], 100).is_trusted is False
+    assert value.learn(now[:50].drop("days_after", "net_after"), before[:50], 100).is_trusted is False

@@ -36,7 +36,7 @@ def test_purchase_frequency_repurchase_churn_and_referral_rate(platform):
     assert metric(lake, "churn_rate") == 2 / 4
     assert metric(lake, "referral_rate") == pytest.approx(1 / 3)
     assert metric(lake, "net_revenue") == 20 + 30 + 50 + 40 + 100 - 25, "another currency is not added"
-    assert metric(lake, "average_order_value") == 240 / 6
+    assert metric(lake, "average_order_value") == 240 / 5, "neither is another currency's order a part of the average"
     assert metric(lake, "return_rate") == 25 / 240
     assert metric(lake, "orders", "pos") == 1
     assert metric(lake, "repurchase_rate", "web") == pytest.approx(1 / 3)
@@ -86,6 +86,14 @@ def test_response_times_are_held_against_the_deadline_of_the_customers_tier(plat
     assert metric(lake, "hours_to_close") == pytest.approx((3 + 3 + 50) / 3)
 
 
+def test_response_times_that_nobody_noted_are_no_kept_promises(platform):
+    touches = [touch("ann", "2026-06-10", "ticket", "service", status="closed"), touch("ben", "2026-06-10", "ticket", "service", status="open")]
+    lake = measured(platform, [], touches, service=Service(version="t", deadline_hours={"gold": 2}), want=("mart__metrics",))
+    assert ask(lake, "select customer_id, is_on_time, hours is null from core__tickets order by 1") == [("ann", None, True), ("ben", None, False)]
+    assert metric(lake, "answered_on_time") is None
+    assert metric(lake, "hours_to_close") is None
+
+
 def states(lake):
     return dict(ask(lake, "select customer_id, state from core__customer_months where number = 13"))
 
@@ -93,12 +101,20 @@ def states(lake):
 def test_segmentation_states_follow_silence_and_frequency(platform):
     orders = [
         order("new", "2026-06-20", 1), *[order("active", f"2026-0{m}-10", 1) for m in (4, 5, 6)], *[order("occasional", f"2026-0{m}-10", 1) for m in (5, 6)],
-        order("at_risk", "2026-05-15", 1), order("dormant", "2026-04-01", 1), order("churned", "2026-02-01", 1),
-        order("reactivated", "2026-01-01", 1), order("reactivated", "2026-07-01", 1), order("churned", "2026-06-30", -1),
+        order("at_risk", "2026-05-15", 1), order("dormant", "2026-04-01", 1), order("churned", "2022-02-01", 1),
+        order("reactivated", "2023-01-01", 1), order("reactivated", "2026-07-01", 1), order("churned", "2026-06-30", -1),
     ]  # fmt: skip
     lake = measured(platform, orders, [touch("prospect", "2026-06-01", "page")], want=("core__customer_months", "mart__customer_scores",))
     assert states(lake) == {name: name for name in ("new", "active", "occasional", "at_risk", "dormant", "churned", "reactivated")}, "a return is no purchase"
     assert dict(ask(lake, "select customer_id, state from mart__customer_scores"))["prospect"] == "prospect"
+
+
+def test_segmentation_knows_purchases_from_before_the_months_it_shows(platform):
+    orders = [order("gone", "2023-01-01", 1), *[order("back", d, 1) for d in ("2023-01-01", "2023-06-01", "2024-06-01", "2026-06-20")]]
+    lake = measured(platform, orders, want=("core__customer_months", "mart__loyalty_types"))
+    assert states(lake) == {"gone": "churned", "back": "active"}
+    assert ask(lake, "select customer_id, state from core__customer_months where number = 12 order by 1") == [("back", "reactivated"), ("gone", "churned")]
+    assert ask(lake, "select days_so_far from core__customer_months where number = 13 and customer_id = 'back'") == [(4,)]
 
 
 def test_customer_life_cycle_stages(platform):
@@ -150,7 +166,7 @@ def test_own_segments_are_counted_before_they_are_used_and_hold_only_what_is_kno
 
 @pytest.mark.parametrize(
     ("said", "why"),
-    [({"segments": {"x": {}}}, "holds everybody"), ({"segments": {"x": {"net": {}}}}, "at_least"), ({"segments": {"active": {"r": [5]}}}, "another name"), ({"segments": {"x": {"r": [6]}}}, "less than or equal"),
+    [({"segments": {"x": {}}}, "holds everybody"), ({"segments": {"x": {"m": []}}}, "holds everybody"), ({"segments": {"x": {"net": {}}}}, "at_least"), ({"segments": {"active": {"r": [5]}}}, "another name"), ({"segments": {"x": {"r": [6]}}}, "less than or equal"),
      ({"segments": {"x": {"shoe": 1}}}, "Extra"), ({"timezone": "Moon/Base"}, "no time zone"), ({"funnel": {"a": ["x"], "b": ["x"]}}, "two steps"), ({"currency": "pounds"}, "pattern")],
 )  # fmt: skip
 def test_rules_that_cannot_be_meant_are_refused(said, why):
@@ -189,6 +205,11 @@ def test_behaviour_analysis_visits_funnel_and_cart_abandonment_with_the_last_ste
     assert found == {"visit": 6, "product": 6, "basket": 4, "checkout": 2, "order": 1}
     gone = ask(lake, "select customer_id, last_step from mart__abandoned_baskets")
     assert gone == [("cat", "checkout")], "ann ordered, dan did a day later in the store, eve may still"
+
+
+def test_behaviour_analysis_says_nothing_of_orders_where_another_system_takes_them(platform):
+    lake = measured(platform, [order("ann", "2026-06-01T10:05:00", 10, "shop")], [touch("ann", "2026-06-01T10:00:00", "page")], want=("mart__funnel",))
+    assert "order" not in {step for (step,) in ask(lake, "select step from mart__funnel")}
 
 
 def test_journey_mapping_moves_and_pain_points(platform):
@@ -276,10 +297,41 @@ def test_the_page_of_insight_explains_every_rule_and_every_metric():
     assert [name for name in [*METRICS, *SURVEYS, *(set(Insight.model_fields) - {"version"})] if f"`{name}`" not in page] == []
 
 
-def test_the_shipped_rules_can_be_read(workspace):
+def test_what_the_rules_leave_out_is_as_shipped_and_an_unknown_purpose_is_named(workspace):
+    from cdp.errors import ConfigError
     from cdp.insight.rules import load_insight
 
-    assert {"big_spenders_leaving", "discount_hunters"} <= set(load_insight(workspace).segments)
+    shipped, path = load_insight(workspace), workspace.path("insight.yaml")
+    assert {"big_spenders_leaving", "discount_hunters"} <= set(shipped.segments)
+    before = path.read_text(encoding="utf-8")
+    try:
+        path.write_text("version: '1'\ntimezone: Asia/Shanghai\n", encoding="utf-8")
+        assert load_insight(workspace) == shipped.model_copy(update={"timezone": "Asia/Shanghai"})
+        path.write_text("version: '1'\npurpose: spying\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match="unknown purpose spying"):
+            load_insight(workspace)
+        path.unlink()
+        assert load_insight(workspace) == shipped
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
+def test_survival_cohorts_never_grow_by_rounding():
+    import random
+
+    from cdp.insight.projected import cohort_curve
+    from cdp.insight.sbg import fit_sbg
+
+    for seed in range(300):
+        chance, rows = random.Random(seed), []
+        for cohort in range(8):
+            left = chance.randint(1, 9)
+            for months in range(9):
+                rows.append((cohort, months, left))
+                left -= chance.random() < 0.3 and left > 1
+        curve = cohort_curve(rows)
+        assert (curve[1:] <= curve[:-1]).all()
+        fit_sbg(curve)
 
 
 def test_segments_are_counted_on_the_command_line(new_workspace):

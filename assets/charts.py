@@ -11,6 +11,7 @@ from cdp.lake.engine import Lake
 from cdp.loyalty.programme import Programme
 
 SIZE = {"width": 560, "height": 220}
+SHARE = {"format": "%"}
 
 
 def drawn(title: str, spec: dict[str, Any], rows: list[dict[str, Any]], note: str = "") -> dg.MarkdownMetadataValue:

@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets.charts import axis, drawn
+from assets.charts import SHARE, axis, drawn
+from cdp.insight.card import Card
 from cdp.insight.projected import STATES
 from cdp.lake.engine import Lake
 
-SHARE = {"format": "%"}
 MOST = 30  # rows of a bar chart
 
 
@@ -190,8 +190,6 @@ def card(lake: Lake, table: str) -> dg.MarkdownMetadataValue:
     found = [json.loads(row[0]) for row in lake.rows(f"select card from {table}")]  # noqa: S608
     if not found:
         return dg.MetadataValue.md("no card yet")
-    from cdp.insight.card import Card
-
     said = found[0]
     said.pop("is_trusted")
     text = Card(**{**said, "doubts": tuple(said["doubts"])}).markdown()

@@ -16,9 +16,11 @@ from assets.alive import here
 from cdp.clock import parse_as_of, system_now
 from cdp.consent.policy import Policy, load_policy
 from cdp.identity_rules import IdentityRules, load_identity_rules
+from cdp.insight.rules import Insight, load_insight
 from cdp.lake.engine import Lake, open_lake
 from cdp.lake.tables import create_registers, forget_builds
 from cdp.loyalty.programme import Programme, load_programme
+from cdp.service import Service, load_service
 from cdp.settings import Settings
 from cdp.sources.load import load_sources
 from cdp.sources.model import Source
@@ -133,6 +135,16 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     def rules(self) -> IdentityRules:
         """The identity rules."""
         return load_identity_rules(self._workspace)
+
+    @cached_property
+    def insight(self) -> Insight:
+        """How loyalty is measured."""
+        return load_insight(self._workspace)
+
+    @cached_property
+    def service(self) -> Service:
+        """What the help desk promises."""
+        return load_service(self._workspace)
 
     @property
     def models(self) -> Path:

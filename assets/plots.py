@@ -6,13 +6,11 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.charts import axis, drawn
+from assets.charts import SHARE, axis, drawn
 from cdp.lake.engine import Lake
 from identity.artefact import Model
 from identity.scorer import Part, Scorer, complete
 from identity.surprise import strongest
-
-SHARE = {"format": "%"}
 
 
 def match_weights(model: Model | None) -> dg.MarkdownMetadataValue:

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from assets.charts import axis, drawn
-from assets.pictures import SHARE, bars
+from assets.charts import SHARE, axis, drawn
+from assets.pictures import bars
 from cdp.lake.engine import Lake
 
 

@@ -17,20 +17,10 @@ from cdp.errors import CdpError
 from cdp.store.connect import Address, owner_address
 from cdp.store.lock import queue
 from cdp.store.server import binaries
-from cdp.workspace import Workspace, write_whole
+from cdp.workspace import RULES, Workspace, write_whole
 
 FOLDERS = ("lake", "landing", "models", "sources", "programmes", "privacy")
-FILES = (
-    "secret.key",
-    "VERSION",
-    "identity.yaml",
-    "consent.yaml",
-    "retention.yaml",
-    "service.yaml",
-    "audiences.yaml",
-    "alerts.yaml",
-    "insight.yaml",
-)
+FILES = ("secret.key", "VERSION", *RULES)
 DUMP, MANIFEST, FORMAT = "database.dump", "manifest.json", "cdp-backup-1"
 
 

@@ -13,6 +13,7 @@ from cdp.settings import Settings
 
 VERSION = 1
 RESTORING = "restoring"
+RULES = ("identity.yaml", "consent.yaml", "retention.yaml", "service.yaml", "audiences.yaml", "alerts.yaml", "insight.yaml")
 FOLDERS = ("landing", "lake", "models", "dagster", "pg", "sources", "programmes", "privacy", "spill", "logs")
 
 
@@ -140,15 +141,7 @@ def _copy_defaults(workspace: Workspace) -> None:
     if not any(workspace.path("programmes").glob("*.y*ml")):  # the others are there to choose from: 'cdp programme'
         chosen = (defaults / "programmes" / "default.yaml").read_text(encoding="utf-8")
         workspace.path("programmes", "default.yaml").write_text(chosen, encoding="utf-8")
-    for name in (
-        "identity.yaml",
-        "consent.yaml",
-        "retention.yaml",
-        "service.yaml",
-        "audiences.yaml",
-        "alerts.yaml",
-        "insight.yaml",
-    ):
+    for name in RULES:
         _copy_once((defaults / name).read_text(encoding="utf-8"), workspace.path(name))
 
 

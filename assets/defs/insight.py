@@ -8,11 +8,9 @@ import dagster as dg
 from assets import pictures, stories
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
-from cdp.insight.rules import load_insight
 from cdp.insight.stage import CARDS, MADE, STAGE, Measuring, make
 from cdp.lake.build import Built, rows, sql_file, sql_tables
 from cdp.lake.engine import Lake
-from cdp.service import load_service
 
 FIRST = ("ops__retention",)  # an erasure drops what was built before it
 Chart = Callable[[Lake], dg.MarkdownMetadataValue]
@@ -29,13 +27,7 @@ CHARTS: dict[str, dict[str, Chart]] = {
 
 
 def _measuring(platform: Platform) -> Measuring:
-    return Measuring(
-        platform.lake,
-        load_insight(platform.workspace),
-        load_service(platform.workspace),
-        platform.programme.currency,
-        platform.now,
-    )
+    return Measuring(platform.lake, platform.insight, platform.service, platform.programme.currency, platform.now)
 
 
 def _asset(table: str) -> dg.AssetsDefinition:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ import polars as pl
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
+from cdp.lake.register import recorded
 
 COLUMNS: dict[str, Any] = {
     "model": pl.String,
@@ -88,6 +89,13 @@ def frame(cards: Iterable[Card], now: datetime) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
-def write(lake: Lake, table: str, mark: str, cards: Iterable[Card], now: datetime) -> build.Built:
-    """Write a table of cards."""
-    return build.build_table(lake, table, mark, lambda: frame(cards, now).to_arrow())
+def build_with_card(
+    lake: Lake, table: str, card_table: str, inputs: tuple[str, ...], now: datetime, make: Callable[[], tuple[Card, pl.DataFrame]], code: str
+) -> build.Built:  # fmt: skip
+    """Build a table and the card of its model out of one learning; either alone is not made."""
+    mark = build.fingerprint(lake, inputs, code)
+    if recorded(lake, table) == mark == recorded(lake, card_table):
+        return build.Built(table, build.rows(lake, table), changed=False)
+    card, rows = make()
+    build.build_table(lake, card_table, mark, frame([card], now).to_arrow)
+    return build.build_table(lake, table, mark, rows.to_arrow)

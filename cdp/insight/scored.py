@@ -1,6 +1,5 @@
 """Tables of models: learned from tables of the lake, with a card each, scores keyed on the customer."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +7,9 @@ import numpy as np
 import polars as pl
 
 from cdp.insight import churn, clusters, feedback, value
-from cdp.insight.card import Card, frame
+from cdp.insight.card import Card, build_with_card
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from cdp.lake.register import recorded
 
 CHURN: dict[str, Any] = {
     "customer_id": pl.String,
@@ -30,12 +28,6 @@ FEEDBACK: dict[str, Any] = {
     "interaction_id": pl.String, "customer_id": pl.String, "channel": pl.String, "occurred_at": pl.Datetime("us", "UTC"), "language": pl.String,
     "topics": pl.String, "tone": pl.String, "score": pl.Float64, "confidence": pl.String, "model_version": pl.String,
 }  # fmt: skip
-CARDS = {
-    "mart__churn": "ops__churn_card",
-    "mart__customer_value": "ops__value_card",
-    "mart__feedback": "ops__feedback_card",
-    "mart__clusters": "ops__clusters_card",
-}
 HABITS = """
     select p.customer_id, p.recency_days, p.days as purchase_days, cast(p.net as double) as net, p.discounted_share, t.weekend_share, t.channels
     from core__customer_purchases p join core__customer_traits t using (customer_id) where p.channel = 'all' order by 1
@@ -81,22 +73,10 @@ def read(lake: Lake, query: str) -> pl.DataFrame:
     return pl.DataFrame(lake.connection.execute(query).to_arrow_table())
 
 
-def _with_card(
-    lake: Lake,
-    table: str,
-    inputs: tuple[str, ...],
-    now: datetime,
-    make: Callable[[], tuple[Card, pl.DataFrame]],
-    code: str,
-) -> build.Built:
-    """Build a table and its card of one learning; either alone is not made."""
-    mark = build.fingerprint(lake, inputs, code)
-    known = recorded(lake, table) == mark and recorded(lake, CARDS[table]) == mark
-    if known:
-        return build.Built(table, build.rows(lake, table), changed=False)
-    card, rows = make()
-    build.build_table(lake, CARDS[table], mark, lambda: frame([card], now).to_arrow())
-    return build.build_table(lake, table, mark, rows.to_arrow)
+def _stamped(card: Card, rows: pl.DataFrame, schema: dict[str, Any]) -> tuple[Card, pl.DataFrame]:
+    """Scores with the version of the model behind them, and whether it is to be trusted."""
+    stamps = {"model_version": pl.lit(card.version), "is_trusted": pl.lit(card.is_trusted)}
+    return card, rows.with_columns(**stamps).select(list(schema))
 
 
 def build_churn(lake: Lake, now: datetime) -> build.Built:
@@ -108,26 +88,20 @@ def build_churn(lake: Lake, now: datetime) -> build.Built:
         if isinstance(model, Card):
             return model, pl.DataFrame(schema=CHURN)
         scores = churn.score(model, features.filter(pl.col("role") == "score"))
-        return model.card, scores.with_columns(
-            model_version=pl.lit(model.card.version), is_trusted=pl.lit(model.card.is_trusted)
-        ).select(list(CHURN))
+        return _stamped(model.card, scores, CHURN)
 
-    return _with_card(lake, "mart__churn", ("core__churn_features",), now, make, "churn 1")
+    return build_with_card(lake, "mart__churn", "ops__churn_card", ("core__churn_features",), now, make, "churn 1")
 
 
 def build_value(lake: Lake, now: datetime) -> build.Built:
     """`mart__customer_value`: grain = customer that bought. Expected purchases and spend of a year, and their value today."""
 
     def make() -> tuple[Card, pl.DataFrame]:
-        everybody = read(lake, f"{TODAY} order by customer_id")
         horizon = int(lake.scalar("select days from core__purchase_horizon"))
         model = value.learn(read(lake, TODAY + SAMPLE), read(lake, THEN), horizon)
         if isinstance(model, Card):
             return model, pl.DataFrame(schema=VALUE)
-        scores = value.score(model, everybody)
-        return model.card, scores.with_columns(
-            model_version=pl.lit(model.card.version), is_trusted=pl.lit(model.card.is_trusted)
-        ).select(list(VALUE))
+        return _stamped(model.card, value.score(model, read(lake, f"{TODAY} order by customer_id")), VALUE)
 
     inputs = (
         "core__customer_purchases",
@@ -136,7 +110,7 @@ def build_value(lake: Lake, now: datetime) -> build.Built:
         "core__purchase_horizon",
         "core__insight_terms",
     )
-    return _with_card(lake, "mart__customer_value", inputs, now, make, "value 1")
+    return build_with_card(lake, "mart__customer_value", "ops__value_card", inputs, now, make, "value 1")
 
 
 def build_feedback(lake: Lake, now: datetime) -> build.Built:
@@ -157,7 +131,7 @@ def build_feedback(lake: Lake, now: datetime) -> build.Built:
         )
 
     inputs = ("core__interactions", "core__record_customers", "core__survey_answers", "core__insight_terms")
-    return _with_card(lake, "mart__feedback", inputs, now, make, "feedback 1")
+    return build_with_card(lake, "mart__feedback", "ops__feedback_card", inputs, now, make, "feedback 1")
 
 
 def build_clusters(lake: Lake, now: datetime) -> build.Built:
@@ -170,7 +144,7 @@ def build_clusters(lake: Lake, now: datetime) -> build.Built:
             return found, pl.DataFrame(schema=CLUSTERS)
         names = pl.Series(np.array(found.names)[found.of])
         made = pl.DataFrame({"customer_id": rows["customer_id"], "cluster": names})
-        return found.card, made.with_columns(model_version=pl.lit(found.card.version), is_trusted=pl.lit(found.card.is_trusted)).select(list(CLUSTERS))
+        return _stamped(found.card, made, CLUSTERS)
 
     inputs = ("core__customer_purchases", "core__customer_traits")
-    return _with_card(lake, "mart__clusters", inputs, now, make, "clusters 1")
+    return build_with_card(lake, "mart__clusters", "ops__clusters_card", inputs, now, make, "clusters 1")

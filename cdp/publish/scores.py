@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import psycopg
 
+from cdp.lake.build import find_inputs
 from cdp.lake.engine import Lake
 from cdp.publish.difference import stage_table
 from cdp.publish.tables import Served
@@ -32,11 +33,8 @@ FIGURES = {
     "horizon": "select days from core__purchase_horizon",
     "currency": "select currency from core__insight_terms",
 }  # fmt: skip
-TABLES = (
-    "mart__metrics", "core__customer_months", "mart__loyalty_types", "mart__segments", "mart__funnel", "mart__acquisition_channels", "mart__attribution",
-    "mart__survey_scores", "mart__feedback_topics", "mart__churn_causes", "mart__retention_projection", "ops__model_cards", "core__purchase_horizon",
-    "core__insight_terms", "ops__segment_history",
-)  # fmt: skip
+# what the figures read; and who is in a segment is released with since when
+TABLES = sorted({"ops__segment_history", *(table for query in FIGURES.values() for table in find_inputs(query))})
 
 
 def publish_scores(

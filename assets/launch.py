@@ -69,12 +69,18 @@ def run_job(dagster_home: Path, *, as_of: str = "", full: bool = False, wait: bo
     Returns:
         Whether it succeeded, and the run's id.
     """
+    resources = {"platform": {"config": {"as_of": as_of, "full": full, "wait": wait}}}
+    return execute(defs().resolve_job_def(JOB), dagster_home, {"resources": resources})
+
+
+def execute(job: dg.JobDefinition, dagster_home: Path, config: dict[str, Any]) -> tuple[bool, str]:
+    """Run a job in this process, under the instance of that folder, with its progress said.
+
+    Returns:
+        Whether it succeeded, and the run's id.
+    """
     os.environ["DAGSTER_HOME"] = str(prepare_home(dagster_home))
-    job = defs().resolve_job_def(JOB)
-    config: dict[str, Any] = {
-        "loggers": {"progress": {}},
-        "resources": {"platform": {"config": {"as_of": as_of, "full": full, "wait": wait}}},
-    }
+    config = {"loggers": {"progress": {}}, **config}
     with dg.DagsterInstance.get() as instance:
         bury_dead_runs(instance)
         run_id = make_new_run_id()

@@ -72,6 +72,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     _store: psycopg.Connection = PrivateAttr()
     _now: datetime = PrivateAttr()
     _started_at: int = PrivateAttr()
+    _model: tuple[str | None, Model | None] = PrivateAttr(default=(None, None))
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Platform"]:
@@ -153,8 +154,11 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
 
     @property
     def model(self) -> Model | None:
-        """The model in use; an earlier step of the same run may just have trained it."""
-        return artefact.load(self.models)
+        """The model in use, read once; an earlier step of the same run may just have trained it."""
+        version = artefact.current(self.models)
+        if version is None or version != self._model[0]:
+            self._model = (version, artefact.load(self.models))
+        return self._model[1]
 
     @cached_property
     def policy(self) -> Policy:

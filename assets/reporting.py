@@ -1,6 +1,7 @@
 """What every asset tells the UI: rows, columns, lineage, whether anything changed."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ OWNERS = ["team:customer-data"]
 def table_metadata(lake: Lake, table: str) -> dict[str, Any]:
     """Row count, columns with what their contract says, a masked preview and, for a table made by SQL, column lineage."""
     entry = entries(lake)[table]
-    declared = contracts(str(Settings().home))
+    declared = contracts(os.environ.get("CDP_HOME"))
     pii, about = columns.personal(lake, declared, table), declared.get(table, {})
     found: dict[str, Any] = {
         "dagster/row_count": entry.rows,
@@ -61,9 +62,10 @@ def _column(name: str, kind: str, contract: Column | None, *, pii: bool) -> dg.T
 
 
 @cache
-def contracts(home: str) -> dict[str, dict[str, Column]]:
-    """Raw table → columns of its contract, once a process: a run does not see YAML that changes under it."""
-    return {source.raw_table: source.columns for source in load_sources(Workspace(Settings(home=Path(home))))}
+def contracts(home: str | None) -> dict[str, dict[str, Column]]:
+    """Raw table → columns of its contract, once a process and workspace: a run does not see YAML that changes under it."""
+    settings = Settings(home=Path(home)) if home else Settings()
+    return {source.raw_table: source.columns for source in load_sources(Workspace(settings))}
 
 
 def _preview(rows: list[dict[str, str]]) -> str:
@@ -95,7 +97,28 @@ def cost(lake: Lake, built: Built) -> dict[str, Any]:
     }
 
 
-def report(lake: Lake, built: Built, extra: Mapping[str, Any] | None = None, **parts: Any) -> dg.MaterializeResult:
-    """The result of building one table."""
-    metadata = {**table_metadata(lake, built.table), "changed": built.changed, **cost(lake, built), **(extra or {})}
+NOTHING = dg.MetadataValue.md("nothing to draw yet")
+Plots = Mapping[str, Callable[[], dg.MarkdownMetadataValue]]
+
+
+def report(
+    lake: Lake, built: Built, extra: Mapping[str, Any] | None = None, plots: Plots | None = None, **parts: Any
+) -> dg.MaterializeResult:
+    """The result of building one table.
+
+    Args:
+        lake: Where it is.
+        built: What building it did.
+        extra: Metadata of its own, by name.
+        plots: What draws each plot, asked only where the table has rows.
+        parts: Passed on: its asset key, its check results.
+    """
+    drawn = {name: draw() if built.rows else NOTHING for name, draw in (plots or {}).items()}
+    metadata = {
+        **table_metadata(lake, built.table),
+        "changed": built.changed,
+        **cost(lake, built),
+        **(extra or {}),
+        **drawn,
+    }
     return dg.MaterializeResult(metadata=metadata, **parts)

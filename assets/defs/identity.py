@@ -1,5 +1,7 @@
 """Identity: who is who."""
 
+from functools import partial
+
 import dagster as dg
 
 from assets import plots
@@ -92,7 +94,7 @@ def payload_pairs(context: dg.AssetExecutionContext, platform: Platform):  # typ
 def core__probabilistic_edges(platform: Platform) -> dg.MaterializeResult:
     """Grain: pair of contact records. Pairs that the model holds for one person, with their match weight."""
     built = edges.build_edges(platform.lake, platform.model)
-    return report(platform.lake, built, extra={"surprise": plots.surprise(platform.lake, platform.model)})
+    return report(platform.lake, built, plots={"surprise": partial(plots.surprise, platform.lake, platform.model)})
 
 
 @dg.asset(group_name=GROUP, deps=["ops__erasures"], kinds={"postgres", "duckdb"}, owners=OWNERS)
@@ -137,8 +139,11 @@ def clusters(context: dg.AssetExecutionContext, platform: Platform):  # type: ig
 def core__record_customers(platform: Platform) -> dg.MaterializeResult:
     """Grain: contact record. Its customer: ids last, whatever the clustering of the day calls a cluster."""
     built = stable.build_record_customers(platform.lake, platform.store, platform.now)
-    shown = {"sizes": plots.cluster_sizes(platform.lake), "sources": plots.overlap(platform.lake)}
-    return report(platform.lake, built, extra={**stable.churn(platform.lake, platform.store), **shown})
+    shown = {
+        "sizes": partial(plots.cluster_sizes, platform.lake),
+        "sources": partial(plots.overlap, platform.lake),
+    }
+    return report(platform.lake, built, extra=stable.churn(platform.lake, platform.store), plots=shown)
 
 
 @dg.asset(group_name=GROUP, deps=list(households.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)

@@ -49,7 +49,9 @@ def _asset(table: str) -> dg.AssetsDefinition:
     )
     def asset(platform: Platform) -> dg.MaterializeResult:
         built = make(_measuring(platform), table)
-        return report(platform.lake, built, extra={name: chart(platform.lake) for name, chart in charts.items()})
+        return report(
+            platform.lake, built, plots={name: partial(chart, platform.lake) for name, chart in charts.items()}
+        )
 
     return asset
 

@@ -1,6 +1,7 @@
 """Loyalty: what orders should have posted, what the ledger holds."""
 
 from collections.abc import Callable
+from functools import partial
 
 import dagster as dg
 
@@ -96,14 +97,14 @@ def core__loyalty_rewards(platform: Platform) -> dg.MaterializeResult:
 def core__customer_tiers(platform: Platform) -> dg.MaterializeResult:
     """Grain: customer that has earned. The level held, since when, until when, and what the next one takes."""
     built = reports.build_tiers(platform.lake, platform.programme, platform.now)
-    return report(platform.lake, built, extra={"levels": charts.levels(platform.lake)})
+    return report(platform.lake, built, plots={"levels": partial(charts.levels, platform.lake)})
 
 
 @dg.asset(group_name=GROUP, deps=["core__ledger_draws", "core__ledger_lots"], kinds={"python"}, owners=OWNERS)
 def mart__redemption_curve(platform: Platform) -> dg.MaterializeResult:
     """Grain: unit × age in days. The share of units that is spent by then (Kaplan–Meier): what is not is breakage."""
     built = reports.build_curve(platform.lake, platform.programme, platform.now)
-    return report(platform.lake, built, extra={"curve": charts.curve(platform.lake)})
+    return report(platform.lake, built, plots={"curve": partial(charts.curve, platform.lake)})
 
 
 def _charted(table: str, chart: Callable[[Lake, Programme], dg.MarkdownMetadataValue]) -> dg.AssetsDefinition:
@@ -119,9 +120,8 @@ def _charted(table: str, chart: Callable[[Lake, Programme], dg.MarkdownMetadataV
         description=select.description,
     )
     def made(platform: Platform) -> dg.MaterializeResult:
-        return report(
-            platform.lake, build(platform.lake, select), extra={"chart": chart(platform.lake, platform.programme)}
-        )
+        plot = partial(chart, platform.lake, platform.programme)
+        return report(platform.lake, build(platform.lake, select), plots={"chart": plot})
 
     return made
 

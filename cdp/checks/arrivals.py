@@ -7,6 +7,7 @@ from statistics import median
 
 from cdp.checks import Finding
 from cdp.errors import UnreadableFile
+from cdp.lake.build import rows as rows_of
 from cdp.lake.engine import Lake
 from cdp.sources.draft import headers_of
 from cdp.sources.ingest import SENT
@@ -21,10 +22,13 @@ GAPS = 3.0  # of the usual pause between two landings
 RISE = 0.2  # of a column's share of empty values
 OFTEN = 0.5  # of the rows: a field of JSON that fewer have comes and goes
 ROWS = 100  # fewer have no shares
+NOTHING = Finding(ok=True, facts={"judged": "nothing has arrived yet"})
 
 
 def volume(lake: Lake, source: Source, now: datetime) -> Finding:
     """The newest landing day against the median of those before it, and the pause since then against the usual one."""
+    if not rows_of(lake, source.raw_table):
+        return NOTHING
     query = f"select cast(timezone('UTC', _landed_at) as date) as day, count(*) from {source.raw_table} group by 1 order by 1"  # noqa: S608
     days = [(day, int(rows)) for day, rows in lake.rows(query)][-DAYS - 1 :]
     if len(days) <= FEWEST:
@@ -44,6 +48,8 @@ def volume(lake: Lake, source: Source, now: datetime) -> Finding:
 
 def nulls(lake: Lake, source: Source) -> Finding:
     """Columns that are emptier on the newest landing day than they were before."""
+    if not rows_of(lake, source.raw_table):
+        return NOTHING
     plain = [name for name, column in source.columns.items() if column.type not in (ColumnType.LIST, ColumnType.FLAGS)]
     shares = ", ".join(
         f'avg(cast("{name}" is null as integer)) filter (where is_new), avg(cast("{name}" is null as integer)) filter (where not is_new)'

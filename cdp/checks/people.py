@@ -5,6 +5,7 @@ from datetime import datetime
 import psycopg
 
 from cdp.checks import Finding
+from cdp.lake.build import rows
 from cdp.lake.engine import Lake
 
 LARGEST = 100  # records of one known customer; shops that share a till's card make more
@@ -15,6 +16,8 @@ SILENT = 0.1  # of the payloads with a full name
 
 def sizes(lake: Lake) -> Finding:
     """Records of a known customer: the largest are shown by size, never by name."""
+    if not rows(lake, "core__customers"):
+        return Finding(ok=True, facts={"known customers": 0})
     query = """
         select count(*) as records from core__record_customers join core__customers using (customer_id)
         where kind = 'known' group by customer_id order by 1 desc
@@ -39,6 +42,8 @@ def churn(store: psycopg.Connection, since: datetime | None, now: datetime) -> F
 
 def evidence(lake: Lake) -> Finding:
     """What joins: evidence by kind, and customers whom nothing but similar values holds together."""
+    if not rows(lake, "core__edges"):
+        return Finding(ok=True, facts={"edges": 0})
     kinds = dict(lake.rows("select kind, count(*) from core__edges group by 1 order by 1"))
     query = """
         with held as (

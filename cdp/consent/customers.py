@@ -37,11 +37,14 @@ def build_customer_consents(lake: Lake, now: datetime) -> build.Built:
     It depends on `now` only by what has come into force or run out by then; the last such moment stands for it, so
     that time alone has nothing made again.
     """
-    moment = lake.connection.execute(MOMENTS, {"now": now}).fetchall()[0][0]
+    decided = build.rows(lake, "core__consent_decisions")
+    moment = lake.scalar(MOMENTS, {"now": now}) if decided else None
     return build.build(lake, FLAGS, {"now": moment or now})
 
 
 def unusable(lake: Lake, now: datetime) -> list[dict[str, Any]]:
     """Decisions that decide nothing: {why, source, purpose, decisions}."""
-    rows = lake.connection.execute(UNUSABLE, {"now": now}).fetchall()
+    if not build.rows(lake, "core__consent_decisions"):
+        return []
+    rows = lake.rows(UNUSABLE, {"now": now})
     return [dict(zip(("why", "source", "purpose", "decisions"), row, strict=True)) for row in rows]

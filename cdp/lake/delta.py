@@ -66,7 +66,7 @@ def newest(lake: Lake) -> int:
 def last_read(lake: Lake, table: str, depends: str) -> Since | None:
     """What changed since `table` was last made; None where it must be made anew."""
     read = register.entries(lake).get(f"{table}#read")
-    if read is None or read.fingerprint != depends or not lake.exists(table):
+    if read is None or read.fingerprint != depends or table not in register.entries(lake):
         return None
     return Since(lake, read.rows)
 

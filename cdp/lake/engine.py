@@ -56,9 +56,16 @@ class Lake:
         found = self.rows(query, parameters)
         return found[0][0] if found else None
 
+    def tables(self) -> set[str]:
+        """The names of the lake's tables."""
+        # duckdb_tables() asks the catalog for the size of every table: ten times the cost
+        return {
+            row[0] for row in self.rows("select distinct table_name from duckdb_columns() where database_name = 'lake'")
+        }
+
     def exists(self, table: str) -> bool:
         """Whether the lake holds this table."""
-        return bool(self.rows("select 1 from duckdb_tables() where database_name = 'lake' and table_name = ?", [table]))
+        return table in self.tables()
 
     def write(self, work: Callable[[], T], message: str) -> T:
         """Run `work` as one transaction; repeat it when another writer was faster.

@@ -29,7 +29,7 @@ class Entry:
 def entries(lake: Lake) -> dict[str, Entry]:
     """Every built table that is still there."""
     if lake.register is None:
-        present = {row[0] for row in lake.rows("select table_name from duckdb_tables() where database_name = 'lake'")}
+        present = lake.tables()
         lake.register = {
             table: Entry(fingerprint, version, int(rows), _pairs(columns), json.loads(lineage))
             for table, fingerprint, version, rows, columns, lineage in lake.rows(

@@ -27,7 +27,7 @@ def create_registers(lake: Lake) -> None:
         for table, columns in OPERATIONS.items():
             lake.connection.execute(f"create table if not exists lake.main.{table} ({columns})")
 
-    if any(not lake.exists(table) for table in OPERATIONS):
+    if not lake.tables() >= OPERATIONS.keys():
         lake.write(make, "registers")
     for table, column in ADDED:
         query = "select 1 from duckdb_columns() where database_name = 'lake' and table_name = ? and column_name = ?"

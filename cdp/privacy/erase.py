@@ -284,11 +284,7 @@ def anew(lake: Lake, table: str) -> None:
 
 
 def _drop_derived(lake: Lake) -> None:
-    derived = lake.rows(
-        "select table_name from duckdb_tables() where database_name = 'lake' and (table_name like 'core!_%' escape '!' "
-        "or table_name like 'mart!_%' escape '!')"
-    )
-    for (table,) in derived:
+    for table in sorted(name for name in lake.tables() if name.startswith(("core_", "mart_"))):
         lake.connection.execute(f"drop table lake.main.{table}")
     anew(lake, "ops__rejected_rows")
     lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")

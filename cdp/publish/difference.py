@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg import sql
 
-from cdp.lake.build import incoming
+from cdp.lake.build import incoming, reads_nothing, rows
 from cdp.lake.engine import Lake
 from cdp.publish.tables import SERVED, Served, hashed_rows
 from cdp.store import arrivals, assignment
 
+SETTINGS = ("core__insight_terms",)
 AHEAD = "ahead"  # the fingerprint of a row whose event this run has not read
 
 
@@ -31,7 +32,13 @@ def stage_assignment(lake: Lake, store: psycopg.Connection) -> int:
 
 
 def stage_table(lake: Lake, store: psycopg.Connection, table: Served, ahead: set[str]) -> int:
-    """`changed_<table>` in memory: rows to write and keys to delete (`gone`), each with its customer; rows that carry a mark of `ahead` stay."""
+    """`changed_<table>` in memory: rows to write and keys to delete (`gone`), each with its customer; returns how many.
+
+    Rows that carry a mark of `ahead` stay. Where nothing is served and there is nothing to serve the table is not made.
+    """
+    known = _known(store, table, ahead)
+    if not len(known) and reads_nothing(lake, table.select.sql, SETTINGS):
+        return 0
     columns = ", ".join((*table.columns, *table.watched))
     keys = ", ".join(table.key)
     same = " and ".join(f"s.{name} = n.{name}" for name in table.key)
@@ -39,7 +46,7 @@ def stage_table(lake: Lake, store: psycopg.Connection, table: Served, ahead: set
     member = (
         "" if table.owner == "customer_id" else f"left join core__record_customers c on c.record_id = n.{table.owner}"
     )
-    with incoming(lake, _known(store, table, ahead)):
+    with incoming(lake, known):
         lake.rows(
             f"""
             create or replace table memory.main.changed_{table.name} as
@@ -58,7 +65,9 @@ def stage_table(lake: Lake, store: psycopg.Connection, table: Served, ahead: set
 
 
 def stage_decisions(lake: Lake, store: psycopg.Connection) -> int:
-    """`changed_consent_decisions` in memory: decisions that the store does not know yet."""
+    """`changed_consent_decisions` in memory: decisions that the store does not know yet; not made where there are none."""
+    if not rows(lake, "core__consent_decisions"):
+        return 0
     known = pl.DataFrame(
         store.execute("select decision_id from consent_decisions").fetchall(),
         schema={"decision_id": pl.String},

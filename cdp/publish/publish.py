@@ -23,6 +23,7 @@ DECISIONS = Served(
      "method", "notice_version", "evidence", "basis", "jurisdiction", "expires_at", "confirmed_at", "separate_consent",
      "is_explicit", "actor", "recorded_at"),
 )  # fmt: skip
+ORDERS = next(table for table in SERVED if table.name == "orders")
 
 
 @dataclass
@@ -60,16 +61,17 @@ def publish(
     if not result.written:
         changes.sequence(store)
         return result
-    _group(lake)
+    differing = [table for table in (*SERVED, DECISIONS) if result.rows[table.name]]
+    _group(lake, differing)
     result.left_alone = _leave_alone(lake, store, started_at)
-    _put_into_batches(lake)
+    _put_into_batches(lake, differing)
     numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]
     for number in numbers:
         try:
             with store.transaction():
                 late = _changed_meanwhile(lake, store, number, started_at)
                 if not late:
-                    _write_batch(lake, store, number, now)
+                    _write_batch(lake, store, number, now, differing)
             result.left_alone += late
         except psycopg.DataError as error:  # its text quotes the row
             raise LakeError(
@@ -83,7 +85,7 @@ def publish(
     return result
 
 
-def _group(lake: Lake) -> None:
+def _group(lake: Lake, differing: list[Served]) -> None:
     """`batches(customer_id, band, batch)`: customers that exchange records share a band, bands fill batches in order."""
     parents: dict[str, str] = {}
 
@@ -97,7 +99,7 @@ def _group(lake: Lake) -> None:
     ):
         one, other = sorted((root(left), root(right)))
         parents[other] = one
-    parts = [f"select whose from changed_{table.name}" for table in (*SERVED, DECISIONS)]
+    parts = [f"select whose from changed_{table.name}" for table in differing]
     parts += [
         "select customer_id as whose from moves",
         "select previous from moves where customer_id is null",
@@ -124,17 +126,19 @@ def _group(lake: Lake) -> None:
         lake.rows("create or replace table memory.main.batches as from incoming")
 
 
-def _put_into_batches(lake: Lake) -> None:
+def _put_into_batches(lake: Lake, differing: list[Served]) -> None:
     """Order every change by its batch, so that reading a batch reads no other.
 
     `changed_lines` holds the lines of the orders that differ.
     """
-    for table in (*SERVED, DECISIONS):
+    for table in differing:
         lake.rows(
             f"create or replace table memory.main.batched_{table.name} as select t.*, b.batch from changed_{table.name} t "
             f"join batches b on b.customer_id = coalesce(t.whose, '{NOBODY}') order by b.batch"
         )
         lake.rows(f"drop table memory.main.changed_{table.name}")
+    if ORDERS not in differing:
+        return
     lake.rows(
         """
         create or replace table memory.main.changed_lines as
@@ -191,7 +195,7 @@ def _changed_meanwhile(lake: Lake, store: psycopg.Connection, number: int, start
     return sorted(str(row[0]) for row in found if row[0])
 
 
-def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: datetime) -> None:
+def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: datetime, differing: list[Served]) -> None:
     moves = lake.rows(
         "select m.record_id, m.customer_id from moves m "
         f"join batches b on b.customer_id = coalesce(m.customer_id, m.previous, '{NOBODY}') where b.batch = ? order by 1",
@@ -199,9 +203,11 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
     )
     assignment.apply(store, [assignment.Move(r, c) for r, c in moves], now, lake.run_id, "pipeline")
     updated: set[str] = set()
-    for table in SERVED:
+    for table in differing:
+        if table is DECISIONS:
+            continue
         frame = _rows(lake, table.name, number)
-        if table.name == "orders":
+        if table is ORDERS:
             frame = _with_lines(lake, frame, number)
         _delete(store, table, frame.filter(pl.col("gone")))
         _upsert(store, table, frame.filter(~pl.col("gone")))
@@ -209,10 +215,14 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
             updated |= set(frame.filter(~pl.col("gone"))["customer_id"].to_list())
         elif table.name in ("contact_records", "identifiers"):  # what consent rests on, though no value may differ
             updated |= set(frame["whose"].drop_nulls().to_list())
-    decided = _rows(lake, DECISIONS.name, number)
-    if len(decided):
-        _upsert(store, DECISIONS, decided.with_columns(recorded_at=pl.lit(now)), hashed=False)
     changes.add(store, [("customer.updated", c, {}) for c in sorted(updated)], now)
+    if DECISIONS in differing:
+        _write_decisions(store, _rows(lake, DECISIONS.name, number), now)
+
+
+def _write_decisions(store: psycopg.Connection, decided: pl.DataFrame, now: datetime) -> None:
+    """Append them, and tell whom they concern."""
+    _upsert(store, DECISIONS, decided.with_columns(recorded_at=pl.lit(now)), hashed=False)
     consents.tell(store, decided["whose"].drop_nulls().to_list(), decided.select("subject_type", "subject").rows(), now)
 
 

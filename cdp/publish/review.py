@@ -3,6 +3,7 @@
 import psycopg
 from psycopg.types.json import Jsonb
 
+from cdp.lake.build import reads_nothing
 from cdp.lake.engine import Lake
 
 MOST = 5_000
@@ -20,10 +21,11 @@ DETAILS = (
 def publish_review(lake: Lake, store: psycopg.Connection) -> int:
     """Replace the queue with the lake's; returns how many pairs it holds."""
     columns = ", ".join(f"cast({name} as varchar)" for name in DETAILS)
-    rows = lake.rows(
+    query = (
         f"select left_id, right_id, weight, impact, {columns} from core__review_pairs "
         f"order by impact desc, left_id, right_id limit {MOST}"
     )
+    rows = [] if reads_nothing(lake, query) else lake.rows(query)
     with store.transaction(), store.cursor() as cursor:
         cursor.execute("delete from review_pairs")
         cursor.executemany(

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from cdp.lake.build import find_inputs
+from cdp.lake.build import find_inputs, reads_nothing
 from cdp.lake.engine import Lake
-from cdp.publish.difference import stage_table
+from cdp.publish.difference import SETTINGS, stage_table
 from cdp.publish.tables import Served
 from cdp.store import scores
 
@@ -42,6 +42,14 @@ def publish_scores(
 ) -> int:
     """Bring the store to what the lake says; returns how many customers' scores were written or taken away."""
     changed = stage_table(lake, store, SCORES, set())
+    if changed:
+        _write(lake, store, now, log)
+    scores.put_figures(store, figures(lake), now)
+    return changed
+
+
+def _write(lake: Lake, store: psycopg.Connection, now: datetime, log: Callable[[str], None] | None) -> None:
+    """The scores that differ, in batches."""
     frame = pl.DataFrame(
         lake.connection.execute(
             "select customer_id, scores, row_hash, gone from changed_customer_scores order by 1"
@@ -55,12 +63,12 @@ def publish_scores(
         if log and start and start % (20 * BATCH) == 0:
             log(f"scores of {start:,} of {len(frame):,} customers are written")
     lake.rows("drop table memory.main.changed_customer_scores")
-    scores.put_figures(store, figures(lake), now)
-    return changed
 
 
 def figures(lake: Lake) -> dict[str, Any]:
     """Figures over everybody, by name."""
-    found: dict[str, Any] = {name: lake.records(query) for name, query in FIGURES.items()}
+    found: dict[str, Any] = {
+        name: [] if reads_nothing(lake, query, SETTINGS) else lake.records(query) for name, query in FIGURES.items()
+    }
     found["cards"] = [json.loads(row["card"]) for row in found["cards"]]
     return found

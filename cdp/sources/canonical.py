@@ -4,6 +4,7 @@ The selects of all sources are united into `core__*` tables, so a new source add
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import sqlglot
 
@@ -77,15 +78,23 @@ def _typed(definition: str) -> list[tuple[str, str]]:
 def _checked(source: Source, table: str, parts: Iterable[str]) -> list[str]:
     found = []
     for part in parts:
-        try:
-            sqlglot.parse_one(part, dialect=DIALECT)
-        except sqlglot.errors.ParseError as error:
+        if wrong := _mistake(part):
             raise ConfigError(
-                f"sources/{source.source}.yaml: an expression for {table} is not SQL: {str(error).splitlines()[0]}",
+                f"sources/{source.source}.yaml: an expression for {table} is not SQL: {wrong}",
                 "an expression is a column's name or SQL over columns; text goes in single quotes",
-            ) from error
+            )
         found.append(part)
     return found
+
+
+@cache
+def _mistake(query: str) -> str | None:
+    """What keeps a text from being SQL."""
+    try:
+        sqlglot.parse_one(query, dialect=DIALECT)
+    except sqlglot.errors.ParseError as error:
+        return str(error).splitlines()[0]
+    return None
 
 
 def _current(source: Source) -> str:

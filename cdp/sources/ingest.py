@@ -165,18 +165,19 @@ def contract_mark(source: Source) -> str:
 def _new_files(
     lake: Lake, source: Source, landing: Path, now: datetime, landed: Mapping[str, datetime] | None
 ) -> list[FileReport]:
+    paths = list(landing_files(landing, source))
+    if not paths:
+        return []
+    query = "select file, sha256, status, contract, identity from ops__files where source = ? order by identity desc"
+    registered = lake.rows(query, [source.source])
     known = {
-        (file, sha): status
-        for file, sha, status, mark in lake.rows(
-            "select file, sha256, status, contract from ops__files where source = ?", [source.source]
-        )
+        (file, sha)
+        for file, sha, status, mark, _ in registered
         if status == "read" or (status == "blocked" and mark == contract_mark(source))
     }
-    identities = dict(
-        lake.rows("select sha256, min(identity) from ops__files where source = ? group by all", [source.source])
-    )
+    identities = {sha: name for _, sha, _, _, name in registered if name}  # the least, which comes last
     found = []
-    for path in landing_files(landing, source):
+    for path in paths:
         name = path.relative_to(landing / source.source).as_posix()
         at = now if landed is None else landed.get(name)
         if at is None:

@@ -1,5 +1,6 @@
 """Find and read the source files of a workspace."""
 
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -15,11 +16,20 @@ def load_sources(workspace: Workspace) -> list[Source]:
     Raises:
         ConfigError: If a file is broken, or its `source` is not its file's name.
     """
-    found = []
     folder = workspace.path("sources")
     if not folder.is_dir():  # no workspace yet: what 'cdp init' would put there
         folder = Path(str(resources.files("cdp") / "defaults" / "sources"))
-    for path in sorted(folder.glob("*.y*ml")):
+    files = [(path, path.stat()) for path in sorted(folder.glob("*.y*ml"))]
+    if not files:
+        raise ConfigError(f"no source in {folder}", "run 'cdp init', or 'cdp source add FILE'")
+    return list(_read(tuple((path, stat.st_mtime_ns, stat.st_size, stat.st_ino) for path, stat in files)))
+
+
+@lru_cache(maxsize=2)
+def _read(files: tuple[tuple[Path, int, int, int], ...]) -> tuple[Source, ...]:
+    """The sources of these files as they are: loading Dagster's graph asks for them four times."""
+    found = []
+    for path, *_ in files:
         source = load_yaml(path, Source)
         if source.source != path.stem:
             raise ConfigError(
@@ -27,9 +37,7 @@ def load_sources(workspace: Workspace) -> list[Source]:
                 "rename the file or the source",
             )
         found.append(source)
-    if not found:
-        raise ConfigError(f"no source in {folder}", "run 'cdp init', or 'cdp source add FILE'")
-    return found
+    return tuple(found)
 
 
 def unknown_folders(workspace: Workspace, sources: list[Source]) -> list[str]:

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from cdp.errors import Busy, LakeError
-from cdp.lake.build import Select, build, find_inputs, sql_file, sql_tables
+from cdp.lake.build import Select, build, find_inputs, reads_nothing, sql_file, sql_tables
 from cdp.lake.engine import load_extensions, open_lake
 from cdp.lake.lineage import column_lineage
 from cdp.lake.maintain import expire, remove_orphans
@@ -169,6 +169,20 @@ def test_a_table_is_made_again_only_when_its_text_or_inputs_change(platform):
 def test_inputs_are_found_in_the_text():
     query = "with a as (select * from t1), t2 as (select * from a) select * from t2 join t3 using (x) where y in (select z from t4)"
     assert find_inputs(query) == ("t1", "t3", "t4")
+
+
+def test_tables_that_are_known_to_be_empty_are_not_asked(platform):
+    lake = platform.lake
+    build(lake, Select("no_rows", "select 1 as a where false", ""))
+    build(lake, Select("a_row", "select 1 as a", ""))
+    assert {"no_rows", "a_row"} <= lake.tables()
+    assert reads_nothing(lake, "select * from no_rows")
+    assert not reads_nothing(lake, "select * from no_rows full join a_row using (a)")
+    assert reads_nothing(lake, "select * from no_rows cross join a_row", beside=("a_row",))
+    assert not reads_nothing(lake, "select 1 as a"), "what reads no table finds what it says"
+    assert not reads_nothing(lake, "select * from ops__files"), "a table that the register does not count may have rows"
+    build(lake, Select("no_rows", "select 2 as a", ""))
+    assert not reads_nothing(lake, "select * from no_rows")
 
 
 def test_lineage_goes_through_ctes_and_functions():

@@ -21,12 +21,14 @@ class Measured:
         agreeing: Those on whose side of the threshold the model stands too.
         missed: Pairs of one person that it would not join.
         wrong: Pairs of two people that it would join.
+        joined: All that it would join.
     """
 
     labels: int
     agreeing: int
     missed: int
     wrong: int
+    joined: int
 
 
 def measure(store: psycopg.Connection, trained: Model) -> Measured:
@@ -46,4 +48,4 @@ def measure(store: psycopg.Connection, trained: Model) -> Measured:
             found.append((verdict == "same", joined))
     missed = sum(same and not joined for same, joined in found)
     wrong = sum(joined and not same for same, joined in found)
-    return Measured(len(found), len(found) - missed - wrong, missed, wrong)
+    return Measured(len(found), len(found) - missed - wrong, missed, wrong, sum(joined for _, joined in found))

@@ -60,6 +60,20 @@ def test_the_images_only_call_make_install():
     assert not any("pip " in step for step in steps)
 
 
+def test_secrets_are_read_from_files_and_an_empty_one_is_none(tmp_path):
+    for name, text in (("address", "smtp://here"), ("none", "")):
+        tmp_path.joinpath(name).write_text(text)
+
+    def entered(**files):
+        command = [str(DOCKER / "entrypoint"), "sh", "-c", 'echo "${CDP_SMTP_URL-unset} ${CDP_ALERT_WEBHOOK-unset}"']
+        return subprocess.run(command, env={"PATH": os.environ["PATH"], **files}, capture_output=True, text=True, check=False)  # fmt: skip
+
+    smtp, hook = str(tmp_path / "address"), str(tmp_path / "none")
+    assert entered(CDP_SMTP_URL_FILE=smtp, CDP_ALERT_WEBHOOK_FILE=hook).stdout == "smtp://here unset\n"
+    environment = SERVICES["daemon"]["environment"]
+    assert {"CDP_ALERT_WEBHOOK_FILE", "CDP_SMTP_URL_FILE"} <= environment.keys(), "the daemon sends the alerts"
+
+
 @pytest.fixture(scope="module")
 def deployed(new_workspace, tmp_path_factory):
     """What a compose service sees: secrets in files, the workspace, Dagster's folder with docker/*.yaml, a PostgreSQL by its address."""
@@ -71,6 +85,8 @@ def deployed(new_workspace, tmp_path_factory):
     url = f"postgresql://{fields['user']}:{fields['password']}@/{{}}?host={fields['host']}&port={fields['port']}"
     folder.joinpath("cdp_database_url").write_text(url.format("cdp"))
     folder.joinpath("dagster_postgres_url").write_text(url.format("dagster"))
+    for secret in ("cdp_alert_webhook", "cdp_smtp_url"):
+        folder.joinpath(secret).write_text("")
     home = folder / "dagster"
     home.mkdir()
     shutil.copy(DOCKER / "dagster.yaml", home)
@@ -151,7 +167,8 @@ def test_each_service_starts_as_a_process_and_answers(deployed):
     assert [process.poll() for process in (code, webserver, daemon, live)] == [None] * 4, [
         p.read_text()[-800:] for p in folder.glob("*.log")
     ]
-    secrets = [path.read_text() for path in folder.glob("*_url")]
+    secrets = [text for path in folder.glob("*_url") if (text := path.read_text())]
+    assert len(secrets) == 2
     assert not any(secret in path.read_text(errors="replace") for secret in secrets for path in folder.glob("*.log"))
 
 

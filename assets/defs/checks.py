@@ -8,18 +8,13 @@ from cdp.checks import Finding, books, insight, people
 from cdp.store import releases
 from identity import labels
 
-FEWEST_LABELS, PRECISION = 20, 0.95
-
 
 def labelled(platform: Platform) -> Finding:
     """Of the pairs that stewards decided, those that the model would join although they are two people."""
     if platform.model is None:
         return Finding(ok=True, facts={"judged": "when there is a model"})
     found = labels.measure(platform.store, platform.model)
-    joined = found.labels - found.missed - found.wrong
-    facts = {"labels": found.labels, "agreeing": found.agreeing, "missed": found.missed, "wrong": found.wrong}
-    enough = found.labels >= FEWEST_LABELS
-    return Finding(not enough or found.wrong <= (1 - PRECISION) * max(1, joined + found.wrong), facts)
+    return people.precision(found.labels, found.joined, found.wrong)
 
 
 def moved(platform: Platform) -> Finding:
@@ -38,7 +33,7 @@ EVERYWHERE = [
     check("core__payload_worth", "unlinkables", "Few full names come with too little to be told apart.",
           "see which source lacks e-mail, phone, birth date and postcode (check null_rate), and ask for one of them",
           lambda p: people.unlinkable(p.lake, p.model.threshold if p.model else None)),
-    check("core__model", "steward_precision", f"Of the labelled pairs it joins, at least {PRECISION:.0%} are one person (from {FEWEST_LABELS} labels on).",
+    check("core__model", "steward_precision", f"Of the labelled pairs it joins, at least {people.PRECISION:.0%} are one person (from {people.FEWEST_LABELS} labels on).",
           "train a model anew ('train_model'), compare it, promote it; or raise 'precision' in identity.yaml", labelled),
     check("ops__published", "id_churn", f"At most {people.MOVED:.0%} of the records went to another customer.",
           "a new model or rule moved them: compare it; if it is wrong, roll back ('roll_back_model')", moved),

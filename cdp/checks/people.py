@@ -11,6 +11,8 @@ from cdp.lake.engine import Lake
 LARGEST = 100  # records of one known customer; shops that share a till's card make more
 MOVED = 0.02  # of all records in one run
 WEAK = 0.5  # of the customers with several records that only similar values hold together
+FEWEST_LABELS = 20  # fewer say nothing
+PRECISION = 0.95  # of the labelled pairs that a model joins
 SILENT = 0.1  # of the payloads with a full name
 
 
@@ -26,6 +28,18 @@ def sizes(lake: Lake) -> Finding:
     over = [size for size in found if size > LARGEST]
     facts = {"known customers": len(found), "largest": found[0] if found else 0, f"over {LARGEST} records": len(over)}
     return Finding(not over, facts, [{"records": size} for size in over[:20]])
+
+
+def precision(labels: int, joined: int, wrong: int) -> Finding:
+    """A model against stewards' labels: of the pairs that it joins, those that people told apart.
+
+    Args:
+        labels: Decided pairs that could be compared.
+        joined: Those that the model joins.
+        wrong: Of these, pairs of two people.
+    """
+    facts = {"labels": labels, "joined": joined, "wrong": wrong}
+    return Finding(labels < FEWEST_LABELS or wrong <= (1 - PRECISION) * joined, facts)
 
 
 def churn(store: psycopg.Connection, since: datetime | None, now: datetime) -> Finding:

@@ -196,8 +196,9 @@ def refresh(
 
 
 def rows(lake: Lake, table: str) -> int:
-    """Rows of a built table."""
-    return entries(lake)[table].rows
+    """Rows of a table; none of one that was never built."""
+    built = entries(lake).get(table)
+    return built.rows if built else 0
 
 
 def reads_nothing(lake: Lake, query: str, beside: Collection[str] = ()) -> bool:

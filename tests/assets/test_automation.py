@@ -5,11 +5,13 @@ import os
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent, StepMaterializationData
 
+from assets import platform
 from assets.alerting import watch
 from assets.alive import PROCESS
 from assets.arrivals import ARRIVAL, look
@@ -242,6 +244,31 @@ def test_schedules_run_the_night_and_the_checks(definitions):
         ("nightly", JOB, "RUNNING"), ("reconciliation", CHECKS_JOB, "RUNNING"),
     }  # fmt: skip
     assert {s.name for s in repository.sensor_defs} >= {"landing", "what_follows", "alerts"}
+
+
+def test_the_job_of_checks_finds_nothing_wrong_where_nothing_was_built(new_workspace, definitions, monkeypatch):
+    workspace = new_workspace()
+    monkeypatch.setenv("CDP_HOME", str(workspace.home))
+    monkeypatch.setenv("DAGSTER_HOME", str(prepare_home(workspace.path("dagster"))))
+    with dg.DagsterInstance.get() as instance:
+        checked = definitions.resolve_job_def(CHECKS_JOB).execute_in_process(instance=instance).get_asset_check_evaluations()
+        assert len(checked) >= 10
+        assert [c.check_name for c in checked if not c.passed] == []
+
+
+def test_a_table_that_takes_long_says_so_while_it_is_made(monkeypatch):
+    monkeypatch.setattr(platform, "BEAT", 0.02)
+    lake, said = SimpleNamespace(busy_since=None), []
+    with platform.heartbeat(lake, said.append):
+        time.sleep(0.1)
+        assert said == [], "nothing is being made"
+        lake.busy_since = time.monotonic() - 12
+        while len(said) < 2:
+            time.sleep(0.01)
+    assert said[0] == "still at it, for 12 s"
+    count = len(said)
+    time.sleep(0.1)
+    assert len(said) == count, "it ends with the run"
 
 
 def test_the_job_of_checks_builds_nothing_and_finds_a_sound_town_sound(town, definitions, monkeypatch):

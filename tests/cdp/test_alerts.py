@@ -107,14 +107,19 @@ def mailbox():
             self.wfile.write(b"220 here\r\n")
             while line := self.rfile.readline():
                 word = line[:4].upper()
+                self.server.words.add(word)
                 if word == b"DATA":
                     self.wfile.write(b"354 go on\r\n")
                     while (text := self.rfile.readline()) not in (b".\r\n", b""):
                         self.server.got.append(text.decode())
-                self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 yes\r\n")
+                if word == b"STAR":  # it says yes and cannot
+                    self.wfile.write(b"220 go on\r\n")
+                    return
+                answer = {b"QUIT": b"221 bye\r\n", b"EHLO": self.server.greeting}.get(word, b"250 yes\r\n")
+                self.wfile.write(answer)
 
     with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
-        server.got = []
+        server.got, server.words, server.greeting = [], set(), b"250 yes\r\n"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -140,6 +145,18 @@ def test_a_way_that_is_closed_is_named_without_its_address_and_stops_no_other(ho
     failed, sent = send([MESSAGE], Alerts(version="1", to={"email": ["a@example.org"]}), Settings(alert_webhook=secret, smtp_url="smtp://127.0.0.1:1"), print)  # fmt: skip
     assert (failed, sent) == (["webhook (HTTPError)", "e-mail (ConnectionRefusedError)"], [])
     assert not any("T0K3N" in text for text in failed)
+
+
+@pytest.mark.parametrize("greeting", [b"250 yes\r\n", b"250-here\r\n250 STARTTLS\r\n"])
+def test_a_password_never_goes_in_clear(mailbox, greeting):
+    """A server that offers no encryption, or cannot prove who it is, gets neither password nor message."""
+    mailbox.greeting = greeting
+    settings = Settings(smtp_url=f"smtp://us:s3cret@127.0.0.1:{mailbox.server_address[1]}")
+    failed, sent = send([MESSAGE], Alerts(version="1", to={"email": ["ops@example.org"]}), settings, print)
+    assert sent == []
+    assert failed[0].startswith("e-mail (")
+    assert mailbox.got == []
+    assert mailbox.words <= {b"EHLO", b"STAR", b"QUIT", b"RSET"}
 
 
 def test_what_was_told_is_kept_with_its_delay(platform):

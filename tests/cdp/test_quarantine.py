@@ -12,9 +12,10 @@ from cdp.errors import ConfigError
 from cdp.quarantine import replay, rows
 from cdp.quarantine.rules import Rule, Rules
 from cdp.sources.ingest import ingest
+from cdp.sources.load import load_sources
 from cdp.yamlfile import load_yaml
 from tests.cdp.test_ingest import source
-from tests.conftest import NOW
+from tests.conftest import NOW, cdp, opened
 
 
 def table(names, lines):
@@ -143,3 +144,39 @@ def test_rules_that_cannot_be_meant_are_refused_by_line(tmp_path, text, says):
     path.write_text(text)
     with pytest.raises(ConfigError, match=says):
         load_yaml(path, Rules)
+
+
+def test_a_data_engineer_lists_shows_corrects_and_replays_from_the_shell(new_workspace, tmp_path):
+    workspace = new_workspace()
+    folder = workspace.path("landing", "consents")
+    folder.mkdir(exist_ok=True)
+    lines = ["email,purpose,status", *(f"p{n}@example.com,email_marketing,granted" for n in range(40)),
+             "ann@example.com,email_marketing,yes", "bob@example.com,email_marketing,perhaps", "cat@example.com,email_marketing,yes"]  # fmt: skip
+    folder.joinpath("list.csv").write_text("".join(f"{line}\n" for line in lines))
+    assert "nothing was rejected" in cdp(workspace, "quarantine", "list").stdout
+    with opened(workspace) as found:
+        consents = next(each for each in load_sources(workspace) if each.source == "consents")
+        read(found, consents)
+    listed = json.loads(cdp(workspace, "quarantine", "list", "--json").stdout)
+    assert [(row["column"], row["check"], row["waiting"]) for row in listed] == [("status", "one_of", 3)]
+    assert "list.csv:43: status: one_of" in cdp(workspace, "quarantine", "show", "consents").stdout
+    rules = tmp_path / "mend.yaml"
+    rules.write_text('source: consents\nrules:\n  - {column: status, replace: {"yes": granted}}\n')
+    before = sorted(folder.iterdir())
+    assert "2" in cdp(workspace, "quarantine", "replay", "consents", str(rules), "--preview").stdout
+    assert sorted(folder.iterdir()) == before, "a preview writes nothing"
+    assert "'cdp run' reads it" in cdp(workspace, "quarantine", "replay", "consents", str(rules)).stderr
+    cdp(workspace, "quarantine", "mend", "consents", "list.csv", "43", "--set", "status=unknown")
+    with opened(workspace) as found:
+        assert sum(file.accepted for file in read(found, consents).values()) == 3
+        asked = "select action, count(*) from audit_log where action like 'quarantine%%' group by 1 order by 1"
+        assert found.store.execute(asked).fetchall() == [("quarantine.mend", 1), ("quarantine.replay", 2), ("quarantine.show", 1)]  # fmt: skip
+    assert [row["waiting"] for row in json.loads(cdp(workspace, "quarantine", "list", "--json").stdout)] == [0]
+    for wrong, says in (
+        (("mend", "consents", "list.csv", "43", "--set", "status=unknown"), "does not wait"),
+        (("mend", "consents", "list.csv", "42", "--set", "stat=unknown"), "does not wait"),
+        (("show", "nowhere"), "there is no source nowhere"),
+    ):
+        done = cdp(workspace, "quarantine", *wrong, check=False)
+        assert done.returncode != 0
+        assert says in done.stderr

@@ -1,6 +1,7 @@
 """The store: assignment with history, publishing by difference, the change feed, the ledger under concurrency."""
 
 import threading
+import time
 from datetime import timedelta
 
 import psycopg
@@ -168,20 +169,55 @@ def test_twenty_at_once_post_one_fact_once_and_the_books_balance(workspace, stor
     assert store.execute("select sum(remaining) from ledger_lots").fetchall() == [(50,)]
 
 
-def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(new_workspace):
+@pytest.fixture(scope="module")
+def published(new_workspace):
+    """Four people, each a customer, as a run left them."""
     workspace = new_workspace()
     lines = [
         '{"messageId": "m%d", "type": "identify", "userId": "u%d", "anonymousId": "b%d", "traits": {"email": "p%d@x.org"}, "timestamp": "2026-01-01T00:00:00Z"}'
         % (n, n, n, n)
-        for n in (1, 2, 3)
+        for n in (1, 2, 3, 4)
     ]
     workspace.path("landing", "web", "a.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     cdp(workspace, "run")
-    with opened(workspace) as at:
+    return workspace
+
+
+def test_a_merge_that_commits_while_publish_waits_for_its_customers_is_not_undone(published):
+    """It began after everything was compared: only the look under the lock can see it."""
+    with opened(published) as at:
+        held = dict(assignment.present(at.store))
+        one, two, three = (held[f"web:user:u{n}"] for n in (1, 2, 3))
+        at.store.execute("update profiles set row_hash = 'other'")  # so that each of them is to be written
+        started = assignment.position(at.store)
+        merged = threading.Event()
+
+        def merge():
+            with connect(owner_address(published)) as agent, agent.transaction():
+                assignment.apply(agent, [Move("web:user:u2", one)], NOW, "agent", "steward")
+                merged.set()
+                waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+                while not agent.execute(waits).fetchall()[0][0]:
+                    time.sleep(0.02)
+
+        steward = threading.Thread(target=merge, daemon=True)
+        steward.start()
+        assert merged.wait(10)
+        done = publish(at.lake, at.store, NOW, started)
+        steward.join(10)
+        assert {one, two} <= set(done.left_alone)
+        assert dict(assignment.present(at.store))["web:user:u2"] == one
+        again = publish(at.lake, at.store, NOW, assignment.position(at.store))
+        assert again.left_alone == []
+        assert at.store.execute("select row_hash from profiles where customer_id = %s", [three]).fetchall() != [("other",)]  # fmt: skip
+
+
+def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(published):
+    with opened(published) as at:
         held = dict(assignment.present(at.store))
         started = assignment.position(at.store)
         with at.store.transaction():  # an agent merges two people while the run computes
-            assignment.apply(at.store, [Move("web:user:u2", held["web:user:u1"])], NOW, "agent", "steward")
+            assignment.apply(at.store, [Move("web:user:u4", held["web:user:u3"])], NOW, "agent", "steward")
         at.lake.rows("create or replace table memory.main.copied as from core__record_customers")
         build_table(
             at.lake,
@@ -190,8 +226,8 @@ def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(new_
             lambda: at.lake.connection.execute("from copied").to_arrow_table(),
         )
         done = publish(at.lake, at.store, NOW, started)
-        assert set(done.left_alone) == {held["web:user:u1"], held["web:user:u2"]}
-        assert dict(assignment.present(at.store))["web:user:u2"] == held["web:user:u1"]
+        assert set(done.left_alone) == {held["web:user:u3"], held["web:user:u4"]}
+        assert dict(assignment.present(at.store))["web:user:u4"] == held["web:user:u3"]
         assert publish(at.lake, at.store, NOW, assignment.position(at.store)).left_alone == []
 
 

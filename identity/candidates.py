@@ -21,7 +21,7 @@ def stage(lake: Lake, trained: Model | None, *, from_scratch: bool) -> int:
         trained: The model with its blocking plan.
         from_scratch: Whether the keys of the lake count for nothing.
     """
-    _fresh(lake, trained)
+    _fresh(lake, trained, from_scratch=from_scratch)
     if from_scratch:
         lake.rows("create or replace temp table reopened as select 0::bigint as node limit 0")
         return _pairs(lake, "fresh_keys", "true") if trained else _pairs(lake, "fresh_keys", "false")
@@ -30,11 +30,14 @@ def stage(lake: Lake, trained: Model | None, *, from_scratch: bool) -> int:
     return _pairs(lake, "held_keys", "a.node in (from affected) or b.node in (from affected)")
 
 
-def _fresh(lake: Lake, trained: Model | None) -> None:
-    lake.rows("create or replace temp table fresh_nodes as from nodes semi join fresh using (node)")
+def _fresh(lake: Lake, trained: Model | None, *, from_scratch: bool) -> None:
+    table = "nodes"
+    if not from_scratch:
+        table = "fresh_nodes"
+        lake.rows(f"create or replace temp table {table} as from nodes semi join fresh using (node)")
     rules = trained.plan.rules if trained else ()
     parts = [
-        f"select node, key, {number}::smallint as rule from ({blocking.keys_sql(rule, number, 'fresh_nodes')})"
+        f"select node, key, {number}::smallint as rule from ({blocking.keys_sql(rule, number, table)})"
         for number, (rule, _) in enumerate(rules)
     ]
     empty = "select 0::bigint as node, 0::bigint as key, 0::smallint as rule limit 0"

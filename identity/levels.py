@@ -11,6 +11,7 @@ from typing import Any
 from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
 
 Values = Mapping[str, Any]
+DATE_PARTS = ((1, 4), (6, 2), (9, 2))  # year, month, day: where each begins, counted from one, and its length
 Holds = Callable[[Values, Values], bool]
 
 
@@ -85,13 +86,35 @@ def similar(column: str, at_least: float) -> Test:
     )
 
 
-def slips(column: str, at_most: int, label: str = "") -> Test:
-    """At most so many letters typed wrong, left out, added or swapped with a neighbour."""
+def slips(column: str, at_most: int) -> Test:
+    """At most so many letters typed wrong, left out, added or swapped with a neighbour.
+
+    A distance costs the product of two lengths and most pairs are far apart: in SQL it is asked only where it can be one.
+    Texts of one length then differ in two places at most; of two that do not, the first or the last half is the same.
+    """
+    one, other = f"{column}_l", f"{column}_r"
+    half = f"(least(length({one}), length({other})) - 1) // 2"
+    near = (
+        f"case when {one} = {other} then true when strlen({one}) = strlen({other}) then hamming({one}, {other}) <= 2 "
+        f"when abs(strlen({one}) - strlen({other})) = 1 "
+        f"then left({one}, {half}) = left({other}, {half}) or right({one}, {half}) = right({other}, {half}) else false end and "
+    )
     return Test(
-        label or f"at most {at_most} slip{'s' if at_most > 1 else ''}",
-        f"damerau_levenshtein({column}_l, {column}_r) <= {at_most}",
+        _at_most(at_most),
+        f"{near if at_most == 1 else ''}damerau_levenshtein({one}, {other}) <= {at_most}",
         lambda left, right: _slips(left[column], right[column], at_most),
     )
+
+
+def date_slips(column: str, at_most: int) -> Test:
+    """A date (YYYY-MM-DD) with at most so many slips: each stays within year, month or day, so the others are the same."""
+    same = [f"substr({column}_l, {start}, {size}) = substr({column}_r, {start}, {size})" for start, size in DATE_PARTS]
+    equal = " + ".join(f"cast({each} as integer)" for each in same)
+    return Test(
+        _at_most(at_most),
+        f"({equal}) >= {len(same) - at_most} and damerau_levenshtein({column}_l, {column}_r) <= {at_most}",
+        lambda left, right: _same_parts(left[column], right[column]) >= len(same) - at_most and _slips(left[column], right[column], at_most),
+    )  # fmt: skip
 
 
 def swapped(column: str, other: str) -> Test:
@@ -182,6 +205,16 @@ def _slips(left: str | None, right: str | None, at_most: int) -> bool:
     if left is None or right is None:
         return False
     return DamerauLevenshtein.distance(left.encode(), right.encode(), score_cutoff=at_most) <= at_most
+
+
+def _at_most(slips: int) -> str:
+    return f"at most {slips} slip{'s' if slips > 1 else ''}"
+
+
+def _same_parts(left: str | None, right: str | None) -> int:
+    if left is None or right is None:
+        return -1
+    return sum(left[start - 1 : start - 1 + size] == right[start - 1 : start - 1 + size] for start, size in DATE_PARTS)
 
 
 def _among(value: str | None, words: str | None) -> bool:

@@ -1,11 +1,14 @@
 """The compiled scorer is Splink: the same tests on values, the same weights, the same decisions."""
 
+import re
+
 import duckdb
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rapidfuzz.distance import DamerauLevenshtein
 
 from cdp.identity_rules import shipped_rules
 from identity import blocking, fields, levels, scoring, train
@@ -113,7 +116,7 @@ TESTS = {
     "missing": levels.missing("a"), "missing_or_only": levels.missing_or_only("a", "b", "c"), "exact": levels.exact("a"),
     "similar": levels.similar("a", 0.88), "one slip": levels.slips("a", 1), "two slips": levels.slips("a", 2), "swapped": levels.swapped("a", "b"),
     "among": levels.among("a", "b"), "common word": levels.common_word("a"), "initial": levels.initial("a"), "part": levels.part("a"),
-    "coarse": levels.same_unless_full("a", "b", "x"),
+    "date slip": levels.date_slips("a", 1), "two date slips": levels.date_slips("a", 2), "coarse": levels.same_unless_full("a", "b", "x"),
 }  # fmt: skip
 
 
@@ -132,6 +135,56 @@ def test_every_test_means_the_same_in_sql_and_in_python(engine, left, right, nea
     for name, test in TESTS.items():
         (by_sql,) = engine.execute(f"select coalesce({test.sql}, false) from (select {columns})", values).fetchall()[0]
         assert test.holds(left, right) == by_sql, (name, left, right)
+
+
+@st.composite
+def typed(draw, words, letters, most):
+    """A text, and the same typed with slips."""
+    meant = draw(words)
+    said = list(meant)
+    for _ in range(draw(st.integers(0, most))):
+        at = draw(st.integers(0, max(len(said) - 1, 0)))
+        what = draw(st.sampled_from(["other", "out", "in", "swap"]))
+        if what == "in":
+            said.insert(at, draw(letters))
+        elif what == "other" and said:
+            said[at] = draw(letters)
+        elif what == "out" and said:
+            del said[at]
+        elif what == "swap" and at + 1 < len(said):
+            said[at], said[at + 1] = said[at + 1], said[at]
+    return meant, "".join(said)
+
+
+def decided(engine, test, left, right):
+    query = f"select coalesce(bool_or({test.sql}), false) from (select cast($l as varchar) as a_l, cast($r as varchar) as a_r)"
+    return engine.execute(query, {"l": left, "r": right}).fetchall()[0][0]
+
+
+LETTERS = st.sampled_from("ab1@.é明😀")
+
+
+@settings(max_examples=400, deadline=None)
+@given(typed(st.text(LETTERS, max_size=12), LETTERS, 3))
+def test_where_a_distance_is_not_asked_for_it_would_have_been_too_large(engine, pair):
+    left, right = pair
+    for most in (1, 2):
+        truth = DamerauLevenshtein.distance(left.encode(), right.encode()) <= most
+        assert decided(engine, levels.slips("a", most), left, right) == truth
+        assert levels.slips("a", most).holds({"a": left}, {"a": right}) == truth
+
+
+@settings(max_examples=400, deadline=None)
+@given(typed(st.dates().map(str), st.sampled_from("0123456789-"), 3), st.dates().map(str))
+def test_slips_of_dates_are_those_within_a_year_a_month_or_a_day(engine, pair, other):
+    meant, said = pair
+    for left, right in ((meant, said), (meant, other)):
+        for most in (1, 2):
+            test = levels.date_slips("a", most)
+            found = decided(engine, test, left, right)
+            assert found == test.holds({"a": left}, {"a": right})
+            if re.fullmatch(r"\d{4}-\d\d-\d\d", right):  # of what can be a date nothing is lost
+                assert found == (DamerauLevenshtein.distance(left, right) <= most)
 
 
 def test_a_file_without_phones_or_dates_still_gets_comparisons():

@@ -4,6 +4,7 @@ Uses private parts of Dagster 1.13 (an origin is what the UI re-executes from); 
 only places that know them.
 """
 
+import gc
 import json
 import os
 import re
@@ -81,11 +82,12 @@ def execute(job: dg.JobDefinition, dagster_home: Path, config: dict[str, Any]) -
     """
     os.environ["DAGSTER_HOME"] = str(prepare_home(dagster_home))
     config = {"loggers": {"progress": {}}, **config}
+    gc.freeze()  # the definitions live as long as the process: they are not walked at every collection
     with dg.DagsterInstance.get() as instance:
         bury_dead_runs(instance)
         run_id = make_new_run_id()
         tags = {"cdp/started_by": "cdp run", **here(run_id)}
-        run = instance.create_run_for_job(job, run_id=run_id, remote_job_origin=_origin(), run_config=config, tags=tags)
+        run = instance.create_run_for_job(job, run_id=run_id, remote_job_origin=_origin(job.name), run_config=config, tags=tags)
         list(_events(job, run, instance))
         finished = instance.get_run_by_id(run.run_id)
         return bool(finished and finished.status == dg.DagsterRunStatus.SUCCESS), run.run_id
@@ -96,10 +98,10 @@ def _events(job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInsta
     return list(result.all_events)
 
 
-def _origin() -> RemoteJobOrigin:
+def _origin(job: str) -> RemoteJobOrigin:
     target = LoadableTargetOrigin(module_name="assets.definitions", executable_path=sys.executable)
     location = ManagedGrpcPythonEnvCodeLocationOrigin(loadable_target_origin=target, location_name=LOCATION)
-    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), JOB)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
 
 
 def failure(dagster_home: Path, run_id: str) -> str:

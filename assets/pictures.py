@@ -6,9 +6,12 @@ from typing import Any
 import dagster as dg
 
 from assets.charts import SHARE, axis, drawn
+from assets.drawings import kept
 from cdp.insight.card import Card
 from cdp.insight.projected import STATES
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
+from cdp.lake.register import entries
 
 MOST = 30  # rows of a bar chart
 
@@ -31,7 +34,7 @@ def horizon(lake: Lake) -> dg.MarkdownMetadataValue:
         gaps as (select date_diff('day', lag(day) over (partition by customer_id order by day), day) as gap from days)
         select cast(least(floor(gap / 7) * 7, 364) as integer) as gap, count(*) as gaps from gaps where gap is not null group by 1 order by 1
     """
-    rows = lake.records(query)
+    rows = [] if is_empty(lake, "core__purchase_days") else lake.records(query)
     days = lake.scalar("select days from core__purchase_horizon")
     spec = {
         "mark": "bar",
@@ -187,14 +190,18 @@ def retention(lake: Lake) -> dg.MarkdownMetadataValue:
 
 def card(lake: Lake, table: str) -> dg.MarkdownMetadataValue:
     """A model's card; with its reliability where it predicts chances."""
+    return dg.MetadataValue.md(kept(f"card 1 {table} {entries(lake)[table].version}", lambda: _card(lake, table)))
+
+
+def _card(lake: Lake, table: str) -> str:
     found = [json.loads(row[0]) for row in lake.rows(f"select card from {table}")]  # noqa: S608
     if not found:
-        return dg.MetadataValue.md("no card yet")
+        return "no card yet"
     said = found[0]
     said.pop("is_trusted")
     text = Card(**{**said, "doubts": tuple(said["doubts"])}).markdown()
     if not said["curve"]:
-        return dg.MetadataValue.md(text)
+        return text
     rows = [{"predicted": p, "observed": o, "customers": n} for p, o, n in said["curve"]]
     spec = {
         "encoding": {
@@ -208,7 +215,7 @@ def card(lake: Lake, table: str) -> dg.MarkdownMetadataValue:
         ],
     }  # fmt: skip
     plot = drawn("Is a chance what it says? (holdout)", spec, rows)
-    return dg.MetadataValue.md(f"{text}\n\n{plot.value}")
+    return f"{text}\n\n{plot.value}"
 
 
 def chances(lake: Lake) -> dg.MarkdownMetadataValue:

@@ -7,8 +7,8 @@ from datetime import datetime
 import dagster as dg
 
 from assets.charts import SHARE, axis, drawn
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
-from cdp.lake.register import entries
 from identity.artefact import Model
 from identity.scorer import Part, Scorer, complete
 from identity.surprise import strongest
@@ -110,11 +110,10 @@ def overlap(lake: Lake) -> dg.MarkdownMetadataValue:
 
 def freshness(lake: Lake, tables: dict[str, str], now: datetime) -> dg.MarkdownMetadataValue:
     """Rows by landing day of each source, up to now: a source that went silent is seen at once."""
-    known = entries(lake)
     rows = [
         {"source": source, "day": f"{day}", "rows": int(count)}
         for source, table in tables.items()
-        if table in known and known[table].rows
+        if not is_empty(lake, table)
         for day, count in lake.rows(f"select cast(timezone('UTC', _landed_at) as date) as day, count(*) from {table} group by 1 order by 1 desc limit 60")  # noqa: S608
     ]  # fmt: skip
     spec = {

@@ -42,7 +42,7 @@ def build_model(
 
 def train_on(lake: Lake, rules: IdentityRules) -> Model | None:
     """A model of what the lake holds now, neither saved nor promoted; None where there is too little to learn from."""
-    if not build.rows(lake, "core__payloads"):
+    if build.is_empty(lake, "core__payloads"):
         return None
     nodes.create(lake)
     return train.train(lake.connection, nodes.TABLE, precision=rules.precision)

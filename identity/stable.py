@@ -14,6 +14,7 @@ TABLE = "core__record_customers"
 PAIR = {"record_id": pl.String, "customer_id": pl.String}
 MEMBER = {"record_id": pl.String, "cluster_id": pl.String}
 NAMED = {"cluster_id": pl.String, "customer_id": pl.String}
+MOVED = ("created", "retired", "split", "joined", "records moved")
 OVERLAP = """
     select c.cluster_id, i.customer_id, count(*)
     from core__clusters c join incoming i using (record_id) group by all
@@ -28,7 +29,10 @@ def build_record_customers(lake: Lake, store: psycopg.Connection, now: datetime)
 
 def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
     """How the new assignment differs from the published one: customers created, gone, split and joined, records moved."""
-    with build.incoming(lake, pl.DataFrame(assignment.present(store), schema=PAIR, orient="row").to_arrow()):
+    held = assignment.present(store)
+    if not held and build.is_empty(lake, TABLE):
+        return dict.fromkeys(MOVED, 0)
+    with build.incoming(lake, pl.DataFrame(held, schema=PAIR, orient="row").to_arrow()):
         row = lake.rows(
             """
             with placed as (
@@ -43,7 +47,7 @@ def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
                 (select count(*) from placed where before is not null and now is distinct from before)
             """
         )[0]
-    return dict(zip(("created", "retired", "split", "joined", "records moved"), map(int, row), strict=True))
+    return dict(zip(MOVED, map(int, row), strict=True))
 
 
 def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFrame:

@@ -70,8 +70,8 @@ def test_secrets_are_read_from_files_and_an_empty_one_is_none(tmp_path):
 
     smtp, hook = str(tmp_path / "address"), str(tmp_path / "none")
     assert entered(CDP_SMTP_URL_FILE=smtp, CDP_ALERT_WEBHOOK_FILE=hook).stdout == "smtp://here unset\n"
-    environment = SERVICES["daemon"]["environment"]
-    assert {"CDP_ALERT_WEBHOOK_FILE", "CDP_SMTP_URL_FILE"} <= environment.keys(), "the daemon sends the alerts"
+    environment = SERVICES["code"]["environment"]
+    assert {"CDP_ALERT_WEBHOOK_FILE", "CDP_SMTP_URL_FILE", "CDP_DATABASE_URL_FILE"} <= environment.keys(), "sensors are evaluated there"
 
 
 @pytest.fixture(scope="module")

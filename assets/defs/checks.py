@@ -33,7 +33,7 @@ EVERYWHERE = [
     check("core__payload_worth", "unlinkables", "Few full names come with too little to be told apart.",
           "see which source lacks e-mail, phone, birth date and postcode (check null_rate), and ask for one of them",
           lambda p: people.unlinkable(p.lake, p.model.threshold if p.model else None)),
-    check("core__model", "steward_precision", f"Of the labelled pairs it joins, at least {people.PRECISION:.0%} are one person (from {people.FEWEST_LABELS} labels on).",
+    check("core__model", "steward_precision", f"Of the labelled pairs it joins, at least {people.PRECISION:.0%} are one person (from {people.FEWEST_LABELS} joined on; people are asked about borderline pairs, so this is the model at its worst).",
           "train a model anew ('train_model'), compare it, promote it; or raise 'precision' in identity.yaml", labelled),
     check("ops__published", "id_churn", f"At most {people.MOVED:.0%} of the records went to another customer.",
           "a new model or rule moved them: compare it; if it is wrong, roll back ('roll_back_model')", moved),

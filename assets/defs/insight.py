@@ -34,10 +34,7 @@ def _asset(table: str) -> dg.AssetsDefinition:
     """The asset of one table, with its plots, and the card of its model."""
     made, select = MADE.get(table), None if table in MADE else sql_file(STAGE, table)
     deps, about = (made.inputs or FIRST, made.description) if made else (select.inputs, select.description)  # type: ignore[union-attr]
-    charts = {
-        **CHARTS.get(table, {}),
-        **({"card": partial(pictures.card, table=made.card)} if made and made.card else {}),
-    }
+    charts, card = CHARTS.get(table, {}), made.card if made else None
 
     @dg.asset(
         name=table,
@@ -49,8 +46,10 @@ def _asset(table: str) -> dg.AssetsDefinition:
     )
     def asset(platform: Platform) -> dg.MaterializeResult:
         built = make(_measuring(platform), table)
+        plots = {name: partial(chart, platform.lake) for name, chart in charts.items()}
+        # a model that scores nobody says why on its card
         return report(
-            platform.lake, built, plots={name: partial(chart, platform.lake) for name, chart in charts.items()}
+            platform.lake, built, {"card": pictures.card(platform.lake, table=card)} if card else None, plots=plots
         )
 
     return asset

@@ -7,7 +7,7 @@ from statistics import median
 
 from cdp.checks import Finding
 from cdp.errors import UnreadableFile
-from cdp.lake.build import rows as rows_of
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
 from cdp.sources.draft import headers_of
 from cdp.sources.ingest import SENT
@@ -27,7 +27,7 @@ NOTHING = Finding(ok=True, facts={"judged": "nothing has arrived yet"})
 
 def volume(lake: Lake, source: Source, now: datetime) -> Finding:
     """The newest landing day against the median of those before it, and the pause since then against the usual one."""
-    if not rows_of(lake, source.raw_table):
+    if is_empty(lake, source.raw_table):
         return NOTHING
     query = f"select cast(timezone('UTC', _landed_at) as date) as day, count(*) from {source.raw_table} group by 1 order by 1"  # noqa: S608
     days = [(day, int(rows)) for day, rows in lake.rows(query)][-DAYS - 1 :]
@@ -48,7 +48,7 @@ def volume(lake: Lake, source: Source, now: datetime) -> Finding:
 
 def nulls(lake: Lake, source: Source) -> Finding:
     """Columns that are emptier on the newest landing day than they were before."""
-    if not rows_of(lake, source.raw_table):
+    if is_empty(lake, source.raw_table):
         return NOTHING
     plain = [name for name, column in source.columns.items() if column.type not in (ColumnType.LIST, ColumnType.FLAGS)]
     shares = ", ".join(

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from cdp.checks import Finding
 from cdp.consent.resolve import DENIALS
-from cdp.lake.build import incoming, rows
+from cdp.lake.build import incoming, is_empty
 from cdp.lake.engine import Lake
 from cdp.loyalty.programme import Programme
 from cdp.store import assignment, books
@@ -13,7 +13,7 @@ from cdp.store import assignment, books
 
 def consents(lake: Lake) -> Finding:
     """Flags against the decisions they name: none is allowed by a denial, by nobody's word, or beyond its end."""
-    if not rows(lake, "core__customer_consents"):
+    if is_empty(lake, "core__customer_consents"):
         return Finding(ok=True, facts={"flags": 0})
     query = """
         select
@@ -41,7 +41,7 @@ def ledger(store: psycopg.Connection, programme: Programme) -> Finding:
 def holders(lake: Lake, store: psycopg.Connection) -> Finding:
     """The lake's assignment against the store's, which is the authority; what changed online during the run comes with the next."""
     held = assignment.present(store)
-    if not rows(lake, "core__record_customers"):
+    if is_empty(lake, "core__record_customers"):
         return Finding(not held, {"only in the lake": 0, "only in the store": len(held), "at another customer": 0})
     names = ("record_id", "customer_id")
     with incoming(

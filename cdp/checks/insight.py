@@ -5,7 +5,7 @@ import polars as pl
 
 from cdp.checks import Finding
 from cdp.insight.churn import FEW, NAMES, matrix
-from cdp.lake.build import rows
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
 
 DRIFTED = 0.25  # population stability index above which a feature has moved (a usual limit: Siddiqi 2006)
@@ -22,7 +22,7 @@ def stability(before: np.ndarray, now: np.ndarray) -> float:
 
 def drift(lake: Lake) -> Finding:
     """What customers are like today against what they were like at the cutoff on which the model was measured."""
-    if not rows(lake, "core__churn_features"):
+    if is_empty(lake, "core__churn_features"):
         return Finding(ok=True, facts={"judged": "when there are customers"})
     features = pl.DataFrame(lake.connection.execute("select * from core__churn_features where role in ('holdout', 'score')").to_arrow_table())
     then, now = (features.filter(pl.col("role") == role) for role in ("holdout", "score"))

@@ -5,20 +5,20 @@ from datetime import datetime
 import psycopg
 
 from cdp.checks import Finding
-from cdp.lake.build import rows
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
 
 LARGEST = 100  # records of one known customer; shops that share a till's card make more
 MOVED = 0.02  # of all records in one run
 WEAK = 0.5  # of the customers with several records that only similar values hold together
-FEWEST_LABELS = 20  # fewer say nothing
+FEWEST_LABELS = 20  # that the model joins; fewer say nothing
 PRECISION = 0.95  # of the labelled pairs that a model joins
 SILENT = 0.1  # of the payloads with a full name
 
 
 def sizes(lake: Lake) -> Finding:
     """Records of a known customer: the largest are shown by size, never by name."""
-    if not rows(lake, "core__customers"):
+    if is_empty(lake, "core__customers"):
         return Finding(ok=True, facts={"known customers": 0})
     query = """
         select count(*) as records from core__record_customers join core__customers using (customer_id)
@@ -39,7 +39,7 @@ def precision(labels: int, joined: int, wrong: int) -> Finding:
         wrong: Of these, pairs of two people.
     """
     facts = {"labels": labels, "joined": joined, "wrong": wrong}
-    return Finding(labels < FEWEST_LABELS or wrong <= (1 - PRECISION) * joined, facts)
+    return Finding(joined < FEWEST_LABELS or wrong <= (1 - PRECISION) * joined, facts)
 
 
 def churn(store: psycopg.Connection, since: datetime | None, now: datetime) -> Finding:
@@ -56,7 +56,7 @@ def churn(store: psycopg.Connection, since: datetime | None, now: datetime) -> F
 
 def evidence(lake: Lake) -> Finding:
     """What joins: evidence by kind, and customers whom nothing but similar values holds together."""
-    if not rows(lake, "core__edges"):
+    if is_empty(lake, "core__edges"):
         return Finding(ok=True, facts={"edges": 0})
     kinds = dict(lake.rows("select kind, count(*) from core__edges group by 1 order by 1"))
     query = """

@@ -1,6 +1,7 @@
 """Checks of what was rejected and read again."""
 
 from cdp.checks import Finding
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
 
 
@@ -13,7 +14,7 @@ def replays(lake: Lake) -> Finding:
         ), came as (select source, file, sum(lines) as lines, sum(accepted) as accepted from ops__reconciliation where file like 'corrected-%' group by all)
         select m.source, m.file, m.lines, c.lines as came, c.accepted from marked m left join came c using (source, file) order by all
     """
-    rows = lake.records(query)
+    rows = [] if is_empty(lake, "ops__rejected_rows") else lake.records(query)
     wrong = [row for row in rows if row["came"] is not None and row["came"] < row["lines"]]
     facts = {
         "lines read again": sum(int(row["lines"]) for row in rows), "of them accepted": sum(int(row["accepted"] or 0) for row in rows),

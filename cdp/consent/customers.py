@@ -1,11 +1,12 @@
 """The consent flags of every customer, by the SQL twin of the pure function."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
 
+BEFORE = datetime(1970, 1, 1, tzinfo=UTC)  # nothing has come into force yet: any time before all decisions means the same
 FLAGS = build.sql_file("consent", "core__customer_consents")
 MOMENTS = """
     with moments as (
@@ -37,14 +38,13 @@ def build_customer_consents(lake: Lake, now: datetime) -> build.Built:
     It depends on `now` only by what has come into force or run out by then; the last such moment stands for it, so
     that time alone has nothing made again.
     """
-    decided = build.rows(lake, "core__consent_decisions")
-    moment = lake.scalar(MOMENTS, {"now": now}) if decided else None
-    return build.build(lake, FLAGS, {"now": moment or now})
+    moment = None if build.is_empty(lake, "core__consent_decisions") else lake.scalar(MOMENTS, {"now": now})
+    return build.build(lake, FLAGS, {"now": moment or BEFORE})
 
 
 def unusable(lake: Lake, now: datetime) -> list[dict[str, Any]]:
     """Decisions that decide nothing: {why, source, purpose, decisions}."""
-    if not build.rows(lake, "core__consent_decisions"):
+    if build.is_empty(lake, "core__consent_decisions"):
         return []
     rows = lake.rows(UNUSABLE, {"now": now})
     return [dict(zip(("why", "source", "purpose", "decisions"), row, strict=True)) for row in rows]

@@ -196,21 +196,26 @@ def refresh(
 
 
 def rows(lake: Lake, table: str) -> int:
-    """Rows of a table; none of one that was never built."""
+    """Rows of a built table."""
+    return entries(lake)[table].rows
+
+
+def is_empty(lake: Lake, table: str) -> bool:
+    """Whether a table has no rows, or is not there; the lake is asked only where the register does not know."""
     built = entries(lake).get(table)
-    return built.rows if built else 0
+    return not built.rows if built else not (lake.exists(table) and lake.remembered(f"select 1 from {table} limit 1"))
 
 
 def reads_nothing(lake: Lake, query: str, beside: Collection[str] = ()) -> bool:
-    """Whether every table that a select reads is known to be empty: asking the lake itself costs its catalog a look at each.
+    """Whether every table that a select reads is empty: asking them all would cost the catalog a look at each.
 
     Args:
         lake: Where.
         query: Gives no row where its tables have none.
         beside: Tables of settings, which add columns and never rows.
     """
-    known, read = entries(lake), [table for table in find_inputs(query) if table not in beside]
-    return bool(read) and all(table in known and not known[table].rows for table in read)
+    read = [table for table in find_inputs(query) if table not in beside]
+    return bool(read) and all(is_empty(lake, table) for table in read)
 
 
 @timed

@@ -40,6 +40,7 @@ class Lake:
         self.run_id = run_id
         self.busy_since: float | None = None  # while a table is made: since when (monotonic)
         self.register: Any = None  # what cdp.lake.register has read; forgotten with every failed transaction
+        self._answers: dict[str, list[tuple[Any, ...]]] = {}  # of `remembered`, until the next transaction
 
     def rows(self, query: str, parameters: dict[str, Any] | Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query (an unread DuckDB result would own the connection)."""
@@ -56,12 +57,16 @@ class Lake:
         found = self.rows(query, parameters)
         return found[0][0] if found else None
 
+    def remembered(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query that several steps ask; asked once between two transactions of this connection."""
+        if query not in self._answers:
+            self._answers[query] = self.rows(query)
+        return self._answers[query]
+
     def tables(self) -> set[str]:
         """The names of the lake's tables."""
         # duckdb_tables() asks the catalog for the size of every table: ten times the cost
-        return {
-            row[0] for row in self.rows("select distinct table_name from duckdb_columns() where database_name = 'lake'")
-        }
+        return {row[0] for row in self.remembered("select distinct table_name from duckdb_columns() where database_name = 'lake'")}  # fmt: skip
 
     def exists(self, table: str) -> bool:
         """Whether the lake holds this table."""
@@ -74,6 +79,7 @@ class Lake:
             LakeError: If the disk is full or the files cannot be written; the last snapshot stands.
         """
         for attempt in range(CONFLICT_RETRIES):
+            self._answers = {}
             try:
                 self.connection.begin()
                 result = work()
@@ -83,6 +89,7 @@ class Lake:
                     [f"run {self.run_id}: {message}", note],
                 )
                 self.connection.commit()
+                self._answers = {}
                 return result
             except duckdb.TransactionException:
                 self.roll_back()
@@ -112,7 +119,7 @@ class Lake:
 
     def roll_back(self) -> None:
         """Leave any open transaction; never raises, because it runs on the way out of an error."""
-        self.register = None
+        self.register, self._answers = None, {}
         with contextlib.suppress(duckdb.Error):
             self.connection.rollback()
 

@@ -83,11 +83,15 @@ def _again(
 
 def build_reconciliation(lake: Lake, found: Reconciled) -> tuple[build.Built, list[tuple[str, int, bool]]]:
     """`ops__loyalty_reconciliation`: grain = measure of this run; also its rows (measure, count, whether that is well)."""
+    silent, owed = (
+        0 if build.is_empty(lake, table) else int(lake.scalar(query))
+        for table, query in (("core__orders", SILENT_ORDERS), ("core__loyalty_targets", UNPOSTED))
+    )
     rows = [
         ("accounts derived again", found.mended, True),
         ("accounts that do not add up", found.wrong, found.wrong == 0),
-        ("orders without an earning or a reason", silent := int(lake.scalar(SILENT_ORDERS)), silent == 0),
-        ("postings owed and not posted", owed := int(lake.scalar(UNPOSTED)), owed == 0),
+        ("orders without an earning or a reason", silent, silent == 0),
+        ("postings owed and not posted", owed, owed == 0),
     ]
     mark = build.fingerprint(lake, (), rows)
     built = build.build_table(lake, TABLE, mark, lambda: pl.DataFrame(rows, schema=SCHEMA, orient="row").to_arrow())

@@ -104,7 +104,7 @@ def _owed(lake: Lake, store: psycopg.Connection, programme: Programme) -> list[d
     posted = pl.DataFrame(
         store.execute(POSTED, [programme.programme, programme.unit]).fetchall(), schema=SCHEMA, orient="row"
     )
-    if posted.is_empty() and not build.rows(lake, "core__loyalty_targets"):
+    if posted.is_empty() and build.is_empty(lake, "core__loyalty_targets"):
         return []
     with build.incoming(lake, posted.to_arrow()):
         return lake.records(DIFFERENCES, {"unit": programme.unit})

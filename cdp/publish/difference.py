@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg import sql
 
-from cdp.lake.build import incoming, reads_nothing, rows
+from cdp.lake.build import incoming, is_empty, reads_nothing
 from cdp.lake.engine import Lake
 from cdp.publish.tables import SERVED, Served, hashed_rows
 from cdp.store import arrivals, assignment
@@ -21,6 +21,9 @@ AHEAD = "ahead"  # the fingerprint of a row whose event this run has not read
 def stage_assignment(lake: Lake, store: psycopg.Connection) -> int:
     """`moves(record_id, customer_id, previous)` in memory: records whose customer differs from the store's."""
     held = pl.DataFrame(assignment.present(store), schema={"record_id": pl.String, "previous": pl.String}, orient="row")
+    if held.is_empty() and is_empty(lake, "core__record_customers"):
+        lake.rows("create or replace table memory.main.moves (record_id varchar, customer_id varchar, previous varchar)")
+        return 0
     with incoming(lake, held.to_arrow()):
         lake.rows(
             "create or replace table memory.main.moves as "
@@ -66,7 +69,7 @@ def stage_table(lake: Lake, store: psycopg.Connection, table: Served, ahead: set
 
 def stage_decisions(lake: Lake, store: psycopg.Connection) -> int:
     """`changed_consent_decisions` in memory: decisions that the store does not know yet; not made where there are none."""
-    if not rows(lake, "core__consent_decisions"):
+    if is_empty(lake, "core__consent_decisions"):
         return 0
     known = pl.DataFrame(
         store.execute("select decision_id from consent_decisions").fetchall(),

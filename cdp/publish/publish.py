@@ -61,10 +61,11 @@ def publish(
     if not result.written:
         changes.sequence(store)
         return result
-    differing = [table for table in (*SERVED, DECISIONS) if result.rows[table.name]]
-    _group(lake, differing)
+    differing = [table for table in SERVED if result.rows[table.name]]
+    decided = [DECISIONS] if result.rows[DECISIONS.name] else []
+    _group(lake, differing + decided)
     result.left_alone = _leave_alone(lake, store, started_at)
-    _put_into_batches(lake, differing)
+    _put_into_batches(lake, differing + decided)
     numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]
     for number in numbers:
         try:
@@ -72,6 +73,8 @@ def publish(
                 late = _changed_meanwhile(lake, store, number, started_at)
                 if not late:
                     _write_batch(lake, store, number, now, differing)
+                    if decided:
+                        _write_decisions(store, _rows(lake, DECISIONS.name, number), now)
             result.left_alone += late
         except psycopg.DataError as error:  # its text quotes the row
             raise LakeError(
@@ -204,8 +207,6 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
     assignment.apply(store, [assignment.Move(r, c) for r, c in moves], now, lake.run_id, "pipeline")
     updated: set[str] = set()
     for table in differing:
-        if table is DECISIONS:
-            continue
         frame = _rows(lake, table.name, number)
         if table is ORDERS:
             frame = _with_lines(lake, frame, number)
@@ -216,8 +217,6 @@ def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: dateti
         elif table.name in ("contact_records", "identifiers"):  # what consent rests on, though no value may differ
             updated |= set(frame["whose"].drop_nulls().to_list())
     changes.add(store, [("customer.updated", c, {}) for c in sorted(updated)], now)
-    if DECISIONS in differing:
-        _write_decisions(store, _rows(lake, DECISIONS.name, number), now)
 
 
 def _write_decisions(store: psycopg.Connection, decided: pl.DataFrame, now: datetime) -> None:

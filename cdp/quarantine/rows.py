@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cdp.errors import UnreadableFile
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
 from cdp.sources.draft import headers_of
 from cdp.sources.model import Source
@@ -45,7 +46,7 @@ class Waiting:
 
 def reasons(lake: Lake) -> list[dict[str, Any]]:
     """Counts by source, column and check: lines that wait, lines that were read again, files left out."""
-    return lake.records(REASONS)
+    return [] if is_empty(lake, "ops__rejected_rows") else lake.records(REASONS)
 
 
 def waiting(lake: Lake, source: Source, only: tuple[str, int] | None = None) -> list[Waiting]:

@@ -19,8 +19,8 @@ from cdp.sources.read import Rejected, fingerprint, read_batches
 BLOCKED = "select sha256 from ops__files where source = ? and file = ? and status = 'blocked'"
 READ = "select count(*) from ops__files where source = ? and file = ? and sha256 = ? and status = 'read'"
 UNRECONCILED = """
-    select file from ops__reconciliation
-    where source = ? and lines <> accepted + duplicates + quarantined + suppressed order by file
+    select source, file from ops__reconciliation
+    where lines <> accepted + duplicates + quarantined + suppressed order by source, file
 """
 PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
@@ -121,7 +121,7 @@ def ingest(
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
     report.seconds = time.monotonic() - started
     report.rows = build.rows(lake, source.raw_table)
-    report.unreconciled = [str(file) for (file,) in lake.rows(UNRECONCILED, [source.source])]
+    report.unreconciled = [str(file) for of, file in lake.remembered(UNRECONCILED) if of == source.source]
     return report
 
 

@@ -19,7 +19,10 @@ def load_sources(workspace: Workspace) -> list[Source]:
     folder = workspace.path("sources")
     if not folder.is_dir():  # no workspace yet: what 'cdp init' would put there
         folder = Path(str(resources.files("cdp") / "defaults" / "sources"))
-    files = [(path, path.stat()) for path in sorted(folder.glob("*.y*ml"))]
+    try:
+        files = [(path, path.stat()) for path in sorted(folder.glob("*.y*ml"))]
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read ({error.strerror})", "mend or remove it") from error
     if not files:
         raise ConfigError(f"no source in {folder}", "run 'cdp init', or 'cdp source add FILE'")
     return list(_read(tuple((path, stat.st_mtime_ns, stat.st_size, stat.st_ino) for path, stat in files)))

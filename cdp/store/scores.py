@@ -58,12 +58,11 @@ def put_figures(store: psycopg.Connection, figures: dict[str, Any], now: datetim
             )
 
 
-def figures(store: psycopg.Connection) -> dict[str, Any]:
-    """All of them, by name; none before the first run."""
+def figures(store: psycopg.Connection, name: str | None = None) -> dict[str, Any]:
+    """All of them, by name, or the one of this name; none before the first run."""
+    query = "select name, figures from insight where name = coalesce(%s, name) order by name"
     with store.cursor(row_factory=dict_row) as cursor:
-        return {
-            row["name"]: row["figures"] for row in cursor.execute("select name, figures from insight order by name")
-        }
+        return {row["name"]: row["figures"] for row in cursor.execute(query, [name])}
 
 
 def _text(body: Any) -> str:

@@ -96,7 +96,8 @@ def test_a_segment_in_an_audience_holds_nobody_whose_scores_may_not_be_used(clie
         lately = {row[0] for row in store.execute("select customer_id::text from customer_scores where scores -> 'segments' ?| array['new', 'active', 'occasional', 'reactivated']").fetchall()}
         people = store.execute(
             "select customer_id::text, profile -> 'email' ->> 'value' from profiles where customer_id = any(%s::uuid[]) and profile -> 'email' ->> 'value' is not null "
-            "and profile -> 'country' ->> 'value' is distinct from 'CN' order by 1 limit 2", [sorted(lately)]
+            "and profile -> 'country' ->> 'value' is distinct from 'CN' and customer_id <> %s and not exists (select 1 from consent_decisions d "
+            "join assignment a using (record_id) where a.customer_id = profiles.customer_id) order by 1 limit 2", [sorted(lately), scored]
         ).fetchall()
     for customer, email in people:
         say(client, analyst, customer, "granted", "email_marketing", email)

@@ -3,6 +3,8 @@
 import http.server
 import json
 import socketserver
+import ssl
+import subprocess
 import threading
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -112,9 +114,14 @@ def mailbox():
                     self.wfile.write(b"354 go on\r\n")
                     while (text := self.rfile.readline()) not in (b".\r\n", b""):
                         self.server.got.append(text.decode())
-                if word == b"STAR":  # it says yes and cannot
+                if word == b"STAR":
                     self.wfile.write(b"220 go on\r\n")
-                    return
+                    try:
+                        inside = self.server.context.wrap_socket(self.request, server_side=True)
+                    except OSError:
+                        return
+                    self.rfile, self.wfile = inside.makefile("rb"), inside.makefile("wb", buffering=0)
+                    continue
                 answer = {b"QUIT": b"221 bye\r\n", b"EHLO": self.server.greeting}.get(word, b"250 yes\r\n")
                 self.wfile.write(answer)
 
@@ -148,8 +155,13 @@ def test_a_way_that_is_closed_is_named_without_its_address_and_stops_no_other(ho
 
 
 @pytest.mark.parametrize("greeting", [b"250 yes\r\n", b"250-here\r\n250 STARTTLS\r\n"])
-def test_a_password_never_goes_in_clear(mailbox, greeting):
-    """A server that offers no encryption, or cannot prove who it is, gets neither password nor message."""
+def test_a_password_never_goes_in_clear(mailbox, greeting, tmp_path):
+    """A server that offers no encryption, or only says itself who it is, gets neither password nor message."""
+    pem = tmp_path / "server.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run([*made, "-keyout", str(pem), "-out", str(tmp_path / "certificate")], check=True, capture_output=True)
+    mailbox.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    mailbox.context.load_cert_chain(tmp_path / "certificate", pem)
     mailbox.greeting = greeting
     settings = Settings(smtp_url=f"smtp://us:s3cret@127.0.0.1:{mailbox.server_address[1]}")
     failed, sent = send([MESSAGE], Alerts(version="1", to={"email": ["ops@example.org"]}), settings, print)

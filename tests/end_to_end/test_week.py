@@ -1,6 +1,7 @@
 """A week of the reference case through the landing sensor; then its quarantine and its model, operated by jobs as the UI launches them."""
 
 import os
+from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -73,11 +74,11 @@ def test_a_week_of_landing_days_ends_like_one_run_over_all_of_it(week, retail_ca
 
 
 STANDING = """
-    select array(select record_id from assignment o where o.customer_id = a.customer_id order by 1), sum(l.balance),
+    select array(select record_id from assignment o where o.customer_id = a.customer_id order by 1), l.unit, sum(l.balance),
         array(select (t.order_id, t.expires_at, sum(t.remaining))::text from ledger_lots t join ledger_accounts x using (account_id)
-              join assignment y using (record_id) where y.customer_id = a.customer_id and t.remaining > 0
+              join assignment y using (record_id) where y.customer_id = a.customer_id and x.unit = l.unit and t.remaining > 0
               group by t.order_id, t.expires_at order by 1)
-    from ledger_accounts l join assignment a using (record_id) group by a.customer_id
+    from ledger_accounts l join assignment a using (record_id) group by a.customer_id, l.unit
 """
 DRAWING = """
     select e.posting_key, array(select record_id from ledger_accounts where account_no = any(e.scope) order by 1)
@@ -89,8 +90,11 @@ DRAWING = """
 def books(workspace):
     """Each customer, by its records: balance and open lots; and of each debit the records whose units it was allowed to draw from."""
     with connect(owner_address(workspace)) as store:
-        standing = {tuple(records): (balance, tuple(lots)) for records, balance, lots in store.execute(STANDING)}
-        return standing, {key: set(records) for key, records in store.execute(DRAWING)}
+        standing = {(*records, unit): (balance, tuple(lots)) for records, unit, balance, lots in store.execute(STANDING)}
+        drew = defaultdict[str, set[str]](set)
+        for key, records in store.execute(DRAWING):
+            drew[key] |= set(records)
+        return standing, drew
 
 
 def test_balances_and_open_lots_end_alike_but_for_what_was_spent_while_the_payer_was_another_customer(week, retail_case):

@@ -3,8 +3,8 @@
     python -m benchmarks.overhead [--rounds 3]
 
 Both start alike, instance and our own launcher included, in one process each, each on its own instance of the same storage
-that has runs before it. A second ratio counts the loading of the definitions too. All runs are of one day: what depends on the day is made again once a day, and what that
-costs over empty input is told beside. Writes results/overhead.json.
+that has runs before it. A second ratio counts the loading of the definitions too. All runs are of one day: what depends on
+the day is made again once a day, and what that costs over empty input is told beside. Writes results/overhead.json.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 import psycopg
 from psycopg.types.json import Jsonb
 
-from cdp.lake.build import reads_nothing
+from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
 
 MOST = 5_000
@@ -25,7 +25,7 @@ def publish_review(lake: Lake, store: psycopg.Connection) -> int:
         f"select left_id, right_id, weight, impact, {columns} from core__review_pairs "
         f"order by impact desc, left_id, right_id limit {MOST}"
     )
-    rows = [] if reads_nothing(lake, query) else lake.rows(query)
+    rows = [] if is_empty(lake, "core__review_pairs") else lake.rows(query)
     with store.transaction(), store.cursor() as cursor:
         cursor.execute("delete from review_pairs")
         cursor.executemany(

@@ -166,7 +166,9 @@ def redact(job: Job, source: Source, path: Path, gone: dict[int, Action]) -> Non
     landing.rewrite(path, source, gone)
     made = path.stat()
     landed.rewritten(
-        job.store, (source.source, name, state.st_size, state.st_mtime_ns), (source.source, name, made.st_size, made.st_mtime_ns)
+        job.store,
+        (source.source, name, state.st_size, state.st_mtime_ns),
+        (source.source, name, made.st_size, made.st_mtime_ns),
     )
     _register(job.lake, source, name, before, fingerprint(path), gone)
     job.log(f"{source.source}/{name}: {len(gone):,} lines redacted")
@@ -286,6 +288,7 @@ def anew(lake: Lake, table: str) -> None:
 def _drop_derived(lake: Lake) -> None:
     for table in sorted(name for name in lake.tables() if name.startswith(("core_", "mart_"))):
         lake.connection.execute(f"drop table lake.main.{table}")
-    anew(lake, "ops__rejected_rows")
     lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")
     lake.connection.execute("delete from lake.main.ops__changed_keys")
+    for table in sorted(name for name in lake.tables() if name.startswith("ops_")):
+        anew(lake, table)

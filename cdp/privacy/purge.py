@@ -1,6 +1,7 @@
 """The last step of an erasure: what engines keep behind of deleted rows is removed, then the requests end."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +20,15 @@ from cdp.workspace import Workspace
 
 PATIENCE = 60.0  # seconds, for a table's lock and for older transactions: readers are brief
 PAUSE = 0.2
+TRIES = 3
+YOUNG = "other work deleted rows while tables were written anew; the server removes them in its own time"
+STATISTICS = "statistics of tables that are empty now may keep values that were deleted (PostgreSQL 18 forgets them)"
 HIDDEN = "older transactions of other roles were not seen and may have kept deleted rows (grant pg_read_all_stats to the owner)"
 # What still sees rows that were deleted before `mark`: PostgreSQL keeps them, also when a table is written anew.
 OLDER = """
 select coalesce('process ' || pid, 'session') || ' of ' || coalesce(usename, backend_type) from pg_stat_activity
-where pid <> pg_backend_pid() and coalesce(datname, current_database()) = current_database() and greatest(age(backend_xmin), age(backend_xid)) >= age(%(mark)s::xid)
+where pid <> pg_backend_pid() and (age(backend_xid) >= age(%(mark)s::xid)
+    or coalesce(datname, current_database()) = current_database() and age(backend_xmin) >= age(%(mark)s::xid))
 union all select 'prepared transaction ' || gid from pg_prepared_xacts where age(transaction) >= age(%(mark)s::xid)
 union all select 'replication slot ' || slot_name from pg_replication_slots
 where greatest(age(xmin), age(catalog_xmin)) >= age(%(mark)s::xid)
@@ -67,14 +72,46 @@ def sweep(job: Job) -> str:
 
 def rewrite_store(workspace: Workspace) -> str:
     """Write every table of the database anew, without dead rows; statistics too. Returns what could not be done, in words."""
+    left = []
     with connect(owner_address(workspace)) as store:
         store.execute(f"set lock_timeout = '{PATIENCE:.0f}s'")
         store.execute("set statement_timeout = 0")
-        store.execute("analyze")
-        _wait_for_older(store)
-        store.execute("vacuum (full)")
+        left.append(_new_statistics(store))
+        left.append(_without_dead_rows(store))
         hidden = store.execute("select 1 from pg_stat_activity where query = '<insufficient privilege>'").fetchall()
-    return "; ".join(filter(None, [HIDDEN if hidden else "", rewrite_wal(workspace)]))
+        left.append(HIDDEN if hidden else "")
+    return "; ".join(filter(None, [*left, rewrite_wal(workspace)]))
+
+
+def _new_statistics(store: psycopg.Connection[Any]) -> str:
+    """The planner's samples hold values; `analyze` replaces them, but not those of a table that is empty now."""
+    ours = "from pg_stats where schemaname not in ('pg_catalog', 'information_schema')"
+    forgets = store.info.server_version >= 180000
+    if forgets:
+        store.execute(f"select pg_clear_attribute_stats(schemaname, tablename, attname, inherited) {ours}")
+    store.execute("analyze")
+    empty = "and exists (select 1 from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = schemaname and relname = tablename and reltuples <= 0)"
+    return STATISTICS if not forgets and store.execute(f"select 1 {ours} {empty} limit 1").fetchall() else ""
+
+
+def _without_dead_rows(store: psycopg.Connection[Any]) -> str:
+    """The server says of each table how many dead rows it had to keep because somebody may still see them."""
+    kept: list[int] = []
+    store.add_notice_handler(lambda told: kept.append(_dead(told.message_detail or "")))
+    for _ in range(TRIES):
+        _wait_for_older(store)
+        kept.clear()
+        store.execute("vacuum (full, verbose)")
+        if not sum(kept):
+            return ""
+        time.sleep(PAUSE)
+    return YOUNG
+
+
+def _dead(detail: str) -> int:
+    """How many dead rows were kept, whatever language the server speaks: "0 dead row versions cannot be removed yet.\""""
+    number = re.match(r"\D*(\d+)", detail)
+    return int(number[1]) if number else 0
 
 
 def _wait_for_older(store: psycopg.Connection[Any]) -> None:

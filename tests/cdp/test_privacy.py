@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -175,17 +176,62 @@ def test_a_damaged_or_absent_backup_is_refused(tmp_path):
 def test_rows_that_an_open_transaction_still_sees_are_waited_for(workspace):
     """An older snapshot (a long read, the server's own statistics) makes the server keep what was deleted since."""
     marker = "nobody-7d1f@example.org"
+    with deleted_row(workspace, marker) as reader:
+        ending = threading.Timer(2, reader.rollback)
+        ending.start()
+        assert purge.rewrite_store(workspace) == ""
+        ending.join()
+        assert not naming(workspace, marker)
+
+
+@contextmanager
+def deleted_row(workspace, marker):
+    """A row that was deleted while somebody can still see it."""
     with connect(owner_address(workspace)) as store, connect(owner_address(workspace)) as reader:
         store.execute("create table probe (value text)")
         store.execute("insert into probe values (%s)", [marker])
         reader.execute("begin isolation level repeatable read")
         reader.execute("select 1")  # takes the snapshot and locks nothing
         store.execute("delete from probe")
-        ending = threading.Timer(2, reader.rollback)
-        ending.start()
+        try:
+            yield reader
+        finally:
+            reader.rollback()
+            store.execute("drop table probe")
+
+
+def naming(workspace, marker):
+    """Files of the server with these bytes."""
+    with connect(owner_address(workspace)) as store:
+        store.execute("checkpoint")
+    files = (path for path in workspace.path("pg").rglob("*") if path.is_file())
+    return [path for path in files if marker.encode() in path.read_bytes()]
+
+
+def test_dead_rows_that_the_server_had_to_keep_are_removed_in_another_try(workspace, monkeypatch):
+    """Whoever was not seen to wait for: the server's own count of what it kept decides."""
+    marker = "nobody-81be@example.org"
+    monkeypatch.setattr(purge, "_wait_for_older", lambda store: None)
+    with deleted_row(workspace, marker) as reader:
+        monkeypatch.setattr(purge.time, "sleep", lambda seconds: None)
+        assert purge.rewrite_store(workspace) == purge.YOUNG
+        assert naming(workspace, marker)
+        monkeypatch.setattr(purge.time, "sleep", lambda seconds: reader.rollback())
+        assert purge.rewrite_store(workspace) == ""
+        assert not naming(workspace, marker)
+
+
+def test_statistics_of_a_table_that_was_emptied_keep_nothing(workspace):
+    """`analyze` leaves the samples of an empty table as they were."""
+    marker = "nobody-5c20@example.org"
+    with connect(owner_address(workspace)) as store:
+        store.execute("create table probe (value text)")
+        store.execute("insert into probe select %s || n %% 3 from generate_series(1, 300) as n", [marker])
+        store.execute("analyze probe")
+        store.execute("delete from probe")
+        assert store.execute("select 1 from pg_stats where tablename = 'probe'").fetchall()
         purge.rewrite_store(workspace)
-        ending.join()
-        kept = [path for path in workspace.path("pg").rglob("*") if path.is_file() and marker.encode() in path.read_bytes()]  # fmt: skip
+        kept = naming(workspace, marker)
         store.execute("drop table probe")
     assert not kept
 

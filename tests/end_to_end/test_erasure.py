@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cdp.consent.policy import load_policy
+from cdp.lake import delta
 from cdp.lake.engine import open_lake
 from cdp.privacy import requests
 from cdp.settings import Settings
@@ -150,6 +151,9 @@ def erase_many(workspace, case, backup):
                 requests.verify(store, request, "in_person", "test", NOW)
     assert len(found.customers) == MANY
     assert len(found.values) > MANY
+    told = f"select value from (values ('{min(found.values)}'), ('{max(found.values)}')) as v (value)"
+    with open_lake(workspace) as lake:  # the catalog remembers the least and greatest value of a column for ever
+        lake.write(lambda: delta.tell(lake, "ops__files", {"value": told}), "told values of theirs")
     cdp(workspace, "run", "--as-of", RETAIL_AS_OF)
     return found
 
@@ -202,12 +206,23 @@ def searched(patterns, *places):
     return [tuple(line.split(":", 1)) for line in done.stdout.decode("utf-8", "replace").splitlines()]
 
 
+def described(workspace, found):
+    """Of each find, the table whose file that is, and what stands around it."""
+    with connect(owner_address(workspace)) as store:
+        names = dict(store.execute("select pg_relation_filenode(oid)::text, relname from pg_class").fetchall())
+    return [
+        (path, names.get(Path(path).name), value, subprocess.run(
+            ["grep", "-aoE", f".{{0,200}}{value.replace('+', '[+]')}.{{0,200}}", path], capture_output=True, check=False, env={"LC_ALL": "C"}
+        ).stdout[:1000]) for path, value in found
+    ]  # fmt: skip
+
+
 def nothing_names_them(erased, folder):
     needles = erased.values | {v.removeprefix("+") for v in erased.values if v.startswith("+")}
     laid_open(erased.workspace, folder)
     living = next(iter(living_identifiers(erased.workspace)))
     assert searched({living}, folder, erased.workspace.home), "the search finds what is there"
-    assert not searched(needles, folder, erased.workspace.home)
+    assert not described(erased.workspace, searched(needles, folder, erased.workspace.home))
     assert not list(rows_naming(erased, folder))
 
 

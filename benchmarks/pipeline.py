@@ -23,6 +23,7 @@ from typing import Any
 
 RESULT = Path(__file__).parent / "results" / "pipeline.json"
 SHARE = 0.01
+MEMORY = "6GB"  # of DuckDB: the default is for a machine with little
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 LINKING = ("dictionaries", "linking_keys", "identifier_sharing", "core__identifier_holders", "core__payloads", "core__identifier_edges",
            "core__model", "payload_pairs", "core__probabilistic_edges", "core__edges", "clusters")  # fmt: skip
@@ -33,7 +34,7 @@ def cdp(home: Path, *arguments: str) -> tuple[float, str]:
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "cdp", *arguments],
-        env=os.environ | {"CDP_HOME": str(home)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        env={"CDP_MEMORY_LIMIT": MEMORY} | os.environ | {"CDP_HOME": str(home)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(done.stdout[-2000:])

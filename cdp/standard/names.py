@@ -106,12 +106,17 @@ def key(text: str | None) -> str | None:
     if CJK.search(text):
         from pypinyin import Style, lazy_pinyin  # half a second, which most commands and runs do not need
 
-        text = "".join(lazy_pinyin(_SIMPLIFY.convert(text), style=Style.NORMAL, errors="default"))
+        text = "".join(lazy_pinyin(simplified(text), style=Style.NORMAL, errors="default"))
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     words = re.sub(r"[^\w\s]|_", "", plain).split()
     kept = [word for word in words if word not in TITLES] or words
     return " ".join(kept) or None
+
+
+def simplified(text: str) -> str:
+    """A text with its Chinese characters in simplified writing."""
+    return str(_SIMPLIFY.convert(text)) if CJK.search(text) else text
 
 
 def characters(text: str) -> list[list[str]]:

@@ -88,7 +88,9 @@ def words(given_key: str | None, family_key: str | None, full_key: str | None = 
         full_key: The whole name where it says more than the two parts do.
     """
     given, family = _kept(given_key), _kept(family_key)
-    every = sorted(set(given) | set(family) | set(_kept(full_key)))
+    # a name written without spaces, as Chinese ones are, is no further word
+    whole = {"".join(given + family), "".join(family + given)}
+    every = sorted(set(given) | set(family) | set(_kept(full_key)) - whole)
     first = given[0] if given else None
     last = family[-1] if family else None
     rest = [word for word in every if word not in (first, last)]

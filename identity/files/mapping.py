@@ -1,36 +1,38 @@
 """Which column of a file says what: guessed from column names, English or Chinese, or read from a YAML file."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from pydantic import field_validator
 
 from cdp.errors import ConfigError
+from cdp.standard import names
 from cdp.strict import Strict
 
 # Names of columns in letters and digits alone. Earlier ones win; a column serves one field.
 NAMES: dict[str, str] = {
-    "id": "uniqueid recordid recid rowid customerid userid personid id uid key 编号 客户编号 记录编号 会员号",
+    "id": "uniqueid recordid recid rowid customerid userid personid id uid key 编号 客户编号 记录编号 会员号 会员编号 用户编号 用户id 序号",
     "given_name": "firstname givenname forename fname first given fnamec1 名 名字",
     "middle_name": "middlename middle mname secondname fnamec2 中间名",
     "family_name": "surname lastname familyname lname last family lnamec1 姓 姓氏",
     "second_family_name": "secondsurname lnamec2 maternalsurname",
-    "full_name": "fullname name customername personname contactname clientname patientname displayname 姓名 客户姓名 名称 联系人",
-    "birth_date": "dob dateofbirth birthdate birthday birth born datebirth 出生日期 生日 出生年月日",
+    "full_name": "fullname name customername personname contactname clientname patientname displayname 姓名 客户姓名 名称 联系人 收货人 收件人",
+    "birth_date": "dob dateofbirth birthdate birthday birth born datebirth 出生日期 生日 出生年月日 出生年月",
     "birth_year": "birthyear yearofbirth yob by 出生年",
     "birth_month": "birthmonth monthofbirth mob bm 出生月",
     "birth_day": "birthday dayofbirth bd 出生日",
-    "email": "email emailaddress mail emailid contactemail 邮箱 电子邮箱 电子邮件 邮件",
-    "phone": "phone phonenumber mobile mobilenumber mobilephone telephone tel cell cellphone contactnumber homephone 手机 手机号 手机号码 电话 联系电话 电话号码",
-    "postal_code": "postcode postalcode zip zipcode postal 邮编 邮政编码",
-    "city": "city town suburb place locality municipality birthplace placeofbirth residence 城市 市 地区 所在城市",
-    "street": "street address streetaddress addressline address1 addressline1 streetname addr 地址 住址 详细地址",
+    "email": "email emailaddress mail emailid contactemail 邮箱 电子邮箱 电子邮件 邮件 电邮 电子信箱 信箱",
+    "phone": "phone phonenumber mobile mobilenumber mobilephone telephone tel cell cellphone contactnumber homephone 手机 手机号 手机号码 电话 联系电话 电话号码 移动电话 联系方式 固定电话 座机",
+    "postal_code": "postcode postalcode zip zipcode postal 邮编 邮政编码 邮递区号",
+    "city": "city town suburb place locality municipality birthplace placeofbirth residence 城市 市 地区 所在城市 常住城市 所在地",
+    "street": "street address streetaddress addressline address1 addressline1 streetname addr 地址 住址 详细地址 通讯地址 家庭住址 收货地址",
     "street_number": "streetnumber housenumber houseno",
     "street_more": "address2 addressline2 apartment unit",
     "region": "state county province region 省 省份 州",
     "gender": "gender sex 性别",
     "occupation": "occupation job profession jobtitle 职业",
-    "national_id": "socsecid ssn socialsecurity socialsecuritynumber nationalid nino passport passportnumber taxid idcard idnumber 身份证 身份证号 身份证号码",
+    "national_id": "socsecid ssn socialsecurity socialsecuritynumber nationalid nino passport passportnumber taxid idcard idnumber 身份证 身份证号 身份证号码 证件号码 证件号",
 }  # fmt: skip
 # A longer name that holds one of these words, where no column bears a usual name: postcode_fake, contact_email_1.
 WITHIN = {
@@ -38,7 +40,7 @@ WITHIN = {
     "surname": "family_name", "lastname": "family_name", "familyname": "family_name", "firstname": "given_name", "givenname": "given_name",
     "forename": "given_name", "fullname": "full_name", "birthdate": "birth_date", "dateofbirth": "birth_date", "dob": "birth_date",
     "birthplace": "city", "city": "city", "suburb": "city", "gender": "gender", "occupation": "occupation", "address": "street",
-    "手机": "phone", "电话": "phone", "邮箱": "email", "姓名": "full_name", "出生": "birth_date", "邮编": "postal_code", "地址": "street",
+    "手机": "phone", "行动电话": "phone", "电话": "phone", "邮箱": "email", "姓名": "full_name", "出生": "birth_date", "邮编": "postal_code", "地址": "street",
 }  # fmt: skip
 REQUIRED = 2
 
@@ -129,4 +131,5 @@ def _rank(field: str, name: str) -> int:
 
 
 def _plain(column: str) -> str:
-    return re.sub(r"[\W_]+", "", column).lower()
+    """Letters and digits alone, in one width and in simplified characters."""
+    return re.sub(r"[\W_]+", "", names.simplified(unicodedata.normalize("NFKC", column))).lower()

@@ -8,6 +8,7 @@ import pytest
 
 from cdp.errors import ConfigError, UnreadableFile
 from cdp.identity_rules import shipped_rules
+from cdp.scores import score
 from cdp.standard import dates
 from cdp.standard.place import district, postal_code
 from cdp.standard.words import telling, words
@@ -29,6 +30,11 @@ def run(path, **more):
           "birth_date": ("date_of_birth",), "national_id": ("soc_sec_id",), "region": ("state",)}),
         (["编号", "姓名", "手机", "邮箱", "出生日期", "城市"],
          {"id": "编号", "full_name": ("姓名",), "phone": ("手机",), "email": ("邮箱",), "birth_date": ("出生日期",), "city": ("城市",)}),
+        (["會員編號", "姓名", "手機號碼", "電子郵件", "生日", "性別", "郵遞區號", "收貨地址"],
+         {"id": "會員編號", "full_name": ("姓名",), "phone": ("手機號碼",), "email": ("電子郵件",), "birth_date": ("生日",), "gender": ("性別",),
+          "postal_code": ("郵遞區號",), "street": ("收貨地址",)}),
+        (["序号", "收货人", "联系方式", "电子邮箱地址", "Ｃｉｔｙ"],
+         {"id": "序号", "full_name": ("收货人",), "phone": ("联系方式",), "email": ("电子邮箱地址",), "city": ("Ｃｉｔｙ",)}),
         (["CustomerID", "First Name", "Last-Name", "E-Mail Address", "Phone 1", "phone_2", "ZIP"],
          {"id": "CustomerID", "given_name": ("First Name",), "family_name": ("Last-Name",), "email": ("E-Mail Address",),
           "phone": ("Phone 1", "phone_2"), "postal_code": ("ZIP",)}),
@@ -79,6 +85,7 @@ def test_first_of_january_stands_for_an_unknown_day():
         ("bob edward", "allen", None, ("bob", "robert", "allen", " allen bob edward ", "edward")),
         ("thomas", "chudleigh", "thomas clifford 1st baron clifford of chudleigh", ("thomas", "thomas", "chudleigh", " chudleigh clifford thomas ", "clifford")),
         ("xiaoming", "li", None, ("xiaoming", "xiaoming", "li", " li xiaoming ", None)),
+        ("xiaoming", "li", "lixiaoming", ("xiaoming", "xiaoming", "li", " li xiaoming ", None)),  # 李晓明, read as one word
         (None, None, None, (None, None, None, None, None)),
     ],
 )  # fmt: skip
@@ -128,6 +135,29 @@ def test_it_finds_people_and_its_report_adds_up(people):
     text = report.text(done)
     assert "people" in text
     assert "sign of over-joining" in text
+
+
+def test_people_of_one_chinese_name_are_told_apart_by_phone_and_mail(tmp_path):
+    """A few surnames and characters make most names: hundreds of pairs of people have the same, and only contact points differ."""
+    rng = random.Random(7)
+    surnames, characters = (
+        "王李张刘陈杨黄赵周吴徐孙马朱胡郭何高林罗",
+        "伟芳娜秀敏静丽强磊军洋勇艳杰涛明超霞平刚玉桂英华建国志文斌红",
+    )
+    rows = []
+    for person in range(2_500):
+        name = rng.choice(surnames) + "".join(rng.choices(characters, k=rng.choice([1, 2, 2, 2])))
+        phone, mail = f"1{rng.choice('358')}{rng.randrange(10**9):09d}", f"u{rng.randrange(10**8)}@qq.com"
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            rows.append(
+                (name, phone if rng.random() < 0.8 else None, mail if rng.random() < 0.6 else None, str(person))
+            )
+    path = tmp_path / "人.csv"
+    pl.DataFrame(rows, schema=["姓名", "手机", "邮箱", "who"], orient="row").write_csv(path)
+    frame = run(path, truth="who").frame.cast({"record_id": pl.String, "who": pl.String})
+    measured = score(dict(frame.select("record_id", "customer_id").rows()), frame.select("record_id", "who").rows())
+    assert measured.precision > 0.95, measured
+    assert measured.recall > 0.9, measured
 
 
 def test_the_truth_is_never_read(people, tmp_path):

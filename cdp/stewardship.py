@@ -105,16 +105,24 @@ def decide(store: psycopg.Connection, left: str, right: str, verdict: str, weigh
     if left == right:
         raise Refused("a pair takes two records")
     with store.transaction():
-        found = assignment.customers_of(store, [left, right])
-        if len(found) < 2:
-            raise NotFound("no contact record has this id")
-        concerned = sorted(set(found.values()))
+        concerned = _locked(store, [left, right])
         moves: list[assignment.Move] = []
         if verdict == "same" and len(concerned) == 2:
-            members = members_of(store, concerned)
-            _, moves = _joined(store, members)
+            _, moves = _joined(store, members_of(store, concerned))
         store.execute("delete from review_pairs where left_id = %s and right_id = %s", sorted((left, right)))
         return carry_out(store, "review", moves, [ordered(left, right, verdict, weight)], act, concerned)
+
+
+def _locked(store: psycopg.Connection, records: list[str]) -> list[str]:
+    """The customers of these records, locked: looked up again until nobody has moved one while they were waited for."""
+    while True:
+        found = assignment.customers_of(store, records)
+        if len(found) < len(records):
+            raise NotFound("no contact record has this id")
+        concerned = sorted(set(found.values()))
+        assignment.lock(store, concerned)
+        if assignment.customers_of(store, records) == found:
+            return concerned
 
 
 def undo(store: psycopg.Connection, changeset_id: UUID, act: Act) -> Outcome:

@@ -40,7 +40,7 @@ CANDIDATES = tuple(
     for text in (
         "email", "phone", "national_id", "birth_date+family", "birth_date+first", "birth_date+postal_code", "names",
         "postal_code+family", "postal_code+first", "email_local", "phone+first:1", "birth_date+word", "postal_code+word",
-        "street+first", "street+birth_year", "root+family:4", "birth_date+root", "family+city", "birth_year+family:4", "birth_date+city",
+        "street+first", "street+birth_year", "root+family:4", "street+family", "birth_date+root", "family+city", "birth_year+family:4", "birth_date+city",
         "postal_code+birth_year", "postal_code+family:3", "city+word", "word+birth_year", "birth_date+first:1", "birth_date+family:1",
         "first+city+family:1", "first+birth_year+family:2", "first:1+family+birth_year", "first:2+family:2+city", "national_id:5+birth_date",
         "postal_code+city", "birth_full",

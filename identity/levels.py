@@ -1,6 +1,6 @@
 """What two values can have in common: each test once as SQL for Splink and once as plain code for the live scorer.
 
-The two must agree on every pair of values, null and empty ones included; `tests/identity/test_levels.py` holds them
+The two must agree on every pair of values, null and empty ones included; `tests/identity/test_scorer.py` holds them
 together. Distances run on UTF-8 bytes, as DuckDB's do.
 """
 

@@ -16,7 +16,7 @@ POSSIBLE = -1.0  # log2 odds: one in three
 CANDIDATES = """
     with hit as materialized (select record_id, compared from payloads where keys && %s::bigint[])
     select h.record_id, h.compared, a.customer_id::text
-    from (select * from hit limit %s) h join assignment a using (record_id)
+    from (select * from hit order by record_id limit %s) h join assignment a using (record_id)
 """
 HOLDERS = """
     select i.type, i.value, a.customer_id::text, r.fields ->> 'given_key', i.record_id

@@ -33,6 +33,9 @@ SESSIONS = (
     ("first", "family"), ("birth_date",), ("postal_code", "first"), ("email",), ("phone",), ("family", "birth_year"),
     ("first", "birth_year"), ("postal_code",), ("city", "family"), ("family",),
 )  # fmt: skip
+MOST_ALIKE = 5  # records of one set of values that teach: more would be all that is learnt
+# For a file whose few fields those sessions leave untaught: names beside an address, or beside nothing else.
+LAST_SESSIONS = (("street",), ("city",), ("first",))
 ITERATIONS = (25, 10, 5)
 ENOUGH = 2  # sessions that taught a comparison
 
@@ -44,27 +47,34 @@ class Untrained(ValueError):
 def train(
     connection: duckdb.DuckDBPyConnection, table: str, seed: int = SEED, precision: float | None = None
 ) -> Model | None:
-    """Train on a table of records; None where there are too few to learn anything from.
+    """Train on a table of records; None where they are too few, or teach nothing.
 
     Args:
         connection: Where the records are.
         table: `node` and those of `fields.COLUMNS` that the records have.
         seed: Of the random pairs.
         precision: Expected share of right pairs among those held for one person; even odds decide where absent.
-
-    Raises:
-        Untrained: If a comparison could not be learnt.
     """
     records = int(_one(connection, f"select count(*) from {table}"))
     present = columns_present(connection, table)
     if records < FEWEST_RECORDS:
         return None
-    try:
+    with contextlib.suppress(Untrained):
         return _train(connection, table, seed, precision, records, present)
+    # names beside an address or little else: who agrees in all of it is one set of values, so the records themselves teach
+    several = int(_one(connection, f"select sum(least(records, {MOST_ALIKE})) from {table}"))
+    connection.execute(
+        f"create or replace temp table every_record as select row_number() over (order by node, copy) - 1 as node, * exclude (node, copy) "
+        f"from (select *, unnest(range(least(records, {MOST_ALIKE}))) as copy from {table})"
+    )
+    try:
+        return _train(connection, "every_record", seed, precision, several, present, SESSIONS + LAST_SESSIONS)
     except Untrained as refused:
         # a field of which the data teach nothing is not compared: no level is ever promoted untrained
         fewer = present - frozenset(str(refused).split(", "))
-        return _train(connection, table, seed, precision, records, fewer)
+        with contextlib.suppress(Untrained):
+            return _train(connection, table, seed, precision, records, fewer)
+    return None
 
 
 def _train(
@@ -74,6 +84,7 @@ def _train(
     precision: float | None,
     records: int,
     present: frozenset[str],
+    sessions: tuple[tuple[str, ...], ...] = SESSIONS,
 ) -> Model | None:
     comparisons = fields.comparisons(present)
     if len(comparisons) < 2:
@@ -87,7 +98,7 @@ def _train(
         _first_guess(linker, present)
         with one_thread(connection):  # the sample of a seed depends on the order of the rows
             linker.training.estimate_u_using_random_sampling(RANDOM_PAIRS, seed, min_count_per_level=None, num_chunks=1)
-        taught = _sessions(linker, present, [c.name for c in comparisons])
+        taught = _sessions(linker, present, [c.name for c in comparisons], sessions)
         settings = linker.misc.save_model_to_json()
         linker.table_management.delete_tables_created_by_splink_from_db()
     if not taught:
@@ -150,11 +161,13 @@ def _first_guess(linker: Linker, present: frozenset[str]) -> None:
         linker.training.estimate_probability_two_random_records_match(usable, recall=RECALL)
 
 
-def _sessions(linker: Linker, present: frozenset[str], names: list[str]) -> list[str]:
+def _sessions(
+    linker: Linker, present: frozenset[str], names: list[str], sessions: tuple[tuple[str, ...], ...]
+) -> list[str]:
     """Sessions until every comparison was taught often enough; returns the blocking of those that taught something."""
     taught: list[str] = []
     lessons = dict.fromkeys(names, 0)
-    for rule in SESSIONS:
+    for rule in sessions:
         learns = [name for name in names if name not in {column.replace("birth_year", "birth_date") for column in rule}]
         if not present.issuperset(rule) or all(lessons[name] >= ENOUGH for name in learns):
             continue

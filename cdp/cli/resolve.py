@@ -40,6 +40,8 @@ def resolve(
 
         cdp resolve export.csv --out resolved.csv --mapping columns.yaml
     """
+    import polars as pl
+
     from cdp.identity_rules import shipped_rules
     from cdp.scores import score
     from cdp.yamlfile import load_yaml
@@ -68,8 +70,8 @@ def resolve(
     else:
         done.frame.write_csv(out)
     print(report.text(done))
-    if truth:
-        pairs = done.frame.select("record_id", truth).drop_nulls().iter_rows()
+    if done.truth is not None:
+        pairs = pl.DataFrame([done.frame["record_id"], done.truth]).drop_nulls().iter_rows()
         predicted = dict(done.frame.select("record_id", "customer_id").iter_rows())
         print(report.against(score(predicted, pairs)))
     say(f"{time.monotonic() - started:6.1f} s  written to {out}")

@@ -8,6 +8,9 @@ from typing import Literal
 Order = Literal["ymd", "dmy", "mdy"]
 YEAR_FIRST = re.compile(r"(\d{4})\D{0,2}(\d{1,2})\D{0,2}(\d{1,2})(?!\d)")
 YEAR_LAST = re.compile(r"(\d{1,2})\D{1,2}(\d{1,2})\D{1,2}(\d{4})")
+SHORT = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{2})(?!\d)")  # 02/03/85
+NAMED_SHORT = re.compile(r"(\d{1,2})[-/. ]([a-z]{3})[a-z]*[-/. ](\d{2})(?!\d)", re.I)  # 12-Mar-85
+YOUNGEST = 15  # two digits of a year up to this are of this century: younger people are rarely customers
 COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
 NAMED = re.compile(r"(?:(\d{1,2})\W*([a-z]{3})[a-z]*|([a-z]{3})[a-z]*\W*(\d{1,2}))\W*(\d{4})", re.I)
 MONTHS = {
@@ -19,7 +22,7 @@ def day_first(values: Iterable[str]) -> bool:
     """Whether dates that end in the year start with the day: unless more of them can only start with the month."""
     day, month = 0, 0
     for value in values:
-        if found := YEAR_LAST.search(value):
+        if found := YEAR_LAST.search(value) or SHORT.match(value):
             day += int(found[1]) > 12 >= int(found[2])
             month += int(found[2]) > 12 >= int(found[1])
     return day >= month
@@ -29,7 +32,7 @@ def date_text(raw: str | None, *, starts_with_day: bool = True) -> str | None:
     """`YYYY-MM-DD` of a typed date, None where no year is found. A bare year becomes its 1 January.
 
     Args:
-        raw: `1985-03-02`, `19850302`, `2/3/1985`, `2 Mar 1985`, `1985年3月2日`, `1985`; a time behind it is cut off.
+        raw: `1985-03-02`, `19850302`, `2/3/1985`, `2 Mar 1985`, `1985年3月2日`, `1985`, `2/3/85`; a time behind it is cut off.
         starts_with_day: How to read a date that ends in the year (see `day_first`).
     """
     text = unicodedata.normalize("NFKC", raw or "").strip()
@@ -39,11 +42,20 @@ def date_text(raw: str | None, *, starts_with_day: bool = True) -> str | None:
         month = MONTHS.get((found[2] or found[3]).lower())
         if month:
             return _iso(found[5], month, found[1] or found[4])
+    if found := NAMED_SHORT.search(text):
+        month = MONTHS.get(found[2].lower())
+        if month:
+            return _iso(_century(found[3]), month, found[1])
     if found := COMPACT.match(text) or YEAR_FIRST.match(text):
         return _iso(*found.groups())
     if found := YEAR_LAST.search(text):
         first, second, year = found.groups()
         return _iso(year, second, first) if starts_with_day else _iso(year, first, second)
+    if found := SHORT.match(text):
+        first, second, year = found.groups()
+        if int(first) > 31:
+            return _iso(_century(first), second, year)
+        return _iso(_century(year), second, first) if starts_with_day else _iso(_century(year), first, second)
     return f"{text}-01-01" if re.fullmatch(r"\d{4}", text) else None
 
 
@@ -52,6 +64,10 @@ def parts(date: str | None) -> tuple[str | None, str | None]:
     if date is None:
         return None, None
     return None if date.endswith("-01-01") else date, date[:4]
+
+
+def _century(year: str) -> int:
+    return int(year) + (2000 if int(year) <= YOUNGEST else 1900)
 
 
 def _iso(year: str | int, month: str | int, day: str | int) -> str:

@@ -114,6 +114,16 @@ def key(text: str | None) -> str | None:
     return " ".join(kept) or None
 
 
+def without(full: str, family: str) -> str:
+    """What a whole name says besides the family name; empty where that is all, or where it does not hold it."""
+    if CJK.search(full):
+        return full.strip().removeprefix(family.strip()) if full.strip().startswith(family.strip()) else ""
+    known = {word.casefold() for word in family.split()}
+    every = full.replace(",", " ").split()
+    rest = [word for word in every if word.casefold() not in known]
+    return " ".join(rest) if len(rest) < len(every) else ""
+
+
 def simplified(text: str) -> str:
     """A text with its Chinese characters in simplified writing."""
     return str(_SIMPLIFY.convert(text)) if CJK.search(text) else text

@@ -43,6 +43,8 @@ WITHIN = {
     "手机": "phone", "行动电话": "phone", "电话": "phone", "邮箱": "email", "姓名": "full_name", "出生": "birth_date", "邮编": "postal_code", "地址": "street",
 }  # fmt: skip
 REQUIRED = 2
+LONG = 5  # letters: `mobileno` is a mobile, `ethnicity` no city
+NOT_OF_A_PERSON = {"ip", "mac", "web", "url", "website", "company", "product"}
 
 
 class Mapping(Strict):
@@ -110,7 +112,7 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = ()) -> Mapping:
     for column, name in plain.items():
         if not any(column in named for named in found.values()):
             for word, field in WITHIN.items():
-                if word in name and field not in found:
+                if field not in found and _holds(column, name, word):
                     found[field] = [column]
                     break
     ids = found.pop("id", [])
@@ -123,6 +125,20 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = ()) -> Mapping:
 def field_repeats(field: str | None) -> bool:
     """Fields of which a file may have several numbered columns (`phone1`, `phone2`)."""
     return field in {"phone", "email", "street", "street_more"}
+
+
+def _holds(column: str, name: str, word: str) -> bool:
+    """Whether a column's name has this word in it: as a whole, or at the end of a part where it is long enough to be meant."""
+    if not word.isascii():
+        return word in name
+    pieces = [piece for piece in re.split(r"[\W_\d]+|(?<=[a-z])(?=[A-Z])", column) if piece]
+    parts = [piece.lower() for piece in pieces]
+    if NOT_OF_A_PERSON & set(parts):
+        return False
+    several = {"".join(parts[start:end]) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1)}
+    return word in several or (
+        len(word) >= LONG and any(part.startswith(word) or part.endswith(word) for part in parts)
+    )
 
 
 def _rank(field: str, name: str) -> int:

@@ -14,6 +14,7 @@ from identity.files.mapping import Mapping
 
 LONGEST = 200  # letters that are compared: distances cost the square of their number
 NOTHING = r"(?i)^(null|none|nil|undefined|unknown|n/?a|nan|-+|\.+|\?+|未知|无|不详)$"
+WHOLE_NUMBER = r"^(\d+)\.0+$"  # a table with gaps makes 13800138000.0 of a number
 GENDERS = {
     "m": "m",
     "male": "m",
@@ -52,7 +53,7 @@ def _said(frame: pl.DataFrame, field: str, columns: tuple[str, ...]) -> pl.Serie
     cleaned = [
         pl.when(pl.col(c).str.strip_chars().str.contains(NOTHING))
         .then(None)
-        .otherwise(pl.col(c).str.strip_chars())
+        .otherwise(pl.col(c).str.strip_chars().str.replace(WHOLE_NUMBER, "$1"))
         .replace("", None)
         for c in columns
     ]
@@ -85,6 +86,8 @@ def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
         first = " ".join(v for n in given if (v := value.get(n)))
         last = " ".join(v for n in family if (v := value.get(n)))
         full = value.get("full_name")
+        if full and last and not first:  # `name, surname`: the name without the surname
+            first = names.without(full, last)
         parts = names.name(first or None, last or None, None if first or last else full)
         return vars(words(parts.given_key, parts.family_key, names.key((full or "").replace(",", " "))))
 

@@ -1,7 +1,10 @@
 """Any CSV or Parquet file as a frame of text; nothing of it is lost or refused for its content."""
 
+import contextlib
 import csv
 import io
+import itertools
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +12,9 @@ import polars as pl
 
 from cdp.errors import UnreadableFile
 
-ENCODINGS = ("utf-8-sig", "gb18030", "latin-1")
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+LATIN_READ_AS_CHINESE = re.compile(r"[a-z][\u3400-\u9fff]|[\u3400-\u9fff][a-z]")  # M黮ler: Müller in Latin-1
+CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def read(path: Path) -> tuple[pl.DataFrame, int]:
@@ -48,26 +53,37 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, int]:
     delimiter = max(",;\t|", key=first.split("\n", 1)[0].count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(rows, [])]
-        named = [name or f"column_{at}" for at, name in enumerate(header, 1)]
+        header = [name.strip() for name in next((row for row in rows if any(map(str.strip, row))), [])]
+        lines = [row for row in rows if row]
+        if lines and all(len(row) == len(header) + 1 for row in lines):  # R writes no name over the numbers of its rows
+            header = ["row", *header]
+        named = _named(header)
         width, uneven, values = len(named), 0, []
-        for row in rows:
-            if not row:
-                continue
+        for row in lines:
             if len(row) != width:
                 uneven += 1
             values.append((row + [""] * (width - len(row)))[:width])
     except csv.Error as error:
         raise UnreadableFile(f"{path} cannot be read as CSV: {error}", "give a CSV file with a header line") from error
-    if len(set(named)) < len(named):
-        raise UnreadableFile(f"{path} has two columns of one name", "give every column its own name")
     return pl.DataFrame(values, schema=dict.fromkeys(named, pl.String), orient="row"), uneven
 
 
+def _named(header: list[str]) -> list[str]:
+    """Every column under a name of its own: `column_3` where it has none, `name_2` where another has it."""
+    named: list[str] = []
+    for at, name in enumerate(header, 1):
+        wanted = name or f"column_{at}"
+        more = (f"{wanted}_{number}" for number in itertools.count(2))
+        named.append(next(free for free in itertools.chain([wanted], more) if free not in named))
+    return named
+
+
 def _decode(content: bytes) -> str:
-    for encoding in ENCODINGS:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return content.decode("latin-1")
+    """UTF-8, UTF-16 with its mark, a Chinese encoding, else a western one: Chinese is told by its characters standing together."""
+    for encoding in ("utf-16",) if content.startswith(UTF_16) else ("utf-8-sig", "gb18030"):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = content.decode(encoding)
+            wrong = len(LATIN_READ_AS_CHINESE.findall(text)) if encoding == "gb18030" else 0
+            if not wrong or wrong < len(CHINESE.findall(text)) / 2:
+                return text
+    return content.decode("cp1252", "replace")

@@ -1,5 +1,6 @@
 """Who is who in one file: map, read, train, score, cluster. Nothing is kept but the answer."""
 
+import itertools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,10 +30,11 @@ class Resolved:
     Attributes:
         frame: The file's own columns with `record_id` and `customer_id` before them.
         mapping: Which column was read as what.
-        model: The model; None where the records were too few to learn from.
+        model: The model; None where the records teach nothing.
         pairs: Scored pairs of payloads, `l`, `r`, `weight`, `exact` (an e-mail, phone or id in common).
         members: `row_no`, `node` (payload), `cluster`.
         notes: What a person should know.
+        truth: The column of the truth, row by row, where there is one.
     """
 
     frame: pl.DataFrame
@@ -42,6 +44,7 @@ class Resolved:
     members: pl.DataFrame
     people: pl.DataFrame
     notes: list[str] = field(default_factory=list)
+    truth: pl.Series | None = None
 
 
 def resolve(
@@ -82,6 +85,10 @@ def resolve(
     ids = _ids(frame, id_column, mapping.id, notes)
     log(f"{len(frame):,} rows; reading " + ", ".join(f"{f} from {'+'.join(c)}" for f, c in mapping.used.items()))
     people = reading.people(frame, mapping, regions, rules)
+    if not people.width:
+        raise ConfigError(
+            f"{', '.join(mapping.used)} alone tell nobody apart", "map a name, a date of birth or a contact point"
+        )
     # Row numbers follow the content, so that neither shuffled rows nor renamed ids change a tie.
     with duckdb.connect(
         config={"memory_limit": memory_limit, "threads": threads, "preserve_insertion_order": True}
@@ -91,9 +98,10 @@ def resolve(
         log(f"{nodes:,} distinct sets of values; learning what each field is worth")
         model = train.train(connection, "nodes")
         if model is None:
-            notes.append("too few records to learn from: only identical ones were joined")
+            why = "too few records" if nodes < train.FEWEST_RECORDS else "these columns are too few or too alike"
+            notes.append(f"{why} to learn from: only identical ones were joined")
             pairs = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64, "weight": pl.Float64, "exact": pl.Boolean})
-            weak = np.array([], dtype=np.int64)
+            weak = _unsaid(connection, people.columns)
         else:
             log(f"learnt from {', '.join(model.facts['sessions'])}; prior 1 in {1 / model.prior:,.0f}")
             made = blocking.create_pairs(connection, model.plan, "nodes")
@@ -104,7 +112,8 @@ def resolve(
         members = members.with_columns(cluster=_clusters(members, pairs, weak))
     named = _named(members, ids)
     out = _beside(frame, ids, named)
-    return Resolved(out, mapping, model, pairs, members, people, notes)
+    told = frame[truth].alias("truth") if truth is not None else None
+    return Resolved(out, mapping, model, pairs, members, people, notes, told)
 
 
 def _ids(frame: pl.DataFrame, asked: str | None, guessed: str | None, notes: list[str]) -> pl.Series:
@@ -170,6 +179,18 @@ def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.Dat
     return pl.DataFrame(pairs), np.array([node for (node,) in weak], dtype=np.int64)
 
 
+def _unsaid(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> np.ndarray:
+    """Payloads that are nobody's without a model: no identifier, and no full name with a fact beside it."""
+    known = [f"{c} is not null" for c in (*GENERIC, "national_id") if c in columns]
+    beside = [f"{c} is not null" for c in ("birth_date", "postal_code", "street", "city") if c in columns]
+    if {"first", "family"} <= set(columns) and beside:
+        known.append(f"(first is not null and family is not null and ({' or '.join(beside)}))")
+    found = connection.execute(
+        f"select node from nodes where not ({' or '.join(known) or 'false'}) order by node"
+    ).fetchall()
+    return np.array([node for (node,) in found], dtype=np.int64)
+
+
 def _clusters(members: pl.DataFrame, pairs: pl.DataFrame, weak: np.ndarray) -> pl.Series:
     """Cluster of every row: payloads are joined by their pairs; records of a payload that says too little stay alone."""
     size = int(members["node"].max() or 0) + 1  # type: ignore[arg-type]
@@ -198,8 +219,9 @@ def _named(members: pl.DataFrame, ids: pl.Series) -> pl.Series:
 
 def _beside(frame: pl.DataFrame, ids: pl.Series, named: pl.Series) -> pl.DataFrame:
     """Ids before the file's own columns; an own column of the same name is kept under another."""
-    taken = {"record_id", "customer_id"} & set(frame.columns)
-    own = frame.rename({name: f"{name}_original" for name in taken})
-    if "record_id" in taken and frame["record_id"].equals(ids):
-        own = own.drop("record_id_original")
-    return pl.concat([pl.DataFrame([ids, named]), own], how="horizontal")
+    own = frame.drop("record_id") if "record_id" in frame.columns and frame["record_id"].equals(ids) else frame
+    renamed = {}
+    for name in {"record_id", "customer_id"} & set(own.columns):
+        again = (f"{name}_original{number or ''}" for number in itertools.count())
+        renamed[name] = next(free for free in again if free not in own.columns)
+    return pl.concat([pl.DataFrame([ids, named]), own.rename(renamed)], how="horizontal")

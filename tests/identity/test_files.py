@@ -40,6 +40,8 @@ def run(path, **more):
           "phone": ("Phone 1", "phone_2"), "postal_code": ("ZIP",)}),
         (["fname_c1", "fname_c2", "lname_c1", "lname_c2", "by", "bm", "bd"],
          {"id": None, "given_name": ("fname_c1",), "family_name": ("lname_c1",), "birth_year": ("by",), "birth_day": ("bd",)}),
+        (["fullName", "mobileNo", "homeCity", "ethnicity", "ip_address", "dateOfBirth"],
+         {"full_name": ("fullName",), "phone": ("mobileNo",), "city": ("homeCity",), "street": (), "birth_date": ("dateOfBirth",)}),
         (["full_name", "dob", "postcode_fake", "birth_place"],
          {"full_name": ("full_name",), "birth_date": ("dob",), "postal_code": ("postcode_fake",), "city": ("birth_place",)}),
     ],
@@ -60,7 +62,8 @@ def test_a_mapping_of_absent_or_too_few_columns_is_refused_with_what_to_do():
     ("raw", "read_as"),
     [
         ("1985-03-02", "1985-03-02"), ("19850302", "1985-03-02"), ("2/3/1985", "1985-03-02"), ("1985年3月2日", "1985-03-02"), ("1985", "1985-01-01"),
-        ("2 Mar 1985", "1985-03-02"), ("March 2, 1985", "1985-03-02"), ("1856-86-18", "1856-86-18"), ("１９８５-03-02", "1985-03-02"), ("soon", None),
+        ("02/03/85", "1985-03-02"), ("12-Mar-85", "1985-03-12"), ("85-03-02", "1985-03-02"), ("1.1.07", "2007-01-01"), ("10:20:30", None),
+        ("Mar 1985", None), ("2 Mar 1985", "1985-03-02"), ("March 2, 1985", "1985-03-02"), ("1856-86-18", "1856-86-18"), ("１９８５-03-02", "1985-03-02"), ("soon", None),
         (None, None), ("", None), ("1985-03-02T10:00:00Z", "1985-03-02"), ("٢٠٠١-٠٢-٠٣", "2001-02-03"), ("²/3/1985", "1985-03-02"),
     ],
 )  # fmt: skip
@@ -204,6 +207,92 @@ def test_odd_csv_is_read_whole(tmp_path):
     assert (len(frame), uneven) == (3, 2)
     path.write_bytes("姓名,城市\n王伟,北京\n".encode("gb18030"))
     assert read(path)[0]["姓名"].to_list() == ["王伟"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030", "cp1252"])
+def test_files_of_every_usual_encoding_are_read_as_they_were_written(tmp_path, encoding):
+    name = "Jürgen Müller" if encoding == "cp1252" else "张伟 Jones"
+    path = tmp_path / "people.csv"
+    path.write_bytes(f"name,email\n{name},a@b.cn\n".encode(encoding))
+    assert read(path)[0].rows() == [(name, "a@b.cn")]
+
+
+def test_headers_as_other_programs_write_them(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("\nname,name,,phone\nAnn,Lee,x,1\n")
+    assert read(path)[0].to_dicts() == [{"name": "Ann", "name_2": "Lee", "column_3": "x", "phone": "1"}]
+    path.write_text("name,phone\n1,Ann,07700900123\n2,Bob,07700900124\n")
+    assert read(path)[0].to_dicts()[1] == {"row": "2", "name": "Bob", "phone": "07700900124"}
+
+
+def test_numbers_with_a_point_are_the_whole_numbers_they_were(tmp_path):
+    path = tmp_path / "people.parquet"
+    pl.DataFrame(
+        {
+            "name": ["王芳", "李伟"],
+            "phone": [13800138000.0, None],
+            "birth_year": [1985.0, None],
+            "birth_month": [3.0, 4.0],
+        }
+    ).write_parquet(path)
+    people = run(path).people
+    assert people["phone"].to_list() == ["+8613800138000", None]
+    assert people["birth_date"].to_list() == ["1985-03-01", None]
+
+
+def test_a_name_beside_a_surname_says_the_given_name_too(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("name,surname,email\nAnne Marie Clark,Clark,a@b.cn\n欧阳娜娜,欧阳,c@d.cn\nLee,Lee,e@f.cn\n")
+    assert run(path).people.select("first", "family").rows() == [("anne", "clark"), ("nana", "ouyang"), (None, "lee")]
+
+
+def test_without_a_model_only_rows_that_say_who_they_are_join(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text(
+        "first_name,surname,email,city\n,,,\n,,,\n,,,London\n,,,London\nAnn,Lee,,Hull\nAnn,Lee,,Hull\nAnn,Lee,,\nAnn,Lee,,\n,,a@b.cn,\n,,a@b.cn,\n"
+    )
+    customers = run(path).frame["customer_id"].to_list()
+    assert [customers.count(customer) for customer in customers] == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2]
+
+
+def test_a_birthday_without_a_year_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("bm,bd\n3,4\n3,4\n")
+    with pytest.raises(ConfigError, match="tell nobody apart"):
+        run(path)
+
+
+def test_names_beside_an_address_alone_are_enough_to_learn_from(tmp_path):
+    """Nothing else is there to learn from, and whoever agrees in all of it is one set of values."""
+    rng = random.Random(3)
+    rows = []
+    for person in range(1_500):
+        name = rng.choice("王李张刘陈杨黄赵周吴徐孙马朱胡郭何高林罗") + "".join(
+            rng.choices("伟芳娜秀敏静丽强磊军洋勇艳杰涛明超霞平刚玉桂英华建国志文斌红", k=2)
+        )
+        street = f"{rng.choice(['朝阳', '海淀', '东城'])}区{rng.choice('光明和平建国')}路{rng.randrange(400)}号"
+        rows += [(name, street if rng.random() < 0.7 else None, str(person)) for _ in range(rng.choice([1, 1, 2, 3]))]
+    path = tmp_path / "people.csv"
+    pl.DataFrame(rows, schema=["姓名", "详细地址", "who"], orient="row").write_csv(path)
+    done = run(path, truth="who")
+    frame = done.frame.cast({"record_id": pl.String, "who": pl.String})
+    measured = score(dict(frame.select("record_id", "customer_id").rows()), frame.select("record_id", "who").rows())
+    assert done.model is not None
+    assert measured.f1 > 0.85, measured
+
+
+def test_the_truth_may_have_any_name_and_our_own_output_is_read_again(people, tmp_path):
+    """A column called as ours is: the truth is still the file's, and neither name is taken twice."""
+    frame = (
+        pl.read_csv(people, infer_schema_length=0)
+        .rename({"who": "customer_id"})
+        .with_columns(customer_id_original=pl.lit("x"))
+    )
+    path = tmp_path / "again.csv"
+    frame.write_csv(path)
+    done = run(path, truth="customer_id")
+    assert done.truth.to_list() == frame["customer_id"].to_list()
+    assert {"customer_id", "customer_id_original", "customer_id_original1"} <= set(done.frame.columns)
 
 
 def test_own_columns_of_our_names_are_kept_beside_ours(tmp_path):

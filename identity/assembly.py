@@ -29,7 +29,7 @@ def scored_pairs(material: Material, scorer: Scorer) -> list[Scored]:
     for at, (left, (a, a_keys)) in enumerate(payloads):
         keys, own = set(a_keys), complete(a, scorer.model)
         for right, (b, b_keys) in payloads[at + 1 :]:
-            if keys.isdisjoint(b_keys) or two_people(a, b):
+            if keys.isdisjoint(b_keys) or two_people(a, b) or frozenset((left, right)) in material.uncompared:
                 continue
             found.append(Scored(left, right, scorer.weight(own, complete(b, scorer.model))))
     return found
@@ -65,14 +65,9 @@ def without_edge(material: Material, left: str, right: str, kind: str) -> Materi
     """The evidence less one edge; for a pair of alike payloads, as if the two had never been compared."""
     if kind == DECISION:
         material = replace(material, decisions=[d for d in material.decisions if d[:2] != (left, right)])
-    if kind != "similar":
-        return replace(material, edges=[e for e in material.edges if e[:3] != (left, right, kind)])
-    blind = {left: material.payloads[left], right: material.payloads[right]}
-    shared = set(blind[left][1]) & set(blind[right][1])
-    values, keys = blind[right]
-    kept = {**material.payloads, right: (values, [key for key in keys if key not in shared])}
     edges = [e for e in material.edges if e[:3] != (left, right, kind)]
-    return replace(material, edges=edges, payloads=kept)
+    uncompared = {frozenset((left, right))} if kind == "similar" else set()
+    return replace(material, edges=edges, uncompared=material.uncompared | uncompared)
 
 
 def without_value(material: Material, kind: str, value: str) -> Material:

@@ -19,12 +19,14 @@ class Material:
         edges: (left, right, type, kind, weight, evidence) between them; of decisions those that stand now.
         payloads: First record of a payload → (compared values, blocking keys).
         decisions: (left, right, verdict) of standing decisions between them.
+        uncompared: Pairs of payloads that are taken never to have been compared: what would be without them.
     """
 
     records: list[str]
     edges: list[tuple[str, str, str, str, float, dict[str, Any]]]
     payloads: dict[str, tuple[dict[str, Any], list[int]]]
     decisions: list[tuple[str, str, str]]
+    uncompared: frozenset[frozenset[str]] = frozenset()
 
 
 def of_customers(store: psycopg.Connection, customers: list[str]) -> Material:

@@ -96,11 +96,18 @@ def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, w
             _refuse_if_busy(workspace)
         succeeded, run_id = launch.run_job(workspace.path("dagster"), as_of=as_of, full=full, wait=wait)
         if not succeeded:
+            cause = launch.failure(workspace.path("dagster"), run_id)
             raise CdpError(
-                f"run {run_id[:8]} failed: {launch.failure(workspace.path('dagster'), run_id)}",
-                "mend the cause and run again: what was committed is kept; 'cdp dagster' shows the whole run",
+                f"run {run_id[:8]} failed: {cause}",
+                f"{_remedy(cause, workspace.settings.memory_limit)}: what was committed is kept; 'cdp dagster' shows the whole run",
             )
         say(summary.of_run(workspace, run_id, time.monotonic() - started))
+
+
+def _remedy(cause: str, memory: str) -> str:
+    if "Out of Memory" in cause or "OutOfMemory" in cause:
+        return f"give the engine more memory than {memory} (CDP_MEMORY_LIMIT=4GB) and run again"
+    return "mend the cause and run again"
 
 
 def _refuse_if_busy(workspace: Workspace) -> None:

@@ -182,3 +182,12 @@ def test_a_file_of_people_is_drafted_with_its_own_key(workspace, tmp_path):
     assert drafted.parties["customer"].key == "unique_id"
     assert set(drafted.columns) == {"unique_id", "first_name", "surname", "dob", "email", "email_2"}
     Path(path).unlink()
+
+
+def test_a_run_that_found_too_little_memory_says_which_setting_gives_more():
+    from cdp.cli.pipeline import _remedy
+
+    assert "CDP_MEMORY_LIMIT" in _remedy(
+        "_duckdb.OutOfMemoryException: Out of Memory Error: could not allocate", "400MB"
+    )
+    assert "CDP_MEMORY_LIMIT" not in _remedy("a file is damaged", "400MB")

@@ -55,7 +55,10 @@ def ops__scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mat
     group_name="publish",
     deps=[
         "ops__published",
+        "core__contact_records",  # what their blocking checks refuse is not released, whichever way it came
+        "core__customer_consents",
         "core__loyalty_balances",
+        "ops__loyalty_reconciliation",
         "mart__loyalty_liability",
         "mart__loyalty_measures",
         "mart__loyalty_rewards",

@@ -163,6 +163,42 @@ def test_tables_follow_what_they_are_made_of_and_a_whole_run_is_not_followed(def
         assert asked(found.cursor).total_requested == 0
 
 
+def test_what_follows_stops_where_a_blocking_check_failed_until_it_passes(definitions):
+    """A run stops there, and so does the daemon: neither publishes nor releases what a check refuses."""
+    selection = dg.AssetSelection.groups("publish")
+    stopped = [dg.AssetKey("ops__published"), dg.AssetKey("ops__release")]
+    consents = dg.AssetKey("core__customer_consents")
+    with dg.instance_for_test() as instance:
+
+        def asked(cursor=None):
+            return dg.evaluate_automation_conditions(
+                defs=definitions, instance=instance, asset_selection=selection, cursor=cursor
+            )
+
+        def made(key, passed=None):
+            """In a run of its own, with what its check found."""
+            run = instance.run_storage.add_run(dg.DagsterRun(job_name=JOB, run_id=str(uuid.uuid4())))
+            told = [("ASSET_MATERIALIZATION", StepMaterializationData(dg.AssetMaterialization(key), []))]
+            if passed is not None:
+                judged = dg.AssetCheckEvaluation(key, "consents_hold", passed, metadata={}, blocking=True)
+                told.append(("ASSET_CHECK_EVALUATION", judged))
+            for kind, data in told:
+                instance.report_dagster_event(DagsterEvent(kind, JOB, event_specific_data=data), run.run_id)
+
+        for spec in definitions.resolve_all_asset_specs():
+            made(spec.key)
+        found = asked(asked().cursor)
+        made(consents, passed=False)
+        found = asked(found.cursor)
+        assert [found.get_num_requested(key) for key in stopped] == [0, 0]
+        made(dg.AssetKey("core__loyalty_balances"))  # what else a release rests on goes on
+        found = asked(found.cursor)
+        assert [found.get_num_requested(key) for key in stopped] == [0, 0]
+        made(consents, passed=True)
+        found = asked(found.cursor)
+        assert [found.get_num_requested(key) for key in stopped] == [1, 1]
+
+
 def raw_rows(workspace):
     with open_lake(workspace, read_only=True) as lake:
         return lake.rows("select * exclude (_run_id) from raw_web__events order by all")
@@ -251,7 +287,9 @@ def test_the_job_of_checks_finds_nothing_wrong_where_nothing_was_built(new_works
     monkeypatch.setenv("CDP_HOME", str(workspace.home))
     monkeypatch.setenv("DAGSTER_HOME", str(prepare_home(workspace.path("dagster"))))
     with dg.DagsterInstance.get() as instance:
-        checked = definitions.resolve_job_def(CHECKS_JOB).execute_in_process(instance=instance).get_asset_check_evaluations()
+        checked = (
+            definitions.resolve_job_def(CHECKS_JOB).execute_in_process(instance=instance).get_asset_check_evaluations()
+        )
         assert len(checked) >= 10
         assert [c.check_name for c in checked if not c.passed] == []
 

@@ -25,14 +25,14 @@ ABOUT = {
 }  # fmt: skip
 
 
+OF_PEOPLE = {"ops__rejected_rows", "ops__segment_history"}  # of the pipeline's own tables
+
+
 def governed(spec: dg.AssetSpec) -> dg.AssetSpec:
     """An asset with the policies of its layer. What reads the outside (files, erasures) is started by sensor and schedule."""
     name = spec.key.to_user_string()
-    about = (
-        "none"
-        if name.startswith(("mart__", "ops__")) and name != "ops__rejected_rows"
-        else ABOUT[spec.group_name or "publish"]
-    )
+    nobody = name.startswith("ops__") and name not in OF_PEOPLE
+    about = "none" if nobody else ABOUT[spec.group_name or "publish"]
     tags = {**spec.tags, "cdp/personal_data": about}
     if spec.group_name == "ingest":
         return spec.replace_attributes(freshness_policy=FRESH, tags=tags)

@@ -94,6 +94,14 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_makes_it(specs):
     assert {spec.group_name for spec in specs.values()} == groups
 
 
+def test_tags_say_where_people_are(specs):
+    about = {key: spec.tags["cdp/personal_data"] for key, spec in specs.items()}
+    rows = {"core__contact_records": "personal", "ops__rejected_rows": "personal", "raw_web__events": "personal", "core__customer_consents": "personal",
+            "mart__customer_scores": "pseudonymous", "mart__churn": "pseudonymous", "mart__rfm": "pseudonymous", "ops__segment_history": "pseudonymous",
+            "core__ledger_entries": "pseudonymous", "ops__release": "none", "mart__transparency": "none"}  # fmt: skip
+    assert {key: about[key] for key in rows} == rows
+
+
 def test_dependencies_are_read_from_the_sql(specs):
     for stage in ("standardise", "identity", "profile", "loyalty", "insight"):
         for table in sql_tables(stage):

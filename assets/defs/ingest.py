@@ -105,7 +105,7 @@ def _reconciles(done: IngestReport) -> dg.AssetCheckResult:
 
 def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
     many = [file.file for file in done.files if file.quarantined > source.limits.warn * file.lines]
-    blocked = {file.file: file.blocked for file in done.blocked}
+    blocked = done.left_out | {file.file: file.blocked for file in done.blocked}
     severity = dg.AssetCheckSeverity.ERROR if blocked else dg.AssetCheckSeverity.WARN
     metadata = {
         "left out": blocked,

@@ -1,5 +1,6 @@
 """Bring the new files of one source into the lake: read, judge, reconcile, commit as one transaction."""
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping
@@ -54,13 +55,14 @@ class FileReport:
 
 @dataclass
 class IngestReport:
-    """What one run did to one source."""
+    """What one run did to one source; `left_out` are files that earlier runs blocked, with the reason, which still lie there."""
 
     source: str
     files: list[FileReport] = field(default_factory=list)
     rows: int = 0
     seconds: float = 0.0
     unreconciled: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def blocked(self) -> list[FileReport]:
@@ -105,7 +107,7 @@ def ingest(
 
         lake.write(prepare, f"raw table of {source.source}")
     report, started = IngestReport(source.source), time.monotonic()
-    new = _new_files(lake, source, landing, now, landed)
+    new, report.left_out = _new_files(lake, source, landing, now, landed)
     if new:
         stage.open_stage(lake, source)
         contract = compile_contract(source)
@@ -164,18 +166,18 @@ def contract_mark(source: Source) -> str:
 
 def _new_files(
     lake: Lake, source: Source, landing: Path, now: datetime, landed: Mapping[str, datetime] | None
-) -> list[FileReport]:
+) -> tuple[list[FileReport], dict[str, str]]:
     paths = list(landing_files(landing, source))
     if not paths:
-        return []
-    query = "select file, sha256, status, contract, identity from ops__files where source = ? order by identity desc"
+        return [], {}
+    query = "select file, sha256, status, contract, identity, reason from ops__files where source = ? order by identity desc"
     registered = lake.rows(query, [source.source])
     known = {
         (file, sha)
-        for file, sha, status, mark, _ in registered
+        for file, sha, status, mark, *_ in registered
         if status == "read" or (status == "blocked" and mark == contract_mark(source))
     }
-    identities = {sha: name for _, sha, _, _, name in registered if name}  # the least, which comes last
+    identities = {sha: name for _, sha, _, _, name, _ in registered if name}  # the least, which comes last
     found = []
     for path in paths:
         name = path.relative_to(landing / source.source).as_posix()
@@ -189,7 +191,19 @@ def _new_files(
             continue
         if (name, sha) not in known:
             found.append(FileReport(name, sha, path.stat().st_size, identities.setdefault(sha, name), landed_at=at))
-    return sorted(found, key=lambda item: (item.landed_at, item.file))
+    new = {item.file for item in found}
+    left_out = {
+        file: reason
+        for file, sha, status, _, _, reason in registered
+        if status == "blocked" and file not in new and _is(landing / source.source / file, sha)
+    }
+    return sorted(found, key=lambda item: (item.landed_at, item.file)), left_out
+
+
+def _is(path: Path, sha: str) -> bool:
+    with contextlib.suppress(UnreadableFile, OSError):
+        return fingerprint(path) == sha
+    return False
 
 
 def _read_file(

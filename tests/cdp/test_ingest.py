@@ -357,6 +357,22 @@ def test_the_quarantine_of_an_earlier_file_of_the_same_name_stays(platform, take
     ) == [(20, 18, 2)]
 
 
+def test_a_blocked_file_is_named_by_every_run_until_it_is_mended_or_gone(platform, take):
+    """A later run over nothing new must not look as if all were well again."""
+    landing = platform.workspace.path("landing")
+
+    def left_out():
+        return ingest(platform.lake, source("named"), landing, NOW, print).left_out
+
+    done = take(source("named"), {"a.jsonl": '{"x": 1}\n', "b.jsonl": '{"id": "1"}\n', "c.jsonl": '{"x": 1}\n'})
+    assert left_out() == {name: done[name].blocked for name in ("a.jsonl", "c.jsonl")}
+    take(source("named"), {"b.jsonl": '{"x": 2}\n'})  # one that was read, damaged by its sender
+    landing.joinpath("named", "c.jsonl").unlink()
+    assert set(left_out()) == {"a.jsonl", "b.jsonl"}
+    take(source("named"), {"a.jsonl": '{"id": "2"}\n', "b.jsonl": '{"id": "1"}\n'})
+    assert left_out() == {}
+
+
 def test_a_mended_file_takes_the_place_of_the_blocked_one(platform, take):
     take(source("again"), {"a.jsonl": '{"x": 1}\n'})
     assert counts(take(source("again"), {"a.jsonl": '{"id": "1"}\n'})["a.jsonl"]) == (1, 1, 0, 0)

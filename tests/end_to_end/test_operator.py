@@ -242,6 +242,7 @@ def daemon(operator):
             yield process
 
 
+@pytest.mark.timeout(800)  # two waits for a daemon that has two busy cores
 def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(week, operator):
     """Lines land; PostgreSQL is killed in the middle of the run that reads them, then everything of Dagster; it is started again."""
     rows = lambda: operator.lake("select count(*) from raw_pos__sale_lines")[0][0]  # noqa: E731
@@ -264,7 +265,7 @@ def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(w
         wait_for(f"http://127.0.0.1:{port}/server_info", again)
         there = Operator(week, operator.page, f"http://127.0.0.1:{port}")
         # what the killed run had read is not read again: the tables that stand on it follow by themselves
-        there.waits(known, ("cdp_run", "__ASSET_JOB"), seconds=240)
+        there.waits(known, ("cdp_run", "__ASSET_JOB"), seconds=480)
     finally:
         stop(again)
     assert rows() == before + 30

@@ -242,7 +242,6 @@ def daemon(operator):
             yield process
 
 
-@pytest.mark.timeout(800)  # two waits for a daemon that has two busy cores
 def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(week, operator):
     """Lines land; PostgreSQL is killed in the middle of the run that reads them, then everything of Dagster; it is started again."""
     rows = lambda: operator.lake("select count(*) from raw_pos__sale_lines")[0][0]  # noqa: E731

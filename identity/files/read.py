@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from cdp.errors import UnreadableFile
+from cdp.standard.names import CJK
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-LATIN_READ_AS_CHINESE = re.compile(r"[a-z][\u3400-\u9fff]|[\u3400-\u9fff][a-z]")  # M黮ler: Müller in Latin-1
-CHINESE = re.compile(r"[\u3400-\u9fff]")
+LATIN_READ_AS_CHINESE = re.compile(f"[a-z]{CJK.pattern}|{CJK.pattern}[a-z]")  # M黮ler: Müller in Latin-1
 
 
 def read(path: Path) -> tuple[pl.DataFrame, int]:
@@ -84,6 +84,6 @@ def _decode(content: bytes) -> str:
         with contextlib.suppress(UnicodeDecodeError):
             text = content.decode(encoding)
             wrong = len(LATIN_READ_AS_CHINESE.findall(text)) if encoding == "gb18030" else 0
-            if not wrong or wrong < len(CHINESE.findall(text)) / 2:
+            if not wrong or wrong < len(CJK.findall(text)) / 2:
                 return text
     return content.decode("cp1252", "replace")

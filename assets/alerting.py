@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import psycopg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from cdp.alerts.rules import AlertRule, Alerts, Message, Wrong, due
-from cdp.alerts.send import send
+from cdp.alerts.send import send, send_by, ways
 from cdp.clock import system_now
 from cdp.settings import Settings
 from cdp.store import alerts as kept
@@ -58,7 +59,7 @@ def wrong_figures(rules: Iterable[AlertRule], noted: dict[str, tuple[float | Non
 
 
 def watch(workspace: Workspace, instance: dg.DagsterInstance, alerts: Alerts, keys: Iterable[dg.AssetCheckKey], jobs: Iterable[str], log) -> list[Message]:  # type: ignore[no-untyped-def] # fmt: skip
-    """Tell what is due, and keep that it was told. What could not be sent is told again at the next look."""
+    """Tell what is due, and keep that it was told. What could not be sent by a way is sent by that way at the next look."""
     now = system_now()
     keys, jobs = list(keys), list(jobs)
     with database(workspace), connect(owner_address(workspace)) as store:
@@ -68,11 +69,26 @@ def watch(workspace: Workspace, instance: dg.DagsterInstance, alerts: Alerts, ke
                 wrong += failed_checks(instance, rule, keys)
             elif rule.when == "run_failed":
                 wrong += failed_runs(instance, rule, jobs)
+        failed = _send_again(store, alerts, now)
         messages = due(wrong, kept.still_open(store), now, timedelta(hours=alerts.repeat_hours))
-        failed, sent = send(messages, alerts, Settings(), log.warning) if messages else ([], [])
-        if failed:
-            log.error(f"alerts could not be sent by {', '.join(failed)}")
-        if failed and not sent:
-            return []  # nobody was told: tried again at the next look
-        kept.keep(store, messages, now)
+        missed, sent = send(messages, alerts, Settings(), log.warning) if messages else ({}, [])
+        if failed | missed:
+            named = ", ".join(f"{way} ({why})" for way, why in (failed | missed).items())
+            log.error(f"alerts could not be sent by {named}: tried again at the next look")
+        if missed and not sent:
+            return []  # nobody was told
+        kept.keep(store, messages, now, list(missed))
     return messages
+
+
+def _send_again(store: psycopg.Connection, alerts: Alerts, now: datetime) -> dict[str, str]:
+    """Send what a way has missed so far; why, by way that is still closed."""
+    failed: dict[str, str] = {}
+    settings = Settings()
+    for way in ways(alerts, settings):
+        missed = kept.unsent(store, way, now)
+        if missed and (why := send_by(way, [message for _, message in missed], alerts, settings)):
+            failed[way] = why
+        elif missed:
+            kept.sent(store, way, [number for number, _ in missed])
+    return failed

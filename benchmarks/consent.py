@@ -22,7 +22,7 @@ from api import present
 from api.app import create_app
 from cdp.clock import system_now
 from cdp.consent import tables
-from cdp.consent.customers import FLAGS
+from cdp.consent.customers import flags
 from cdp.consent.policy import Policy, load_policy
 from cdp.lake.build import sql_file
 from cdp.settings import Settings
@@ -51,8 +51,8 @@ def batch(customers: int, policy: Policy) -> dict[str, Any]:
         engine.execute(
             f"create table core__customer_jurisdictions as {sql_file('consent', 'core__customer_jurisdictions').sql}"
         )
-        engine.execute(f"create table flags as {FLAGS.sql}", {"now": system_now()})
-        flags = time.perf_counter() - started
+        engine.execute(f"create table flags as {flags().sql}", {"now": system_now()})
+        flagged = time.perf_counter() - started
         rows, decisions = (
             engine.execute(f"select count(*) from {t}").fetchall()[0][0] for t in ("flags", "core__consent_decisions")
         )
@@ -60,9 +60,9 @@ def batch(customers: int, policy: Policy) -> dict[str, Any]:
         "customers": customers,
         "decisions": decisions,
         "flags": rows,
-        "seconds": round(flags, 2),
+        "seconds": round(flagged, 2),
         "scan_seconds": round(scan, 2),
-        "ratio": round(flags / scan, 2),
+        "ratio": round(flagged / scan, 2),
     }
 
 

@@ -22,7 +22,7 @@ from cdp.settings import Settings
 from cdp.store import keys
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace, open_workspace
-from identity import artefact, nodes
+from identity import artefact
 from identity.scorer import Scorer, complete
 
 RESULT = Path(__file__).parent / "results" / "live.json"
@@ -60,8 +60,7 @@ def agreement(lake: Lake, workspace: Workspace) -> dict[str, float]:
     )
     pairs = lake.rows("select l, r, weight from chosen")
     rows = lake.records(
-        f"select {nodes.NODE} as node, {columns} from core__payloads "
-        f"where {nodes.NODE} in (select l from chosen union select r from chosen)"
+        f"select node, {columns} from core__payloads where node in (select l from chosen union select r from chosen)"
     )
     values = {row["node"]: complete(row, trained) for row in rows}
     same = sum(scorer.matches(values[a], values[b]) == (w >= trained.threshold) for a, b, w in pairs)

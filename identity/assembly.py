@@ -1,4 +1,8 @@
-"""One customer's evidence, clustered again by the rules of the batch: what explanations and what-ifs are made of."""
+"""One customer's evidence, clustered again by the rules of the batch: what explanations and what-ifs are made of.
+
+Limits and accounts of one person are rules of `identity.yaml` over more than this evidence: whoever asks knows from the
+assignment whether one of them keeps records apart.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -6,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from cdp.store.evidence import DECISION, Material
-from identity.cluster import Evidence, cluster
-from identity.guards import two_people
+from identity import blocking
+from identity.cluster import Evidence, cluster, with_cannot
+from identity.guards import two_births, two_people
 from identity.scorer import Scorer, complete
 
 MOST_PAYLOADS = 400
@@ -55,10 +60,33 @@ def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
         (_ints(apart, 0), _ints(apart, 1)),
         (*(edge[2] for edge in hard), *(DECISION for _ in decided)),
     )
+    births = [(number[a], number[b]) for a, b in births_apart(material)]
+    evidence = with_cannot(evidence, (_ints(births, 0), _ints(births, 1)))
     groups: dict[int, list[str]] = {}
     for record, label in zip(material.records, cluster(evidence).tolist(), strict=True):
         groups.setdefault(label, []).append(record)
     return sorted(groups.values(), key=lambda group: (-len(group), group))
+
+
+def births_apart(material: Material) -> list[tuple[str, str]]:
+    """Pairs of records whose full birth dates and given names are two people's, whatever else they share."""
+    holders: dict[str, list[str]] = {first: [first] for first in material.payloads}
+    for left, right, kind, *_ in material.edges:
+        if kind == "identical" and left in holders:
+            holders[left].append(right)
+    people: dict[tuple[str, str], list[str]] = {}
+    for first, (values, _) in material.payloads.items():
+        if values.get("birth_full") and values.get("given_key"):
+            people.setdefault((values["given_key"], values["birth_full"]), []).extend(holders[first])
+    told = sorted(people.items())
+    return [
+        (a, b)
+        for at, (one, records) in enumerate(told[:MOST_PAYLOADS])
+        for other, others in told[at + 1 : MOST_PAYLOADS]
+        if two_births(*one, *other)
+        for a in records
+        for b in others
+    ]
 
 
 def without_edge(material: Material, left: str, right: str, kind: str) -> Material:
@@ -70,8 +98,8 @@ def without_edge(material: Material, left: str, right: str, kind: str) -> Materi
     return replace(material, edges=edges, uncompared=material.uncompared | uncompared)
 
 
-def without_value(material: Material, kind: str, value: str) -> Material:
-    """The evidence as if no record had ever given this identifier."""
+def without_value(material: Material, scorer: Scorer | None, kind: str, value: str) -> Material:
+    """The evidence as if no record had ever given this identifier: neither shared nor compared, nor a reason to compare."""
 
     def less(edge: tuple[str, str, str, str, float, dict[str, Any]]) -> bool:
         evidence = edge[5]
@@ -79,12 +107,12 @@ def without_value(material: Material, kind: str, value: str) -> Material:
         return not (evidence.get("identifier") == kind and values == [value])
 
     dropped = {"email": ("email", "email_user", "email_local"), "phone": ("phone",)}.get(kind, ())
-    payloads = {
-        record: ({**values, **dict.fromkeys(dropped)}, keys)
-        if dropped and values.get(kind) == value
-        else (values, keys)
-        for record, (values, keys) in material.payloads.items()
-    }
+    payloads = dict(material.payloads)
+    for record, (values, keys) in material.payloads.items():
+        if dropped and values.get(kind) == value:
+            less_of = {**values, **dict.fromkeys(dropped)}
+            left = set(blocking.keys(scorer.model.plan, less_of)) if scorer else set()
+            payloads[record] = (less_of, [key for key in keys if key in left])
     return replace(material, edges=[edge for edge in material.edges if less(edge)], payloads=payloads)
 
 

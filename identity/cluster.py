@@ -71,6 +71,30 @@ def cluster(evidence: Evidence, together: float = TOGETHER) -> Ints:
     return decided.join(label, same, cannot)[vertex]
 
 
+def with_cannot(evidence: Evidence, cuts: decided.Ends) -> Evidence:
+    """The evidence with the pairs of the negative rules among those that must stay apart; a steward's word beats a rule.
+
+    What a decision joins is the components that stand without decisions: no rule holds across two of them that a chain of
+    decisions made one person.
+    """
+    said = np.array([kind == "decision" for kind in evidence.kinds], dtype=bool)
+    left, right, star = evidence.hard
+    alone = replace(evidence, hard=(left[~said], right[~said], star[~said]))
+    part = connected(alone)
+    chain = components(int(part.max(initial=-1)) + 1, part[left[said]], part[right[said]])
+    one, other = cuts
+    ends = part[left[said]], part[right[said]]
+    settled = np.isin(
+        part[one], ends[0][ends[0] == ends[1]]
+    )  # decided within a component: what it shares held it together
+    stands = np.where(part[one] == part[other], ~settled, chain[part[one]] != chain[part[other]])
+    cannot = (
+        np.concatenate([evidence.cannot[0], one[stands]]),
+        np.concatenate([evidence.cannot[1], other[stands]]),
+    )
+    return replace(evidence, cannot=cannot)
+
+
 def _without_decisions(evidence: Evidence) -> tuple[Evidence, Ints, Ints]:
     """The evidence less what stewards joined, and the two records of each of their decisions."""
     said = np.array([kind == "decision" for kind in evidence.kinds], dtype=bool)

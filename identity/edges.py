@@ -2,21 +2,20 @@
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
-from identity import nodes, scopes
+from identity import scopes
 from identity.artefact import Model
 
 TABLE = "core__probabilistic_edges"
-SELECT = f"""
-    with numbered as (select {nodes.NODE} as node, record_id from core__payloads),
-    firsts as (select node, min(record_id) as record_id, count(*) as records from numbered group by node),
+SELECT = """
+    with firsts as (select node, min(record_id) as record_id, count(*) as records from core__payloads group by node),
     found as (
         select least(a.record_id, b.record_id) as left_id, greatest(a.record_id, b.record_id) as right_id, 'similar' as type, s.weight
         from core__scored_pairs s join firsts a on a.node = s.l join firsts b on b.node = s.r
         union all
         select f.record_id, n.record_id, 'identical' as type, w.weight
-        from firsts f join numbered n using (node) join core__payload_worth w using (node) where n.record_id <> f.record_id
+        from firsts f join core__payloads n using (node) join core__payload_worth w using (node) where n.record_id <> f.record_id
     )
-    select left_id, right_id, type, 'probabilistic' as kind, round(weight, 6) as weight, $version as model_version, '{{}}' as evidence
+    select left_id, right_id, type, 'probabilistic' as kind, round(weight, 6) as weight, $version as model_version, '{}' as evidence
     from found where weight >= $threshold order by left_id, right_id, type
 """
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdp.store.evidence import Material
-from identity.assembly import partition, scored_pairs, without_edge, without_value
+from identity.assembly import births_apart, partition, scored_pairs, without_edge, without_value
 from identity.guards import two_people
 from identity.scorer import Part, Scorer, complete
 
@@ -14,6 +14,13 @@ WORDS = {
     "wechat_unionid": "the same WeChat unionid", "similar": "values alike enough for one person", "identical": "identical values",
     "decision": "a steward's decision",
 }  # fmt: skip
+
+
+RULED_APART = "a limit or a rule of identity.yaml, or what others share with them, keeps them apart"
+BIRTHS = "their birth dates and given names are two people's"
+SPLIT = "evidence leads from one to the other, but too little of what lies across agrees, so they were split"
+NOTHING = "no identifier, order or similar values join them"
+JOINED_BEFORE = "the last run joined them; on what is known now the next one may part them"
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Verdict:
     """Why two records are, or are not, one customer.
 
     Attributes:
-        together: Whether the batch's rules put them together on the evidence at hand.
+        together: Whether they are one customer.
         weight: Match weight of their values; None where one has no full name to compare.
         threshold: From which weight on values alone join.
         reasons: In words, the decisive one first.
@@ -100,10 +107,10 @@ class Verdict:
     path: list[tuple[str, str, str, float]]
 
 
-def pair(material: Material, scorer: Scorer | None, left: str, right: str) -> Verdict:
-    """Why or why not, for two records of the material."""
+def pair(material: Material, scorer: Scorer | None, left: str, right: str, *, together: bool) -> Verdict:
+    """Why or why not, for two records of the material that are `together` one customer, or are not."""
     groups = partition(material, scorer)
-    together = any(left in group and right in group for group in groups)
+    expected = any(left in group and right in group for group in groups)
     firsts = (_first(material, left), _first(material, right))
     compared = scorer is not None and all(firsts) and firsts[0] != firsts[1]
     parts = _parts(material, scorer, firsts[0] or "", firsts[1] or "") if compared else []
@@ -112,6 +119,10 @@ def pair(material: Material, scorer: Scorer | None, left: str, right: str) -> Ve
     reasons = [f"{WORDS.get(kind, kind)} (weight {w:.1f})" for _, _, kind, w in path]
     if not together:
         reasons = _why_not(material, scorer, left, right, firsts, weight, path)
+        if expected:
+            reasons = [RULED_APART, *(reason for reason in reasons if reason not in (SPLIT, NOTHING))]
+    elif not expected:
+        reasons = [*reasons, JOINED_BEFORE]
     threshold = scorer.model.threshold if scorer else None
     return Verdict(together, weight, threshold, reasons, parts, path if together else [])
 
@@ -123,23 +134,23 @@ def _why_not(
     reasons = []
     if any({a, b} == {left, right} and verdict == "different" for a, b, verdict in material.decisions):
         reasons.append("a steward decided that they are two people")
+    if any({a, b} == {left, right} for a, b in births_apart(material)):
+        reasons.append(BIRTHS)
     values = [material.payloads[first][0] for first in firsts if first]
     if len(values) == 2 and two_people(values[0], values[1]):
         reasons.append("their given names are two people's: nothing they share joins them")
     if weight is not None and scorer and weight < scorer.model.threshold:
         reasons.append(f"their values weigh {weight:.1f}, below the threshold of {scorer.model.threshold:.1f}")
     if path:
-        reasons.append(
-            "evidence leads from one to the other, but too little of what lies across agrees, so they were split"
-        )
+        reasons.append(SPLIT)
     if not all(firsts):
         reasons.append("one of them gives no full name, so only identifiers could join them")
-    return reasons or ["no identifier, order or similar values join them"]
+    return reasons or [NOTHING]
 
 
 def without_identifier(material: Material, scorer: Scorer | None, kind: str, value: str) -> list[list[str]]:
     """The groups that would remain if this identifier had never been given."""
-    return partition(without_value(material, kind, value), scorer)
+    return partition(without_value(material, scorer, kind, value), scorer)
 
 
 def _parts(material: Material, scorer: Scorer | None, left: str, right: str) -> list[Part]:

@@ -1,6 +1,6 @@
 """The evidence of the lake as arrays, and the clusters back as a table."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,10 @@ import polars as pl
 from cdp.identity_rules import IdentityRules
 from cdp.lake import build, delta, register
 from cdp.lake.engine import Lake
-from identity import limits, negative, nodes, scopes
+from identity import limits, negative, scopes
 from identity.artefact import Model
-from identity.cluster import Evidence, cluster, connected, link_weights
-from identity.split import Ints, components
+from identity.cluster import Evidence, cluster, connected, link_weights, with_cannot
+from identity.split import Ints
 
 TABLE = "core__clusters"
 CUTS, VIOLATIONS = "core__identity_cuts", "core__limit_violations"
@@ -50,6 +50,7 @@ class Resolved:
     violations: pl.DataFrame
 
 
+@build.timed
 def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak: float) -> Clustered:
     """`core__clusters(record_id, cluster_id, component_id, link_weight)` and what held records apart.
 
@@ -95,7 +96,7 @@ def resolve(lake: Lake, threshold: float, rules: IdentityRules, within: str = ""
     evidence = load(lake, threshold, within)
     component = connected(evidence)
     cuts = negative.rules(lake, component, rules)
-    evidence = with_cannot(evidence, cuts)
+    evidence = with_cannot(evidence, (cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)))
     label, violations = limits.enforce(lake, evidence, cluster(evidence), rules)
     return Resolved(evidence, component, label, cuts, violations)
 
@@ -113,18 +114,18 @@ def load(lake: Lake, threshold: float, within: str = "") -> Evidence:
         f"select record_id, row_number() over (order by record_id) - 1 as no from core__contact_records {within}"
     )
     size = int(lake.scalar("select count(*) from record_numbers"))
-    own = "semi join (select payload_id from core__payloads semi join record_numbers using (record_id)) using (payload_id)"
+    own = "semi join (select node from core__payloads semi join record_numbers using (record_id)) using (node)"
     con.execute(  # of a payload too common to join anyone some records may stand elsewhere: it is counted whole
         "create or replace temp table node_firsts as "
-        f"select {nodes.NODE} as node, min(n.no) as first, count(*) as records "
-        f"from core__payloads p {own if within else ''} left join record_numbers n using (record_id) group by payload_id"
+        "select node, min(n.no) as first, count(*) as records "
+        f"from core__payloads p {own if within else ''} left join record_numbers n using (record_id) group by node"
     )
     hard = lake.connection.execute(
         f"""
         with identical as (
             select n.no as r, f.first as l, f.node as star, w.weight
             from core__payloads p join record_numbers n using (record_id)
-            join node_firsts f on f.node = {nodes.NODE} and f.records > 1
+            join node_firsts f on f.node = p.node and f.records > 1
             join core__payload_worth w on w.node = f.node and w.weight >= {float(threshold)}
         )
         select a.no as l, b.no as r, hash(e.type, e.left_id) as star, e.weight, e.type as kind
@@ -155,30 +156,6 @@ def load(lake: Lake, threshold: float, within: str = "") -> Evidence:
     return Evidence(
         size, (left, right, star), weight, (soft[0], soft[1]), soft[3] - threshold, (cannot[0], cannot[1]), kinds
     )
-
-
-def with_cannot(evidence: Evidence, cuts: pl.DataFrame) -> Evidence:
-    """The evidence with the pairs of the negative rules among those that must stay apart; a steward's word beats a rule.
-
-    What a decision joins is the components that stand without decisions: no rule holds across two of them that a chain of
-    decisions made one person.
-    """
-    decided = np.array([kind == "decision" for kind in evidence.kinds], dtype=bool)
-    left, right, star = evidence.hard
-    alone = replace(evidence, hard=(left[~decided], right[~decided], star[~decided]))
-    part = connected(alone)
-    chain = components(int(part.max(initial=-1)) + 1, part[left[decided]], part[right[decided]])
-    one, other = cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)
-    ends = part[left[decided]], part[right[decided]]
-    settled = np.isin(
-        part[one], ends[0][ends[0] == ends[1]]
-    )  # decided within a component: what it shares held it together
-    stands = np.where(part[one] == part[other], ~settled, chain[part[one]] != chain[part[other]])
-    cannot = (
-        np.concatenate([evidence.cannot[0], one[stands]]),
-        np.concatenate([evidence.cannot[1], other[stands]]),
-    )
-    return replace(evidence, cannot=cannot)
 
 
 def _arrays(lake: Lake, query: str) -> tuple[Any, Any, Any, Any]:

@@ -1,9 +1,13 @@
-"""The household guard on one pair of payloads, as `pairs` applies it to all of them."""
+"""The household guards on one pair of payloads, as `pairs` and `negative` apply them to all of them."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from rapidfuzz.distance import DamerauLevenshtein
+
 from identity import names
+
+SLIPS = 2  # birth dates that differ by no more may be one date, typed badly
 
 
 def two_people(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
@@ -14,3 +18,10 @@ def two_people(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
     if left.get("first") and left["first"] == right.get("family") and left.get("family") == right.get("first"):
         return False
     return not names.compatible(a, b)
+
+
+def two_births(given: str, birth: str, other_given: str, other_birth: str) -> bool:
+    """Whether names and full birth dates are two people's: siblings, or parent and child, of one address."""
+    if given == other_given or DamerauLevenshtein.distance(birth, other_birth) <= SLIPS:
+        return False
+    return not names.compatible(given, other_given)

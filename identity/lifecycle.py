@@ -17,6 +17,7 @@ SCHEMA = {
 }  # fmt: skip
 
 
+@build.timed
 def build_model(
     lake: Lake, models: Path, rules: IdentityRules, *, erasing: bool = False
 ) -> tuple[build.Built, Model | None]:

@@ -2,15 +2,13 @@
 
 import numpy as np
 import polars as pl
-from rapidfuzz.distance import DamerauLevenshtein
 
 from cdp.identity_rules import IdentityRules
 from cdp.lake.engine import Lake
-from identity import names
+from identity.guards import two_births
 from identity.split import Ints
 
 SCHEMA = {"reason": pl.String, "l": pl.Int64, "r": pl.Int64}
-SLIPS = 2  # birth dates that differ by no more may be one date, typed badly
 MOST = 400  # distinct (name, birth date) of a component that are compared all with all
 
 
@@ -69,12 +67,6 @@ def _two_births(lake: Lake) -> pl.DataFrame:
     for people in by_component.values():
         for at, (given, birth, every) in enumerate(people):
             for other_given, other_birth, others in people[at + 1 :]:
-                if _two_people(given, birth, other_given, other_birth):
+                if two_births(given, birth, other_given, other_birth):
                     found += [("different birth dates and given names", a, b) for a in every for b in others]
     return pl.DataFrame(found, schema=SCHEMA, orient="row")
-
-
-def _two_people(given: str, birth: str, other_given: str, other_birth: str) -> bool:
-    if given == other_given or DamerauLevenshtein.distance(birth, other_birth) <= SLIPS:
-        return False
-    return not names.compatible(given, other_given)

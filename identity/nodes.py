@@ -4,7 +4,7 @@ from cdp.lake.engine import Lake
 from identity import fields
 
 TABLE = "nodes"
-NODE = "cast('0x' || left(payload_id, 15) as bigint)"
+TOLD = "cast('0x' || left(key, 15) as bigint)"  # the node of a payload that changed, by its id in `key`
 
 
 def create(lake: Lake, where: str = "true") -> int:
@@ -19,6 +19,6 @@ def create(lake: Lake, where: str = "true") -> int:
     values = ", ".join(f"any_value({c}) as {c}" for c in named)
     lake.rows(
         f"create or replace temp table {TABLE} as select node, count(*) as records, {values} "
-        f"from (select {NODE} as node, * from core__payloads) where {where} group by node order by node"
+        f"from core__payloads where {where} group by node order by node"
     )
     return int(lake.scalar(f"select count(*) from {TABLE}"))

@@ -36,6 +36,7 @@ class Compared:
     candidates: int = 0
 
 
+@build.timed
 def build_pairs(lake: Lake, trained: Model | None) -> Compared:
     """Bring the four tables to the present payloads under the model in use."""
     version = trained.version if trained else "none"
@@ -67,8 +68,7 @@ def stage(lake: Lake, trained: Model | None) -> int:
 def _stage_changed(lake: Lake, since: delta.Since | None) -> bool:
     """`nodes`, `fresh(node)`, `gone(node)` and `revalued(node)` in memory; False where all payloads are compared again."""
     if since and since.keys("told_payloads", f"{PAYLOADS}.payload_id"):
-        number = nodes.NODE.replace("payload_id", "key")
-        lake.rows(f"create or replace temp table told_nodes as select {number} as node from told_payloads")
+        lake.rows(f"create or replace temp table told_nodes as select {nodes.TOLD} as node from told_payloads")
         nodes.create(lake, "node in (from told_nodes)")
         lake.rows(f"create or replace temp table known as from {WORTH} semi join told_nodes using (node)")
         lake.rows("create or replace temp table fresh as select node from nodes anti join known using (node)")

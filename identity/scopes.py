@@ -44,7 +44,7 @@ def holders(since: Since) -> Scoped | None:
         "core__orders": "record_id in (from touched) or order_id in (select original_order_id from held_orders) "
                         "or original_order_id in (select order_id from held_orders)",
         "core__interactions": "record_id in (from touched) or order_id in (select order_id from held_orders)",
-    })  # fmt: skip
+    }, {RECORDS: "record_id, given_key, full_key, identifier", IDENTIFIERS: "record_id, type, value, blocked"})  # fmt: skip
 
 
 def values(since: Since) -> Scoped | None:
@@ -70,7 +70,8 @@ def payloads(since: Since) -> Scoped | None:
     _keep(since, "touched", f"select key from told union select record_id from {RECORDS} "
           "where email in (from told_values) or phone in (from told_values)")  # fmt: skip
     changed = "record_id in (from touched)"
-    return Scoped("record_id", {RECORDS: changed, IDENTIFIERS: changed})
+    return Scoped("record_id", {RECORDS: changed, IDENTIFIERS: changed}, {IDENTIFIERS: "record_id, blocked", RECORDS:
+        "record_id, given_key, family_key, is_full_name, birth_date, email, phone, postal_code, city"})  # fmt: skip
 
 
 def identifier_edges(since: Since) -> Scoped | None:
@@ -92,20 +93,19 @@ def probabilistic_edges(since: Since) -> Scoped | None:
     first record of a payload, which may be another now."""
     if not (_changed_nodes(since) and since.keys("told", f"{PAYLOADS}.record_id")):
         return None
-    node = nodes.NODE
     _keep(since, "near", """
         select node from changed_nodes
         union select r from core__scored_pairs semi join changed_nodes on l = node
         union select l from core__scored_pairs semi join changed_nodes on r = node
         """)  # fmt: skip
-    _keep(since, "touched", f"select key from told union select record_id from {PAYLOADS} where {node} in (from near)")
+    _keep(since, "touched", f"select key from told union select record_id from {PAYLOADS} where node in (from near)")
     _keep(since, "scored_near", "select l, r from core__scored_pairs where l in (from near) or r in (from near)")
     _keep(since, "around", "from near union select l from scored_near union select r from scored_near")
     return Scoped("left_id", {
-        PAYLOADS: f"{node} in (from around)",
+        PAYLOADS: "node in (from around)",
         "core__scored_pairs": "l in (from near) or r in (from near)",
         "core__payload_worth": "node in (from near)",
-    })  # fmt: skip
+    }, {PAYLOADS: "record_id, node"})  # fmt: skip
 
 
 def edges(since: Since) -> Scoped | None:
@@ -125,7 +125,7 @@ def clusters(since: Since) -> Scoped | None:
     _keep(
         since,
         "opened",
-        f"select key from told union select record_id from {PAYLOADS} where {nodes.NODE} in (from changed_nodes)",
+        f"select key from told union select record_id from {PAYLOADS} where node in (from changed_nodes)",
     )
     _keep(
         since,
@@ -145,11 +145,10 @@ def _changed_nodes(since: Since) -> bool:
     scored = since.keys("told_nodes", "core__scored_pairs.l", "core__scored_pairs.r", "core__payload_worth.node")
     if not (scored and since.keys("told_payloads", f"{PAYLOADS}.payload_id")):
         return False
-    number = nodes.NODE.replace("payload_id", "key")
     _keep(
         since,
         "changed_nodes",
-        f"select cast(key as bigint) as node from told_nodes union select {number} from told_payloads",
+        f"select cast(key as bigint) as node from told_nodes union select {nodes.TOLD} from told_payloads",
     )
     return True
 

@@ -24,6 +24,7 @@ from cdp.simulate.write import simulate
 from cdp.store import keys
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace
+from tests.receivers import hook, mailbox  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

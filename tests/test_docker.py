@@ -1,12 +1,15 @@
 """The deployment: a compose file that is valid, services that start as processes with secrets from files, TLS in front."""
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+import warnings
 from pathlib import Path
 
 import pytest
@@ -25,8 +28,8 @@ def test_the_compose_file_is_valid_and_every_service_is_guarded():
     for name, service in SERVICES.items():
         assert service.get("build") or service.get("image"), name
         assert "no-new-privileges:true" in service["security_opt"], name
-        assert name == "proxy" or service.get("user") not in (None, "root", "0"), name
-        assert name in ("setup", "live") or "healthcheck" in service, name
+        assert service.get("user") not in (None, "root", "0"), name
+        assert name == "setup" or "healthcheck" in service, name
         for needed in service.get("depends_on", {}):
             assert needed in SERVICES, name
         for secret in service.get("secrets", ()):
@@ -42,7 +45,9 @@ def test_the_compose_file_is_valid_and_every_service_is_guarded():
 def test_the_compose_command_accepts_it_where_there_is_one(tmp_path):
     found = next((c for c in (["docker", "compose"], ["docker-compose"]) if shutil.which(c[0]) and subprocess.run([*c, "version"], capture_output=True, check=False).returncode == 0), None)  # fmt: skip
     if found is None:
-        assert COMPOSE["services"], "no compose here: its structure is checked above"
+        warnings.warn(
+            "no docker compose here: the file's structure alone is checked, by the tests beside", stacklevel=1
+        )
         return
     shutil.copytree(DOCKER, tmp_path / "docker")
     (tmp_path / "docker" / "secrets").mkdir()
@@ -71,7 +76,9 @@ def test_secrets_are_read_from_files_and_an_empty_one_is_none(tmp_path):
     smtp, hook = str(tmp_path / "address"), str(tmp_path / "none")
     assert entered(CDP_SMTP_URL_FILE=smtp, CDP_ALERT_WEBHOOK_FILE=hook).stdout == "smtp://here unset\n"
     environment = SERVICES["code"]["environment"]
-    assert {"CDP_ALERT_WEBHOOK_FILE", "CDP_SMTP_URL_FILE", "CDP_DATABASE_URL_FILE"} <= environment.keys(), "sensors are evaluated there"
+    assert {"CDP_ALERT_WEBHOOK_FILE", "CDP_SMTP_URL_FILE", "CDP_DATABASE_URL_FILE"} <= environment.keys(), (
+        "sensors are evaluated there"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,18 +107,15 @@ def deployed(new_workspace, tmp_path_factory):
     }
     started = []
 
+    def environment(name):
+        said = SERVICES[name]["environment"].items()
+        told = {key: placed(str(value).replace("${CDP_API_NAME:-localhost}", "localhost")) for key, value in said}
+        return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder), **told}
+
     def start(name):
-        service = SERVICES[name]
-        environment = {
-            key: placed(str(value).replace("${CDP_API_NAME:-localhost}", "localhost"))
-            for key, value in service["environment"].items()
-        }
-        command = [str(DOCKER / "entrypoint"), *(placed(part) for part in service["command"])]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        command = [str(DOCKER / "entrypoint"), *(placed(part) for part in SERVICES[name]["command"])]
         log = folder.joinpath(f"{name}.log").open("wb")
-        process = subprocess.Popen(
-            command, env={"PATH": path, "HOME": str(folder), **environment}, stdout=log, stderr=log, cwd=folder
-        )
+        process = subprocess.Popen(command, env=environment(name), stdout=log, stderr=log, cwd=folder)
         started.append(process)
         return process
 
@@ -120,7 +124,13 @@ def deployed(new_workspace, tmp_path_factory):
             text = text.replace(there, here)
         return text
 
-    yield start, folder
+    def healthy(name):
+        """The health check of a service, as its container would run it."""
+        command = [placed(part) for part in SERVICES[name]["healthcheck"]["test"][1:]]
+        return subprocess.run(command, env=environment(name), cwd=folder, capture_output=True, text=True, check=False)
+
+    start.healthy = healthy
+    yield start, folder, workspace
     for process in reversed(started):
         process.terminate()
         try:
@@ -152,9 +162,48 @@ def listens(port, process, folder, name, seconds=90):
     raise AssertionError(f"{name} does not listen")
 
 
-@pytest.mark.timeout(600)
+SELECTOR = 'selector: {repositoryLocationName: "cdp", repositoryName: "__repository__", jobName: "cdp_run"}'
+LAUNCH = f"""mutation {{ launchRun(executionParams: {{ {SELECTOR}, runConfigData: {{}} }}) {{
+    __typename ... on LaunchRunSuccess {{ run {{ runId }} }} ... on PythonError {{ message }} }} }}"""
+
+
+def asked(query):
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request("http://127.0.0.1:3000/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]
+
+
+def wait_for_run(run, seconds=300):
+    """The run goes over the queue of the daemon and the code location, and is kept in PostgreSQL."""
+    end = time.monotonic() + seconds
+    status = None
+    while time.monotonic() < end and status not in ("SUCCESS", "FAILURE", "CANCELED"):
+        time.sleep(1)
+        status = asked(f'{{ runOrError(runId: "{run}") {{ ... on Run {{ status }} }} }}')["runOrError"]["status"]
+    return status
+
+
+def test_the_proxy_alone_ends_tls_and_leads_to_where_the_services_listen():
+    """Each site has TLS; the API is reached at the port it serves, the Dagster UI too, and that only with a password."""
+    sites = re.findall(r"^(\{\$\w+:[\w.]+\}) \{\n(.*?)^\}", (DOCKER / "Caddyfile").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)  # fmt: skip
+    leads = {}
+    for _, body in sites:
+        assert "tls {$CDP_TLS:internal}" in body
+        name, port = re.search(r"reverse_proxy (\w+):(\d+)", body).groups()
+        leads[name] = body
+        command = SERVICES[name]["command"]
+        assert port in command, (name, command)
+    assert set(leads) == {"api", "webserver"}
+    assert "basic_auth" in leads["webserver"]
+    assert "{$CDP_UI_PASSWORD_HASH}" in leads["webserver"]
+    wanted = COMPOSE["services"]["proxy"]["environment"]
+    assert ":?" in wanted["CDP_UI_PASSWORD_HASH"], "without a password nothing starts"
+
+
+@pytest.mark.timeout(900)
 def test_each_service_starts_as_a_process_and_answers(deployed):
-    start, folder = deployed
+    start, folder, workspace = deployed
     setup = start("setup")
     assert setup.wait(120) == 0, folder.joinpath("setup.log").read_text()[-2000:]
     code = start("code")
@@ -163,7 +212,18 @@ def test_each_service_starts_as_a_process_and_answers(deployed):
     api, live = start("api"), start("live")
     assert answers("http://127.0.0.1:3000/server_info", webserver, folder, "webserver") == 200
     assert answers("http://127.0.0.1:8000/readyz", api, folder, "api") == 200
-    time.sleep(5)
+    assert asked("{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }")[
+        "workspaceOrError"
+    ] == {"locationEntries": [{"name": "cdp", "loadStatus": "LOADED"}]}
+    launched = asked(LAUNCH)["launchRun"]
+    assert "run" in launched, launched
+    status = wait_for_run(launched["run"]["runId"])
+    assert status == "SUCCESS", folder.joinpath("code.log").read_text()[-3000:]
+    with connect(owner_address(workspace)) as store:
+        assert store.execute("select count(*) from releases").fetchall()[0][0] == 1
+    for name in ("code", "daemon", "webserver", "api", "live"):
+        found = start.healthy(name)
+        assert found.returncode == 0, (name, found.stdout[-500:], found.stderr[-1500:])
     assert [process.poll() for process in (code, webserver, daemon, live)] == [None] * 4, [
         p.read_text()[-800:] for p in folder.glob("*.log")
     ]

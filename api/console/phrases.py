@@ -81,6 +81,11 @@ PHRASES = {
     "a steward's decision": n_("a steward's decision"),
     "# (weight #)": n_("# (weight #)"),
     "a steward decided that they are two people": n_("a steward decided that they are two people"),
+    "their birth dates and given names are two people's": n_("their birth dates and given names are two people's"),
+    "a limit or a rule of identity.yaml, or what others share with them, keeps them apart":
+        n_("a limit or a rule of identity.yaml, or what others share with them, keeps them apart"),
+    "the last run joined them; on what is known now the next one may part them":
+        n_("the last run joined them; on what is known now the next one may part them"),
     "their given names are two people's: nothing they share joins them": n_("their given names are two people's: nothing they share joins them"),
     "their values weigh #, below the threshold of #": n_("their values weigh #, below the threshold of #"),
     "evidence leads from one to the other, but too little of what lies across agrees, so they were split":

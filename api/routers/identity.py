@@ -201,7 +201,8 @@ def explain_pair(asked: PairAsked, app: App, caller: ProfileReader) -> PairOut:
     with app.store() as store:
         sides = [_side(store, app, named) for named in (asked.left, asked.right)]
         material = evidence.of_customers(store, sorted({customer for customer, _ in sides}))
-    verdict = explain.pair(material, app.scorer(), sides[0][1], sides[1][1])
+    one = sides[0][0] == sides[1][0]
+    verdict = explain.pair(material, app.scorer(), sides[0][1], sides[1][1], together=one)
     shown = {name: getattr(verdict, name) for name in ("together", "weight", "threshold", "reasons")}
     return PairOut.model_validate({**shown, "fields": _reasons(verdict.parts)})
 

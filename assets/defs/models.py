@@ -38,7 +38,8 @@ def chosen(platform: Platform, version: str) -> Model:
 
 def difference(platform: Platform, model: Model) -> dict[str, object]:
     """What it would do to the customers there are; nothing is written."""
-    found = whatif.compare(platform.lake, model, platform.rules, other_rules=False)
+    with platform.lake.busy():
+        found = whatif.compare(platform.lake, model, platform.rules, other_rules=False)
     in_use, measured = artefact.current(platform.models), labels.measure(platform.store, model)
     rows = [
         ("customers now", found.customers_before), ("customers then", found.customers_after), ("unchanged", found.unchanged),
@@ -57,7 +58,8 @@ def difference(platform: Platform, model: Model) -> dict[str, object]:
 @dg.op(description="Learns a model from what the lake holds now. It is kept, not used.")
 def train(context: dg.OpExecutionContext, platform: Platform) -> None:
     """Train and keep."""
-    model = lifecycle.train_on(platform.lake, platform.rules)
+    with platform.lake.busy():
+        model = lifecycle.train_on(platform.lake, platform.rules)
     if model is None:
         raise dg.Failure(TOO_LITTLE)
     artefact.save(model, platform.models)

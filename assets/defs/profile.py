@@ -11,14 +11,7 @@ from cdp.lake.build import sql_tables
 CONSENT = "consent"
 
 
-@dg.asset(
-    group_name=CONSENT,
-    deps=list(customers.FLAGS.inputs),
-    kinds={"duckdb", "sql"},
-    owners=OWNERS,
-    description=customers.FLAGS.description,
-)
-def core__customer_consents(platform: Platform) -> dg.MaterializeResult:
+def flagged(platform: Platform) -> dg.MaterializeResult:
     """The flags of every customer as of the run's time."""
     return report(platform.lake, customers.build_customer_consents(platform.lake, platform.now))
 
@@ -43,10 +36,14 @@ _UNUSABLE = dg.TableSchema(
 @dg.definitions
 def defs() -> dg.Definitions:
     """Golden records and consent flags."""
+    flags = customers.flags()
+    made = dg.asset(
+        name=flags.table, group_name=CONSENT, deps=list(flags.inputs), kinds={"duckdb", "sql"}, owners=OWNERS, description=flags.description
+    )  # fmt: skip
     return dg.Definitions(
         assets=[
-            core__customer_consents,
-            *(sql_asset(CONSENT, table) for table in sql_tables(CONSENT) if table != customers.FLAGS.table),
+            made(flagged),
+            *(sql_asset(CONSENT, table) for table in sql_tables(CONSENT) if table != flags.table),
             *(sql_asset("profile", table) for table in sql_tables("profile")),
         ],
         asset_checks=[decisions_can_be_used],

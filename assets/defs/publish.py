@@ -1,5 +1,7 @@
 """Publish: bring the store to what the lake says, then release the snapshot."""
 
+from typing import Any
+
 import dagster as dg
 
 from assets.platform import Platform
@@ -15,17 +17,24 @@ from cdp.publish.publish import publish
 from cdp.publish.tables import SERVED, STAGE
 from cdp.store import changes, releases
 
-PURGED = "ops__purged"
-INPUTS = sorted({table for served in SERVED for table in sql_file(STAGE, served.name).inputs})
-
-
-@dg.asset(
-    group_name="publish",
-    deps=[*INPUTS, "core__record_customers", "core__consent_decisions", "core__customer_consents"],
-    kinds={"postgres"},
-    owners=OWNERS,
+# a release waits for these, and for everything that is measured
+RELEASED = (
+    "ops__published",
+    "core__contact_records",  # what their blocking checks refuse is not released, whichever way it came
+    "core__customer_consents",
+    "core__loyalty_balances",
+    "ops__loyalty_reconciliation",
+    "mart__loyalty_liability",
+    "mart__loyalty_measures",
+    "mart__loyalty_rewards",
+    "mart__redemption_curve",
+    "ops__review_queue",
+    "ops__scored",
 )
-def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+INTO_STORE: dict[str, Any] = {"group_name": "publish", "kinds": {"postgres"}, "owners": OWNERS}
+
+
+def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. Rows of the served tables that differed and were written, by table, with their change-feed rows."""
     done = publish(platform.lake, platform.store, platform.now, platform.started_at, context.log.info)
     if done.left_alone:
@@ -39,38 +48,13 @@ def ops__published(context: dg.AssetExecutionContext, platform: Platform) -> dg.
     return dg.MaterializeResult(metadata=metadata)
 
 
-@dg.asset(
-    group_name="publish",
-    deps=["ops__published", *scores.SCORES.select.inputs, *scores.TABLES],
-    kinds={"postgres"},
-    owners=OWNERS,
-)
-def ops__scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+def scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. Scores that differed and were written, for the customer view, audiences and the manager's page."""
     written = scores.publish_scores(platform.lake, platform.store, platform.now, context.log.info)
     return dg.MaterializeResult(metadata={"rows written": written})
 
 
-@dg.asset(
-    group_name="publish",
-    deps=[
-        "ops__published",
-        "core__contact_records",  # what their blocking checks refuse is not released, whichever way it came
-        "core__customer_consents",
-        "core__loyalty_balances",
-        "ops__loyalty_reconciliation",
-        "mart__loyalty_liability",
-        "mart__loyalty_measures",
-        "mart__loyalty_rewards",
-        "mart__redemption_curve",
-        "ops__review_queue",
-        "ops__scored",
-        *measured(),
-    ],
-    kinds={"postgres"},
-    owners=OWNERS,
-)
-def ops__release(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+def released(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. The finished snapshot that readers pin; what no release needs any more is expired."""
     snapshot = platform.lake.snapshot()
     before = releases.newest(platform.store, 1)
@@ -83,8 +67,21 @@ def ops__release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Ma
     return dg.MaterializeResult(metadata={"snapshot": snapshot, "snapshots expired": expired})
 
 
-@dg.asset(name=PURGED, group_name="publish", deps=["ops__release"], kinds={"postgres"}, owners=OWNERS)
 def purged(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. What engines keep behind of erased people (snapshots, dead rows, logs) is removed, and their requests end."""
     job = Job(platform.workspace, platform.lake, platform.store, platform.sources, platform.now, context.log.info)
     return dg.MaterializeResult(metadata={"requests finished": purge.finish(job)})
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The four steps in their order; what they read is found in the selects, when Dagster loads and not at import."""
+    served = sorted({table for served in SERVED for table in sql_file(STAGE, served.name).inputs})
+    reads = {
+        "ops__published": [*served, "core__record_customers", "core__consent_decisions", "core__customer_consents"],
+        "ops__scored": ["ops__published", *scores.SCORES.select.inputs, *scores.TABLES],
+        "ops__release": [*RELEASED, *measured()],
+        "ops__purged": ["ops__release"],
+    }
+    steps = zip(reads.items(), (published, scored, released, purged), strict=True)
+    return dg.Definitions(assets=[dg.asset(name=name, deps=deps, **INTO_STORE)(step) for (name, deps), step in steps])

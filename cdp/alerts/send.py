@@ -24,30 +24,43 @@ def told(message: Message) -> str:
 
 def send(
     messages: Sequence[Message], alerts: Alerts, settings: Settings, log: Callable[[str], None]
-) -> tuple[list[str], list[str]]:
+) -> tuple[dict[str, str], list[str]]:
     """Send by every way that is set up.
 
     Returns:
-        (Ways by which they could not be sent, without addresses or passwords, ways by which they could).
+        (Why, by way by which they could not be sent, without addresses or passwords; the ways by which they could).
     """
-    failed: list[str] = []
+    failed: dict[str, str] = {}
     sent: list[str] = []
-    ways: list[tuple[str, Callable[[], None]]] = []
-    if alerts.to.webhook and settings.alert_webhook is not None:
-        ways.append(("webhook", lambda: _webhook(messages, settings)))
-    if alerts.to.email and settings.smtp_url is not None:
-        ways.append(("e-mail", lambda: _email(messages, alerts.to.email, settings)))
     if alerts.to.log:
         for message in messages:
             log(told(message))
-    for name, way in ways:
-        try:
-            way()
-        except (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
-            failed.append(f"{name} ({type(error).__name__})")
-        else:
+    for name in ways(alerts, settings):
+        if (why := send_by(name, messages, alerts, settings)) is None:
             sent.append(name)
+        else:
+            failed[name] = why
     return failed, sent
+
+
+def ways(alerts: Alerts, settings: Settings) -> list[str]:
+    """The ways that are set up, beside the log."""
+    return [
+        *(["webhook"] if alerts.to.webhook and settings.alert_webhook is not None else []),
+        *(["e-mail"] if alerts.to.email and settings.smtp_url is not None else []),
+    ]
+
+
+def send_by(way: str, messages: Sequence[Message], alerts: Alerts, settings: Settings) -> str | None:
+    """Send by one way; why it failed, without addresses or passwords, None where it did not."""
+    try:
+        if way == "webhook":
+            _webhook(messages, settings)
+        else:
+            _email(messages, alerts.to.email, settings)
+    except (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
+        return type(error).__name__
+    return None
 
 
 def _webhook(messages: Sequence[Message], settings: Settings) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 from cdp.lake import build
 from cdp.lake.engine import Lake
 
-BEFORE = datetime(1970, 1, 1, tzinfo=UTC)  # nothing has come into force yet: any time before all decisions means the same
-FLAGS = build.sql_file("consent", "core__customer_consents")
+BEFORE = datetime(
+    1970, 1, 1, tzinfo=UTC
+)  # nothing has come into force yet: any time before all decisions means the same
+TABLE = "core__customer_consents"
 MOMENTS = """
     with moments as (
         select coalesce(captured_at, received_at) as moment from core__consent_decisions
@@ -32,6 +34,11 @@ UNUSABLE = """
 """
 
 
+def flags() -> build.Select:
+    """The select of every customer's flags."""
+    return build.sql_file("consent", TABLE)
+
+
 def build_customer_consents(lake: Lake, now: datetime) -> build.Built:
     """`core__customer_consents` as of `now`.
 
@@ -39,7 +46,7 @@ def build_customer_consents(lake: Lake, now: datetime) -> build.Built:
     that time alone has nothing made again.
     """
     moment = None if build.is_empty(lake, "core__consent_decisions") else lake.scalar(MOMENTS, {"now": now})
-    return build.build(lake, FLAGS, {"now": moment or BEFORE})
+    return build.build(lake, flags(), {"now": moment or BEFORE})
 
 
 def unusable(lake: Lake, now: datetime) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib import resources
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import pyarrow as pa
 import sqlglot
@@ -52,21 +52,29 @@ class Built:
 
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def timed(make: Callable[Concatenate[Lake, P], Built]) -> Callable[Concatenate[Lake, P], Built]:
-    """Builders say how long they took, and while they work the lake knows since when: whoever waits is told."""
+def timed(make: Callable[Concatenate[Lake, P], R]) -> Callable[Concatenate[Lake, P], R]:
+    """Builders say how long they took, and while they work the lake is busy.
+
+    The time stands in the `Built` that a builder returns, in those of its `built`, or in the first of a tuple.
+    """
 
     @wraps(make)
-    def measured(lake: Lake, /, *args: P.args, **kwargs: P.kwargs) -> Built:
-        outer, lake.busy_since = lake.busy_since, time.monotonic()
-        try:
-            built = make(lake, *args, **kwargs)
-            return replace(built, seconds=time.monotonic() - lake.busy_since)
-        finally:
-            lake.busy_since = outer
+    def measured(lake: Lake, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with lake.busy() as began:
+            return cast("R", _stamped(make(lake, *args, **kwargs), time.monotonic() - began))
 
     return measured
+
+
+def _stamped(made: Any, seconds: float) -> Any:
+    if isinstance(made, Built):
+        return replace(made, seconds=seconds)
+    if isinstance(made, tuple):
+        return (_stamped(made[0], seconds), *made[1:])
+    return replace(made, built=tuple(_stamped(built, seconds) for built in made.built))
 
 
 @cache
@@ -126,28 +134,25 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, 
     mark = fingerprint(lake, select.inputs, select.sql, parameters)
     if recorded(lake, select.table) == mark:
         return Built(select.table, rows(lake, select.table), changed=False)
-    known = entries(lake)
-    traced = column_lineage(select.sql, {table: known[table].columns for table in select.inputs})
     if select.tells:
         whole = fingerprint(lake, part.whole if part else (), select.sql, parameters)
+        scope = part.scope if part else None
         return refresh(
-            lake,
-            select.table,
-            mark,
-            whole,
-            select.tells,
-            lambda: select.sql,
-            part.scope if part else None,
-            parameters,
-            traced,
-        )
+            lake, select.table, mark, whole, select.tells, lambda: select.sql, scope, parameters, lambda: traced(lake, select)
+        )  # fmt: skip
 
     def make() -> None:
         lake.connection.execute(f"create or replace table lake.main.{select.table} as {select.sql}", parameters)
-        record(lake, select.table, mark, traced)
+        record(lake, select.table, mark, traced(lake, select))
 
     lake.write(make, f"build {select.table}")
     return Built(select.table, rows(lake, select.table), changed=True)
+
+
+def traced(lake: Lake, select: Select) -> Lineage:
+    """Where the columns of a select come from."""
+    known = entries(lake)
+    return column_lineage(select.sql, {table: known[table].columns for table in select.inputs})
 
 
 @timed
@@ -160,7 +165,7 @@ def refresh(
     query: Callable[[], str],
     scope: delta.Scope | None = None,
     parameters: dict[str, Any] | None = None,
-    lineage: Lineage | None = None,
+    lineage: Callable[[], Lineage] = dict,
 ) -> Built:
     """Bring a table to what its inputs say now, writing only rows that changed.
 
@@ -173,26 +178,27 @@ def refresh(
         query: Gives the select that makes the rows, called when the inputs show what has to be made again.
         scope: What has to be made again; all of it where None.
         parameters: Bound into the select.
-        lineage: Where its columns come from.
+        lineage: Gives where its columns come from; asked where the table is made by another select than before.
     """
     if recorded(lake, table) == mark:
         return Built(table, rows(lake, table), changed=False)
     since, turn = delta.last_read(lake, table, depends), delta.newest(lake)
     scoped = scope(since) if scope and since else None
-    with delta.shadowed(lake, scoped.inputs if scoped else {}):
+    with delta.shadowed(lake, scoped.inputs if scoped else {}, scoped.columns if scoped else {}):
         lake.connection.execute(f"create or replace temp table made as {query()}", parameters)
     if scoped:
         lake.rows(f"delete from made where cast({scoped.key} as varchar) not in (from touched)")
-    before = entries(lake)[table].version if since else None
+    before = entries(lake)[table] if since else None
+    found = before.lineage if before else lineage()
 
     def make() -> str | None:
         version = delta.write(lake, table, tells, scoped)
-        record(lake, table, mark, lineage, version, (depends, turn))
+        record(lake, table, mark, found, version, (depends, turn))
         return version
 
     version = lake.write(make, f"build {table}")
     lake.rows("drop table made")
-    return Built(table, rows(lake, table), changed=version is None or version != before)
+    return Built(table, rows(lake, table), changed=version is None or before is None or version != before.version)
 
 
 def rows(lake: Lake, table: str) -> int:

@@ -16,6 +16,7 @@ from cdp.lake.engine import Lake
 LOG = "ops__changed_keys"
 EVERYTHING = "*"
 MOST = 0.3  # share of rows that changed, above which a table is made anew
+TURNS = f"select table_name || '.' || told, max(turn) from {LOG} group by all"
 FEW = 1_000  # told values that are kept however small the table
 
 
@@ -26,10 +27,12 @@ class Scoped:
     Attributes:
         key: The column by which rows are made again; their values stand in `touched(key)`.
         inputs: Condition on the rows that this takes, by input table; the others are read whole.
+        columns: Those that the select reads of an input, where it reads few; all of the others'.
     """
 
     key: str
     inputs: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,18 @@ class Since:
 
     def keys(self, into: str, *told: str) -> bool:
         """`into(key)` in memory: values of the changed rows' columns, as `table.column`; False where all may have changed."""
-        tables = {name.split(".")[0] for name in told}
-        if self.lake.rows(
-            f"select 1 from {LOG} where table_name in (select unnest($tables)) and told = '{EVERYTHING}' and turn > $turn limit 1",
-            {"tables": sorted(tables), "turn": self.turn},
-        ):
+        anew = {f"{name.split('.')[0]}.{EVERYTHING}" for name in told}
+        known = {name for name, turn in self.lake.remembered(TURNS) if turn > self.turn}
+        if known & anew:
             return False
-        self.lake.rows(
-            f"create or replace temp table {into} as select distinct key from {LOG} where turn > $turn "
-            "and table_name || '.' || told in (select unnest($told)) and key is not null",
-            {"turn": self.turn, "told": list(told)},
-        )
+        if known & set(told):
+            self.lake.rows(
+                f"create or replace temp table {into} as select distinct key from {LOG} where turn > $turn "
+                "and table_name || '.' || told in (select unnest($told)) and key is not null",
+                {"turn": self.turn, "told": list(told)},
+            )
+        else:
+            self.lake.rows(f"create or replace temp table {into} (key varchar)")
         return True
 
 
@@ -79,11 +83,11 @@ def shadow(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None
 
 
 @contextmanager
-def shadowed(lake: Lake, conditions: Mapping[str, str]) -> Iterator[None]:
+def shadowed(lake: Lake, conditions: Mapping[str, str], columns: Mapping[str, str] | None = None) -> Iterator[None]:
     """Bare names read only these rows for the length of the block: a select of the pipeline works over a part of its inputs."""
     try:
         for table, condition in conditions.items():
-            shadow(lake, table, f"select * from lake.main.{table} where {condition}")
+            shadow(lake, table, f"select {(columns or {}).get(table, '*')} from lake.main.{table} where {condition}")
         yield
     finally:
         for table in conditions:

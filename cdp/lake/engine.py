@@ -108,6 +108,15 @@ class Lake:
         raise AssertionError("unreachable")
 
     @contextmanager
+    def busy(self) -> Iterator[float]:
+        """While the block works the lake knows since when, and gives it: whoever waits is told."""
+        outer, self.busy_since = self.busy_since, time.monotonic()
+        try:
+            yield self.busy_since
+        finally:
+            self.busy_since = outer
+
+    @contextmanager
     def memory(self, limit: str) -> Iterator[None]:
         """Give the engine no more than this much memory for the length of the block; it spills the rest."""
         before = self.scalar("select current_setting('memory_limit')")

@@ -67,9 +67,12 @@ def record(
     """
     version, rows, columns = mark, 0, list[tuple[str, str]]()
     if "#" not in table:
-        summed = "null" if content else "coalesce(sum(hash(t)), 0)"
-        count, total = lake.connection.execute(f"select count(*), {summed} from lake.main.{table} as t").fetchall()[0]
-        version, rows = content or f"{count}:{total}", int(count)
+        version = content or summed(lake, table)
+        rows = (
+            int(version.split(":")[0])
+            if ":" in version
+            else int(lake.scalar(f"select count(*) from lake.main.{table}"))
+        )
         described = lake.connection.execute(f"describe lake.main.{table}").fetchall()
         columns = [(str(row[0]), str(row[1])) for row in described]
     made = {table: Entry(mark, version, rows, columns, lineage or {})}
@@ -94,6 +97,12 @@ def record(
         ],
     )
     known.update(made)
+
+
+def summed(lake: Lake, table: str) -> str:
+    """What stands for a table's content: its rows, and the sum of their hashes."""
+    count, total = lake.rows(f"select count(*), coalesce(sum(hash(t)), 0) from lake.main.{table} as t")[0]
+    return f"{count}:{total}"
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

@@ -1,10 +1,13 @@
 """Alerts that were told, and the figures that rules look at."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import psycopg
 
 from cdp.alerts.rules import Message, Open
+
+LASTS = timedelta(days=1)  # a message that no way took for longer is no news
 
 
 def still_open(store: psycopg.Connection) -> list[Open]:
@@ -15,18 +18,33 @@ def still_open(store: psycopg.Connection) -> list[Open]:
     return [Open(*row) for row in rows]
 
 
-def keep(store: psycopg.Connection, messages: list[Message], now: datetime) -> None:
-    """They were told; the delay is from when the pipeline knew."""
+def keep(store: psycopg.Connection, messages: list[Message], now: datetime, unsent: Sequence[str] = ()) -> None:
+    """They were told, but not by the ways `unsent`; the delay is from when the pipeline knew."""
     for message in messages:
+        of = [list(unsent), message.rule, message.subject]
         if message.kind == "over":
-            store.execute("update alerts set over_at = %s where rule = %s and subject = %s and over_at is null", [now, message.rule, message.subject])  # fmt: skip
+            store.execute("update alerts set over_at = %s, unsent = %s where rule = %s and subject = %s and over_at is null", [now, *of])  # fmt: skip
         elif message.kind == "still":
-            store.execute("update alerts set sent_at = %s, times = times + 1, text = %s where rule = %s and subject = %s and over_at is null", [now, message.text, message.rule, message.subject])  # fmt: skip
+            store.execute("update alerts set sent_at = %s, times = times + 1, text = %s, unsent = %s where rule = %s and subject = %s and over_at is null", [now, message.text, *of])  # fmt: skip
         else:
             store.execute(
-                "insert into alerts (rule, subject, text, since, first_sent_at, sent_at) values (%s, %s, %s, %s, %s, %s)",
-                [message.rule, message.subject, message.text, message.since, now, now],
+                "insert into alerts (unsent, rule, subject, text, since, first_sent_at, sent_at) values (%s, %s, %s, %s, %s, %s, %s)",
+                [*of, message.text, message.since, now, now],
             )
+
+
+def unsent(store: psycopg.Connection, way: str, now: datetime) -> list[tuple[int, Message]]:
+    """The last message of each alert that a way could not take yet, with the alert's number; none from before yesterday."""
+    query = """
+        select alert_id, rule, subject, text, case when over_at is not null then 'over' when times > 1 then 'still' else 'new' end, since
+        from alerts where %s = any(unsent) and greatest(sent_at, over_at) > %s order by alert_id
+    """
+    return [(row[0], Message(*row[1:])) for row in store.execute(query, [way, now - LASTS]).fetchall()]
+
+
+def sent(store: psycopg.Connection, way: str, alerts: Sequence[int]) -> None:
+    """What the way had missed of these alerts is sent."""
+    store.execute("update alerts set unsent = array_remove(unsent, %s) where alert_id = any(%s)", [way, list(alerts)])
 
 
 def delays(store: psycopg.Connection) -> tuple[int, float | None, float | None]:
@@ -39,10 +57,12 @@ def delays(store: psycopg.Connection) -> tuple[int, float | None, float | None]:
     return int(count), None if middle is None else float(middle), None if longest is None else float(longest)
 
 
-def note(store: psycopg.Connection, figures: dict[str, float | None], now: datetime) -> None:
-    """The figures of a run, by rule."""
+def note(
+    store: psycopg.Connection, figures: dict[str, float | None], now: datetime, unread: Sequence[str] = ()
+) -> None:
+    """The figures of a run, by rule; those of `unread` rules stay as they were last seen."""
     with store.transaction():
-        store.execute("delete from kpis")
+        store.execute("delete from kpis where name <> all(%s)", [list(unread)])
         for name, value in figures.items():
             store.execute("insert into kpis (name, value, at) values (%s, %s, %s)", [name, value, now])
 

@@ -15,7 +15,6 @@ from cdp.store import evidence, keys
 from cdp.store.connect import connect, owner_address
 from identity import artefact, graph
 from identity.explain import assembled
-from identity.nodes import NODE
 from identity.scorer import Scorer
 from tests.conftest import RETAIL_AS_OF, RetailCase, cdp
 
@@ -281,7 +280,7 @@ class Batch:
                 "core__edges": f"left_id = '{step.left_id}' and right_id = '{step.right_id}' and type = '{step.type}'"
             }
         one, other = (
-            f"(select {NODE} from lake.main.core__payloads where record_id = '{record}')"
+            f"(select node from lake.main.core__payloads where record_id = '{record}')"
             for record in (step.left_id, step.right_id)
         )
         return {"core__scored_pairs": f"(l = {one} and r = {other}) or (l = {other} and r = {one})"}

@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 
 from cdp.consent import tables
-from cdp.consent.customers import FLAGS
+from cdp.consent.customers import flags
 from cdp.consent.flags import customer_flags
 from cdp.consent.policy import Jurisdiction, Policy
 from cdp.consent.resolve import Decision, Link, Material
@@ -145,7 +145,7 @@ def by_sql(
         engine.execute(
             f"create table core__customer_jurisdictions as {sql_file('consent', 'core__customer_jurisdictions').sql}"
         )
-        found = engine.execute(FLAGS.sql, {"now": now}).fetchall()
+        found = engine.execute(flags().sql, {"now": now}).fetchall()
     return {row[:3]: row[3:] for row in found}
 
 

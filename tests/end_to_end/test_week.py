@@ -90,21 +90,27 @@ DRAWING = """
 def books(workspace):
     """Each customer, by its records: balance and open lots; and of each debit the records whose units it was allowed to draw from."""
     with connect(owner_address(workspace)) as store:
-        standing = {(*records, unit): (balance, tuple(lots)) for records, unit, balance, lots in store.execute(STANDING)}
+        standing = {
+            (*records, unit): (balance, tuple(lots)) for records, unit, balance, lots in store.execute(STANDING)
+        }
         drew = defaultdict[str, set[str]](set)
         for key, records in store.execute(DRAWING):
             drew[key] |= set(records)
         return standing, drew
 
 
-def test_balances_and_open_lots_end_alike_but_for_what_was_spent_while_the_payer_was_another_customer(week, retail_case):
+def test_balances_and_open_lots_end_alike_but_for_what_was_spent_while_the_payer_was_another_customer(
+    week, retail_case
+):
     """A merge or split posts nothing: a debit stays where the day's run, which knew no better, let it draw from."""
     (found, drew), (whole, draws) = books(week), books(retail_case.workspace)
     assert sum(balance for balance, _ in found.values()) == sum(balance for balance, _ in whole.values())
     elsewhere = [drew[key] | draws[key] for key in drew.keys() & draws.keys() if drew[key] != draws[key]]
     concerned = set().union(*elsewhere)
     other = [customer for customer in found.keys() | whole.keys() if found.get(customer) != whole.get(customer)]
-    print(f"{len(other)} of {len(whole)} customers stand otherwise; {len(elsewhere)} of {len(draws)} debits drew from others")
+    print(
+        f"{len(other)} of {len(whole)} customers stand otherwise; {len(elsewhere)} of {len(draws)} debits drew from others"
+    )
     unexplained = [(c, found.get(c), whole.get(c)) for c in other if not concerned & set(c)]
     assert not unexplained
     assert len(other) <= 0.01 * len(whole)
@@ -166,6 +172,7 @@ def test_rejected_lines_are_previewed_corrected_and_read_again_and_the_counts_re
     for wrong, says in (
         ({"source": "pose", "rules": rules}, "no source pose"),
         ({"source": "pos", "rules": [{"column": "prize", "put": "1"}]}, "no column prize"),
+        ({"source": "pos", "rules": [{"column": "phone", "replace": {"n/a": "+447700900000"}}]}, "values of people"),
     ):
         succeeded, _, failed = launch("replay_quarantine", correct=wrong)
         assert not succeeded

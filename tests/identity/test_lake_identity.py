@@ -57,6 +57,9 @@ def land(lake, rows, first=0, *, anew=True):
             "language": pl.String,
             "email": pl.String,
             "phone": pl.String,
+            "birth_date": pl.String,
+            "postal_code": pl.String,
+            "city": pl.String,
         },
     )
     frame = frame.with_columns(pl.col("birth_date").str.to_date())

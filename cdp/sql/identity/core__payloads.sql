@@ -1,6 +1,6 @@
 -- Grain: contact record with a full name → payload, a distinct set of comparable values: records of one payload are
--- scored once. 1 January stands for an unknown day; a contact point under too many names says nothing. A record with only a
--- dummy identifier is left out.
+-- scored once; a payload's number (node) is a hash of its values. 1 January stands for an unknown day; a contact point
+-- under too many names says nothing. A record with only a dummy identifier is left out.
 -- Changes are told by: record_id, payload_id
 with generic as (
     select g.type, g.value
@@ -38,14 +38,19 @@ plain as (
         and r.record_id not in (
             select record_id from core__record_identifiers group by record_id having bool_and(blocked)
         )
+),
+
+hashed as (
+    select *,
+        md5(concat(
+            coalesce(given_key, ''), '|', coalesce(family_key, ''), '|', coalesce(birth_date, ''), '|', coalesce(email, ''), '|',
+            coalesce(phone, ''), '|', coalesce(postal_code, ''), '|', coalesce(city, '')
+        )) as payload_id
+    from plain
 )
 
 select
-    record_id,
-    md5(concat(
-        coalesce(given_key, ''), '|', coalesce(family_key, ''), '|', coalesce(birth_date, ''), '|', coalesce(email, ''), '|',
-        coalesce(phone, ''), '|', coalesce(postal_code, ''), '|', coalesce(city, '')
-    )) as payload_id,
+    record_id, payload_id, cast('0x' || left(payload_id, 15) as bigint) as node,
     first, root, family, words, rest, birth_date, birth_full, birth_year, email, email_user,
     case
         when not regexp_matches(email_user, '[0-9].*[0-9]') and regexp_replace(email_user, '[^a-z]', '', 'g') in (
@@ -56,4 +61,4 @@ select
     end as email_local,
     phone, postal_code,
     lower(district_code) as district, city, given_key
-from plain
+from hashed

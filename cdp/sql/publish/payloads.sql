@@ -12,9 +12,9 @@ listed as (
 ),
 
 firsts as (
-    select cast('0x' || left(payload_id, 15) as bigint) as node, min(record_id) as record_id, count(*) as records
+    select node, min(record_id) as record_id, count(*) as records
     from core__payloads
-    group by payload_id
+    group by node
 )
 
 select

@@ -2,9 +2,9 @@
 -- decision would move. `impact` = uncertainty (1 at even odds, 0 where the model is sure)
 -- × (1 + points + 10 × orders + 50 × consent flags that differ) of the smaller side: no money, currencies do not add up.
 with numbered as (
-    select cast('0x' || left(payload_id, 15) as bigint) as node, min(record_id) as record_id
+    select node, min(record_id) as record_id
     from core__payloads
-    group by payload_id
+    group by node
 ),
 
 likely as (

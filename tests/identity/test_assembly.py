@@ -1,0 +1,80 @@
+"""One customer's evidence, judged as the batch judges it: rules that keep apart, and what would be without a value."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from cdp.store.evidence import Material
+from identity import blocking, explain
+from identity.assembly import partition, scored_pairs, without_value
+from identity.blocking import Plan, Rule
+
+PLAN = Plan(((Rule(("email",)), 10), (Rule(("phone",)), 10)))
+SCORER = SimpleNamespace(model=SimpleNamespace(plan=PLAN, threshold=5.0, prior_weight=-5.0, comparisons=(), columns=()))
+
+
+def values(given, born=None, **more):
+    return {"given_key": given, "first": given, "root": given, "family": "twin", "birth_full": born, **more}
+
+
+def material(*payloads, edges=(), decisions=()):
+    """Records a, b, c … of these payloads, with exact edges between the pairs named."""
+    records = [chr(ord("a") + at) for at in range(len(payloads))]
+    return Material(
+        records,
+        [(pair[0], pair[1], "phone", "exact", 20.0, {"identifier": "phone", "values": "1"}) for pair in edges],
+        {record: (payload, blocking.keys(PLAN, payload)) for record, payload in zip(records, payloads, strict=True)},
+        [(pair[0], pair[1], verdict) for pair, verdict in decisions],
+    )
+
+
+TWINS = (values("oscar", "2001-05-06"), values("freya", "1998-11-23"))
+
+
+def test_different_birth_dates_and_given_names_keep_apart_what_a_phone_joins():
+    assert partition(material(*TWINS, edges=["ab"]), None) == [["a"], ["b"]]
+    said = explain.pair(material(*TWINS, edges=["ab"]), None, "a", "b", together=False)
+    assert explain.BIRTHS in said.reasons
+    assert explain.RULED_APART not in said.reasons
+    one = (values("oscar", "2001-05-06"), values("oscar", "2001-06-05"))
+    assert partition(material(*one, edges=["ab"]), None) == [["a", "b"]]
+
+
+def test_a_stewards_word_beats_the_rule():
+    assert partition(material(*TWINS, edges=["ab"], decisions=[("ab", "same")]), None) == [["a", "b"]]
+
+
+def test_records_with_the_same_payload_as_one_of_them_stay_apart_too():
+    found = material(*TWINS, {}, edges=["ab", "bc"])
+    found.payloads.pop("c")
+    found.edges.append(("a", "c", "identical", "probabilistic", 20.0, {}))
+    assert partition(found, None) == [["a", "c"], ["b"]]
+
+
+@pytest.mark.parametrize(("together", "says"), [(False, explain.RULED_APART), (True, None)])
+def test_what_only_a_limit_keeps_apart_is_said_to_be_apart_and_why(together, says):
+    said = explain.pair(material(values("ann"), values("ann"), edges=["ab"]), None, "a", "b", together=together)
+    assert said.together is together
+    assert (explain.RULED_APART in said.reasons) is (says is not None)
+    assert explain.NOTHING not in said.reasons
+
+
+def test_what_the_last_run_joined_and_nothing_holds_any_more_is_named():
+    said = explain.pair(material(values("ann"), values("ann")), None, "a", "b", together=True)
+    assert said.together
+    assert said.reasons == [explain.JOINED_BEFORE]
+
+
+def test_without_a_value_records_that_only_it_made_candidates_are_never_compared(monkeypatch):
+    monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
+    scorer = SimpleNamespace(**vars(SCORER), weight=lambda a, b: 30.0, parts=lambda a, b: [])
+    alike = values("ann", email="a@b.cn", phone=None), values("ann", email="a@b.cn", phone=None)
+    both = material(*alike)
+    assert partition(both, scorer) == [["a", "b"]]
+    assert scored_pairs(without_value(both, scorer, "email", "a@b.cn"), scorer) == []
+    assert partition(without_value(both, scorer, "email", "a@b.cn"), scorer) == [["a"], ["b"]]
+    assert partition(without_value(both, scorer, "email", "other@b.cn"), scorer) == [["a", "b"]]
+    phones = material(*(payload | {"phone": "1"} for payload in alike))
+    assert partition(without_value(phones, scorer, "email", "a@b.cn"), scorer) == [["a", "b"]], (
+        "the phone compares them still"
+    )

@@ -1,0 +1,157 @@
+"""Rules over a real lake: what stewards leave open, labels, generic values, accounts, identical values, homes."""
+
+import pytest
+
+from cdp.identity_rules import IdentityRules, shipped_rules
+from cdp.lake import delta, register
+from cdp.lake.build import sql_file
+from cdp.stewardship import Act, decide, undo
+from identity import artefact, households, labels
+from tests.conftest import opened
+from tests.identity.test_lake_identity import NOW, forget, land, partition, person_rows, run
+
+
+@pytest.fixture(scope="module")
+def case(new_workspace):
+    with opened(new_workspace()) as found:
+        land(found.lake, person_rows(600, 3))
+        run(found)
+        yield found
+
+
+def test_unsure_joins_and_parts_nobody_and_is_asked_no_more(case):
+    """A borderline pair that a steward cannot tell stays as it is, in this run and a full one, and leaves the queue."""
+    _, _, before = run(case)
+    query = sql_file("review", "core__review_pairs").sql
+    for table, columns in (
+        ("core__loyalty_balances", "customer_id varchar, balance bigint"), ("core__customer_orders", "customer_id varchar, currency varchar, orders bigint, spent double"),
+        ("core__customer_consents", "customer_id varchar, purpose varchar, allowed boolean"),
+    ):  # fmt: skip
+        case.lake.write(
+            lambda t=table, c=columns: case.lake.connection.execute(f"create or replace table lake.main.{t} ({c})"), "e"
+        )
+    left, right = case.lake.rows(f"select left_id, right_id from ({query}) order by 1, 2 limit 1")[0]
+    done = decide(case.store, left, right, "unsure", 1.0, Act("test", "cannot tell", NOW))
+    assert done.moved == 0
+    _, _, after = run(case)
+    assert case.lake.rows(
+        "select verdict from core__steward_links where left_id = ? and right_id = ?", sorted((left, right))
+    ) == [("unsure",)]
+    assert (left, right) not in set(case.lake.rows(f"select left_id, right_id from ({query})"))
+    assert after == before
+    forget(case.lake)
+    assert run(case)[2] == before
+    undo(case.store, done.changeset_id, Act("test", "ask again", NOW))
+    run(case)
+    assert (left, right) in set(case.lake.rows(f"select left_id, right_id from ({query})"))
+
+
+def test_decisions_are_labels_that_measure_a_model(case):
+    """One pair that every model joins, told apart by a person, and one that none joins, called one."""
+    same_values = [("Quentin", "Label", "1971-02-03", "quentin.label@post.cn", None, "QL11QL", "leeds")] * 2
+    others = [("Quentin", "Label", "1971-02-03", "quentin.label@post.cn", None, "QL12QL", "york"), ("Berta", "Zander", "1988-09-10", "berta@post.cn", None, "BZ11BZ", "hull")]  # fmt: skip
+    land(case.lake, [*same_values[:1], *others], 12_000, anew=False)
+    run(case)
+    trained, act = artefact.load(case.workspace.path("models")), Act("test", "label", NOW)
+    payloads = dict(case.lake.rows("select record_id, to_json({'given_key': given_key, 'first': first, 'root': root, 'family': family, 'words': words, "
+        "'rest': rest, 'birth_date': birth_date, 'birth_full': birth_full, 'birth_year': birth_year, 'email': email, 'email_user': email_user, 'email_local': email_local, "
+        "'phone': phone, 'postal_code': postal_code, 'district': district, 'city': city, 'records': 1})::varchar from core__payloads where record_id >= 'web:order:012000'"))  # fmt: skip
+    with case.store.transaction(force_rollback=True):
+        for record, compared in payloads.items():
+            case.store.execute("insert into payloads (record_id, compared, keys, row_hash) values (%s, %s, '{}', '')", [record, compared])  # fmt: skip
+        assert labels.measure(case.store, trained).labels == 0
+        decide(case.store, "web:order:012000", "web:order:012001", "different", 9.0, act)
+        decide(case.store, "web:order:012000", "web:order:012002", "same", -9.0, act)
+        decide(case.store, "web:order:012001", "web:order:012002", "unsure", 0.0, act)
+        found = labels.measure(case.store, trained)
+    assert (found.labels, found.agreeing, found.missed, found.wrong, found.joined) == (2, 0, 1, 1, 1)
+
+
+def test_a_phone_that_becomes_generic_takes_its_past_joins_back_in_a_run_over_new_data(case):
+    """Two records with nothing but a phone in common are one person, until the phone stands under too many names."""
+    phone = "+447700944444"
+    pair = [("Uma", "Shared", None, None, phone, None, None), ("Uma", "Shared", None, None, phone, None, "leeds")]
+    land(case.lake, pair, 13_000, anew=False)
+    _, _, assigned = run(case)
+    assert assigned["web:order:013000"] == assigned["web:order:013001"]
+    crowd = [(given, family, None, None, phone, None, None) for given, family in
+             zip(("Vera", "Wim", "Xia", "Yan", "Zoe", "Abel", "Bea", "Carl", "Dina", "Emil", "Fay", "Gus") * 2, ("Alder", "Birch", "Cedar", "Dogwood") * 6, strict=True)]  # fmt: skip
+    most = shipped_rules().names
+    land(case.lake, crowd[: most + 5], 13_100, anew=False)
+    compared, _, assigned = run(case)
+    assert compared.fresh < 60, "not a full run"
+    people = {assigned[record] for record in assigned if record >= "web:order:013000"}
+    assert len({assigned[f"web:order:{13_100 + at:06d}"] for at in range(most + 5)}) > most
+    assert not case.lake.rows("select 1 from core__identifier_edges where left_id >= 'web:order:013000'")
+    assert case.lake.rows("select count(*) from core__payloads where phone = ?", [phone]) == [(0,)]
+    stepwise = partition(assigned)
+    forget(case.lake)
+    _, _, again = run(case)
+    assert partition(again) == stepwise
+    assert people
+
+
+def test_records_of_identical_values_are_scored_once_however_many_they_are(case):
+    """300 receipts of one person are one payload: no pair more than one receipt makes."""
+    receipt = ("Igor", "Receipt", "1969-04-05", "igor.receipt@post.cn", "+447700933333", "IR11IR", "leeds")
+    land(case.lake, [receipt], 14_000, anew=False)
+    alone = run(case)[0].candidates
+    land(case.lake, [receipt] * 300, 15_000, anew=False)
+    compared, _, assigned = run(case)
+    assert compared.candidates <= alone + 1
+    assert len({assigned[f"web:order:{15_000 + at:06d}"] for at in range(300)} | {assigned["web:order:014000"]}) == 1
+    found = "left_id between 'web:order:014000' and 'web:order:015999'"
+    assert case.lake.scalar(f"select count(*) from core__probabilistic_edges where {found}") <= 300
+    assert case.lake.scalar(f"select count(*) from core__identifier_edges where {found}") <= 2 * 300
+
+
+def test_two_accounts_of_a_source_that_gives_a_person_one_stay_two_people(case):
+    twice = [("Paula", "Account", "1982-08-09", "paula.account@post.cn", "+447700922222", "PA11PA", "leeds")] * 2
+    land(case.lake, twice, 16_000, anew=False)
+    _, _, before = run(case)
+    assert before["web:order:016000"] == before["web:order:016001"]
+    case.lake.write(
+        lambda: (
+            case.lake.rows("update lake.main.core__contact_records set identifier = 'account' where record_id in ('web:order:016000', 'web:order:016001')"),
+            delta.tell(case.lake, "core__contact_records", {"record_id": "select unnest(['web:order:016000', 'web:order:016001']) as record_id"}),
+            register.record(case.lake, "core__contact_records", "accounts"),
+        ),
+        "accounts",
+    )  # fmt: skip
+    rules = IdentityRules.model_validate({**shipped_rules().model_dump(), "one_account": ["web"]})
+    _, _, apart = run(case, rules)
+    assert apart["web:order:016000"] != apart["web:order:016001"]
+    reasons = case.lake.rows("select reason from core__identity_cuts where left_id = 'web:order:016000'")
+    assert reasons == [("two accounts of a source that gives a person one",)]
+    _, _, back = run(case, IdentityRules.model_validate({**shipped_rules().model_dump(), "one_account": []}))
+    assert back["web:order:016000"] == back["web:order:016001"]
+
+
+def test_homes_keep_their_ids_when_everything_is_made_again_and_when_somebody_moves_in(case):
+    family = [("Nora", "Lasting", "1970-01-02", "nora.l@post.cn", None, "LH11LH", "leeds"), ("Otto", "Lasting", "1999-03-04", "otto.l@post.cn", None, "LH11LH", "leeds")]  # fmt: skip
+    land(case.lake, family, 17_000, anew=False)
+
+    def homes():
+        run(case)
+        households.build_households(case.lake, case.store, NOW)
+        found = dict(case.lake.rows("select record_id, household_id from core__households"))
+        case.store.execute("delete from households")
+        with case.store.cursor() as cursor:
+            cursor.executemany("insert into households (record_id, household_id, row_hash) values (%s, %s, '')", list(found.items()))  # fmt: skip
+        return found
+
+    before = homes()
+    assert before["web:order:017000"] == before["web:order:017001"]
+    forget(case.lake)
+    assert homes() == before
+    land(
+        case.lake,
+        [("Pia", "Lasting", "2004-05-06", "pia.l@post.cn", None, "LH11LH", "leeds")],
+        17_500,
+        anew=False,
+    )
+    after = homes()
+    assert {after[r] for r in ("web:order:017000", "web:order:017001", "web:order:017500")} == {
+        before["web:order:017000"]
+    }
+    case.store.execute("delete from households")

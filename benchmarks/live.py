@@ -49,14 +49,22 @@ def asked(workspace: Workspace, calls: int, rng: random.Random) -> list[tuple[di
     return people
 
 
-def agreement(lake: Lake, workspace: Workspace) -> dict[str, float]:
-    """Pairs that Splink scored, and the share on which the compiled scorer makes the same decision."""
+def agreement(lake: Lake, workspace: Workspace, since: str = "") -> dict[str, float]:
+    """Pairs that Splink scored, and the share on which the compiled scorer makes the same decision.
+
+    Args:
+        lake: Holds the pairs.
+        workspace: Holds the model.
+        since: Only pairs of a payload whose first record is this one or later: held out where the model was learnt before.
+    """
     trained = artefact.load(workspace.path("models"))
     if trained is None:
         return {}
     scorer, columns = Scorer(trained), ", ".join(trained.columns)
     lake.rows(
-        "create or replace temp table chosen as select * from core__scored_pairs where hash(l, r) % 97 < 10 order by l, r limit 20000"
+        "create or replace temp table chosen as with late as (select node from core__payloads group by node having min(record_id) >= $since) "
+        "select * from core__scored_pairs where (l in (from late) or r in (from late)) and hash(l, r) % 97 < 10 order by l, r limit 20000",
+        {"since": since},
     )
     pairs = lake.rows("select l, r, weight from chosen")
     rows = lake.records(

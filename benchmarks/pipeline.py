@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 RESULT = Path(__file__).parent / "results" / "pipeline.json"
+PEOPLE = 230_000
 SHARE = 0.01
 MEMORY = "6GB"  # of DuckDB: the default is for a machine with little
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
@@ -63,7 +64,7 @@ def timed_run(home: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=230_000)
+    parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--home", type=Path, help="keep the workspace there")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -93,8 +94,8 @@ def main() -> None:
     result["linking_share"] = round(after["linking"] / full["linking"], 4)
     result["linking_share_of_the_run"] = round(after["linking"] / full["seconds"], 4)
     print(json.dumps(result, indent=1))
-    if asked.people >= 230_000:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    kept = RESULT if asked.people >= PEOPLE else RESULT.with_name(f"pipeline_{asked.people}.json")
+    kept.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -324,6 +324,8 @@ def main() -> None:
                 result["increment"]["total"] = total(result["increment"])
                 result["increment_share"] = round(result["increment"]["total"] / result["full"]["total"], 4)
                 stepwise = partition(lake)
+                # pairs that the model never saw: it was learnt before their records came
+                result["held_out"] = live.agreement(lake, workspace, f"web:order:r{asked.records:09d}")
                 lake.write(lambda: lake.connection.execute("delete from lake.main.ops__builds where table_name like 'core!_!_%' escape '!' "
                     "and table_name not in ('core__contact_records', 'core__record_identifiers', 'core__record_links', 'core__orders', 'core__interactions')"), "forget")  # fmt: skip
                 lake.register = None

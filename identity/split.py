@@ -15,6 +15,7 @@ import numpy.typing as npt
 TOGETHER = 0.2  # a fifth of the pairs across, were each certain
 LIKELY = 0.5
 LARGEST_DENSE = 3_000  # vertices of one component that are compared all with all
+SURE = 1 - 1e-6  # a larger component that pairs as likely as this hold together is cut no further
 FORBIDDEN = 1e9  # distance of a cannot-link: no average over a component outweighs it
 
 Ints = npt.NDArray[np.int64]
@@ -109,8 +110,10 @@ def _suspicious(
 
 def _average_linkage(size: int, own: Pairs, cannot: tuple[Ints, Ints], likely: float, together: float) -> Ints:
     """Groups of one component, numbered from 0; too large a component is first cut at a higher probability."""
-    if size > LARGEST_DENSE:
+    if size > LARGEST_DENSE and likely < SURE:
         return split(size, own, cannot, likely=1 - (1 - likely) / 2, together=together)
+    if size > LARGEST_DENSE:
+        return _held_by_sure_pairs(size, own, cannot)
     distance = np.ones((size, size))
     distance[own.l, own.r] = distance[own.r, own.l] = 1 - own.p
     distance[cannot[0], cannot[1]] = distance[cannot[1], cannot[0]] = FORBIDDEN
@@ -118,6 +121,20 @@ def _average_linkage(size: int, own: Pairs, cannot: tuple[Ints, Ints], likely: f
 
     tree = linkage(distance[np.triu_indices(size, 1)], "average")
     groups: Ints = fcluster(tree, 1 - together + 1e-12, "distance").astype(np.int64)
+    return _from_zero(groups)
+
+
+def _held_by_sure_pairs(size: int, own: Pairs, cannot: tuple[Ints, Ints]) -> Ints:
+    """Groups of what too large a component holds for certain: pair by pair, the surest first, never against a cannot-link."""
+    from identity.decided import join
+
+    order = np.lexsort((own.r, own.l, -own.p))
+    sure = order[own.p[order] >= SURE]
+    return _from_zero(join(np.arange(size), (own.l[sure], own.r[sure]), cannot))
+
+
+def _from_zero(groups: Ints) -> Ints:
+    """The groups numbered in the order of their first members."""
     _, first, numbered = np.unique(groups, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
@@ -162,16 +163,22 @@ def listens(port, process, folder, name, seconds=90):
     raise AssertionError(f"{name} does not listen")
 
 
-SELECTOR = 'selector: {repositoryLocationName: "cdp", repositoryName: "__repository__", jobName: "cdp_run"}'
-LAUNCH = f"""mutation {{ launchRun(executionParams: {{ {SELECTOR}, runConfigData: {{}} }}) {{
-    __typename ... on LaunchRunSuccess {{ run {{ runId }} }} ... on PythonError {{ message }} }} }}"""
+LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+PARAMS = {
+    "selector": {"repositoryLocationName": "cdp", "repositoryName": "__repository__", "jobName": "cdp_run"},
+    "runConfigData": {},
+}
 
 
-def asked(query):
-    body = json.dumps({"query": query}).encode()
+def asked(query, **variables):
+    body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request("http://127.0.0.1:3000/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)["data"]
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+    except urllib.error.HTTPError as error:
+        raise AssertionError(error.read().decode()[:2000]) from None
 
 
 def wait_for_run(run, seconds=300):
@@ -215,7 +222,7 @@ def test_each_service_starts_as_a_process_and_answers(deployed):
     assert asked("{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }")[
         "workspaceOrError"
     ] == {"locationEntries": [{"name": "cdp", "loadStatus": "LOADED"}]}
-    launched = asked(LAUNCH)["launchRun"]
+    launched = asked(LAUNCH, params=PARAMS)["launchRun"]
     assert "run" in launched, launched
     status = wait_for_run(launched["run"]["runId"])
     assert status == "SUCCESS", folder.joinpath("code.log").read_text()[-3000:]

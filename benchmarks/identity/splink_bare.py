@@ -14,7 +14,7 @@ from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 
 logging.getLogger("splink").setLevel(logging.ERROR)
 THRESHOLDS = (0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
-DEFAULT = 0.5
+DEFAULT = 0.95  # at which the tutorials of its documentation cluster
 COLUMNS = {
     "first_name": cl.NameComparison,
     "given_name": cl.NameComparison,

@@ -1,6 +1,7 @@
 """Data that is sound by contract and odd in fact goes through the whole pipeline, and corrections post once."""
 
 import json
+import random
 import socket
 
 import dagster as dg
@@ -11,6 +12,7 @@ from assets.definitions import JOB, defs
 from cdp.lake.engine import open_lake
 from cdp.store.connect import connect, owner_address
 from tests.conftest import cdp
+from tests.identity.test_files import odd_value
 
 HEADER = "transaction_id,line_no,store_id,till,sold_at,loyalty_card,phone,email,customer_name,marketing_opt_in,sku,description,quantity,unit_price,discount,currency,tender,points_redeemed,original_transaction_id\n"
 
@@ -143,3 +145,25 @@ def test_a_killed_run_does_not_block_the_queue_of_the_ui(odd):
         assert instance.get_run_by_id(child.run_id).status != dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(done.run_id).status == dg.DagsterRunStatus.SUCCESS
+
+
+def test_malformed_people_go_through_the_whole_pipeline_and_each_links_or_stays_alone(new_workspace):
+    """As many odd values as 1,450 people have fields: every record has a customer at the end, or its line a reason in quarantine."""
+    workspace, rng = new_workspace(), random.Random(13)
+    fields = ("firstName", "lastName", "birthday", "email", "phone", "postalCode", "city")
+
+    def person(number):
+        traits = {name: odd_value(rng) if rng.random() < 0.8 else "Ann" for name in fields}
+        place = {"address": {"postalCode": traits.pop("postalCode"), "city": traits.pop("city")}}
+        return event(number, type="identify", userId=f"u{number}", traits=traits | place)
+
+    run(workspace, web="\n".join(person(number) for number in range(1_450)) + "\n")
+    with open_lake(workspace, read_only=True) as lake:
+        ((lines, accepted, quarantined),) = lake.rows(
+            "select sum(lines), sum(accepted), sum(quarantined) from ops__reconciliation where source = 'web'"
+        )
+        assert (lines, accepted + quarantined) == (1_450, 1_450)
+        assert accepted > 700, "most odd values are odd, not wrong"
+        records = "select count(distinct record_id) from core__contact_records where kind = 'user'"
+        assert lake.scalar(records) == accepted
+        assert lake.scalar(f"{records} and record_id in (select record_id from core__record_customers)") == accepted

@@ -100,6 +100,22 @@ def test_training_is_repeatable(material):
     assert again.facts == trained.facts
 
 
+@pytest.mark.parametrize("unlearnt", [{"phone"}, {"phone", "city"}])
+def test_a_field_of_which_nothing_is_learnt_is_left_out_and_no_model_comes_of_nothing(material, monkeypatch, unlearnt):
+    """A model with an untrained level is never made: the field is not compared, or there is no model."""
+    connection, whole, _ = material
+    connection.execute("create or replace table counted as select *, 1 as records from nodes")
+    assert unlearnt < set(whole.columns)
+    monkeypatch.setattr(train, "unlearnt_comparisons", lambda found, names: sorted(unlearnt & set(names)))
+    fewer = train.train(connection, "counted")
+    assert fewer is not None
+    assert not unlearnt & set(fewer.columns)
+    assert not unlearnt & {comparison.name for comparison in fewer.comparisons}
+    assert {c.name for c in fewer.comparisons} <= fewer.parameters.keys()
+    monkeypatch.setattr(train, "unlearnt_comparisons", lambda found, names: names)
+    assert train.train(connection, "counted") is None
+
+
 def test_a_value_that_too_many_share_makes_no_block():
     connection = duckdb.connect()
     connection.execute(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from identity import split as split_module
 from identity.cluster import CERTAIN, STRONGEST, Evidence, cluster, link_weights
 from identity.split import TOGETHER, Pairs, components, split
 
@@ -38,6 +39,20 @@ def test_a_chain_of_three_and_a_group_with_half_its_pairs_stay_whole():
 
 def test_pairs_below_even_odds_join_nobody():
     assert groups(split(2, pairs((0, 1, 0.49)), (NONE, NONE))) == [[0], [1]]
+
+
+def test_too_large_a_component_is_cut_at_higher_odds_and_ends_however_sure_its_pairs_are(monkeypatch):
+    """Two groups of five and one chance link; then a star of certain pairs, which no higher odds would cut."""
+    monkeypatch.setattr(split_module, "LARGEST_DENSE", 6)
+    rows = [(a, b, 0.99) for first in (0, 5) for a in range(first, first + 5) for b in range(a + 1, first + 5)]
+    both = pairs(*rows, (4, 5, 0.7))
+    assert sorted(map(sorted, groups(split(10, both, (NONE, NONE))))) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    star = pairs(*((0, other, 1.0) for other in range(1, 30)))
+    assert groups(split(30, star, (NONE, NONE))) == [list(range(30))]
+    apart = np.array([7]), np.array([8])
+    found = groups(split(30, star, apart))
+    assert max(map(len, found)) == 29
+    assert not any({7, 8} <= set(group) for group in found)
 
 
 def test_a_cannot_link_holds_for_the_whole_cluster():

@@ -50,7 +50,7 @@ hashed as (
 )
 
 select
-    record_id, payload_id, cast('0x' || left(payload_id, 15) as bigint) as node,
+    record_id, payload_id, cast('0x' || substr(payload_id, 1, 15) as bigint) as node,
     first, root, family, words, rest, birth_date, birth_full, birth_year, email, email_user,
     case
         when not regexp_matches(email_user, '[0-9].*[0-9]') and regexp_replace(email_user, '[^a-z]', '', 'g') in (

@@ -85,14 +85,14 @@ def observed(context: dg.OpExecutionContext, asset: str, metadata: Mapping[str, 
 
 
 def cost(lake: Lake, built: Built) -> dict[str, Any]:
-    """How long it took, and how much that is a second; nothing where nothing was made."""
+    """How long the step took that made it, and how much that is a second; nothing where nothing was made."""
     if not built.changed or not built.seconds:
         return {}
     size = lake.size(built.table)
     return {
         "seconds": round(built.seconds, 3),
         "bytes": size,
-        "rows per second": round(built.rows / built.seconds),
+        "rows per second": round(built.rows / built.seconds, 1),
         "bytes per second": round(size / built.seconds),
     }
 

@@ -1,6 +1,7 @@
 """Link and cluster many simulated contact records, against a textbook Splink recipe on the same records in the same run.
 
     python -m benchmarks.scale [--records 1000000] [--no-textbook] [--no-increment]
+    python -m benchmarks.scale --extrapolate 10000000      (from the results of two sizes that are there)
 
 Four figures: seconds a candidate pair and in total, ours as a ratio to the textbook's; peak memory; the time of a run over
 1% new records as a share of the full run's; and how far that run's partition agrees with a full run's under the same model.
@@ -9,6 +10,7 @@ Four figures: seconds a candidate pair and in total, ours as a ratio to the text
 import argparse
 import json
 import logging
+import math
 import sys
 import tempfile
 import threading
@@ -288,13 +290,38 @@ def agreement(one: dict[str, str], other: dict[str, str]) -> tuple[int, int]:
     return both, pairs_of(Counter(one.values())) + pairs_of(Counter(other.values())) - both
 
 
+BY_PAIRS = ("pairs", "probabilistic edges", "edges", "clusters")  # the others grow with the records
+
+
+def extrapolate(records: int) -> dict[str, Any]:
+    """What so many records would take: every stage of the larger size times the growth of its pairs or of its records.
+
+    The pairs grow by the power that lies between the two sizes: planned blocking keeps it below one.
+    """
+    small, large = (json.loads(path.read_text()) for path in (RESULT, RESULT.with_name("scale_3000000.json")))
+    pairs_of = [made["full"]["candidates"] for made in (small, large)]
+    power = math.log(pairs_of[1] / pairs_of[0]) / math.log(large["records"] / small["records"])
+    more = records / large["records"]
+    stages = {
+        name: round(seconds * (more**power if name in BY_PAIRS else more), 1)
+        for name, seconds in large["full"].items()
+        if name in LINKING
+    }
+    pairs = round(pairs_of[1] * more**power)
+    return {"records": records, "power_of_pairs": round(power, 3), "candidates": pairs, **stages, "total": round(sum(stages.values()), 1)}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--no-textbook", action="store_true")
     parser.add_argument("--no-increment", action="store_true")
     parser.add_argument("--no-live", action="store_true")
+    parser.add_argument("--extrapolate", type=int, metavar="RECORDS", help="from the results that are there")
     asked = parser.parse_args()
+    if asked.extrapolate:
+        print(json.dumps(extrapolate(asked.extrapolate), indent=1))
+        return
     people = asked.records // RECORDS_A_PERSON
     result: dict[str, Any] = {"records": asked.records}
     with tempfile.TemporaryDirectory() as folder:

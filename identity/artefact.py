@@ -161,7 +161,7 @@ def load(folder: Path, version: str | None = None) -> Model | None:
         raise ConfigError(
             f"model {name} was trained by another version of the program", "train again: 'cdp model train'"
         )
-    vars(trained)["version"] = name  # what a version holds never changes: it is not summed up again
+    vars(trained)["version"] = path.parent.name  # what a version holds never changes: it is not summed up again
     return trained
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from cdp.store.evidence import DECISION, Material
 from identity import blocking
 from identity.cluster import Evidence, cluster, with_cannot
-from identity.guards import two_births, two_people
+from identity.guards import MOST, two_births, two_people
 from identity.scorer import Scorer, complete
 
 MOST_PAYLOADS = 400
@@ -78,11 +78,11 @@ def births_apart(material: Material) -> list[tuple[str, str]]:
     for first, (values, _) in material.payloads.items():
         if values.get("birth_full") and values.get("given_key"):
             people.setdefault((values["given_key"], values["birth_full"]), []).extend(holders[first])
-    told = sorted(people.items())
+    told = sorted(people.items()) if len(people) <= MOST else []
     return [
         (a, b)
-        for at, (one, records) in enumerate(told[:MOST_PAYLOADS])
-        for other, others in told[at + 1 : MOST_PAYLOADS]
+        for at, (one, records) in enumerate(told)
+        for other, others in told[at + 1 :]
         if two_births(*one, *other)
         for a in records
         for b in others

@@ -16,11 +16,11 @@ WORDS = {
 }  # fmt: skip
 
 
-RULED_APART = "a limit or a rule of identity.yaml, or what others share with them, keeps them apart"
+RULED_APART = "a limit or a rule of identity.yaml, what others share with them, or a model newer than the last run keeps them apart"
 BIRTHS = "their birth dates and given names are two people's"
 SPLIT = "evidence leads from one to the other, but too little of what lies across agrees, so they were split"
 NOTHING = "no identifier, order or similar values join them"
-JOINED_BEFORE = "the last run joined them; on what is known now the next one may part them"
+JOINED_BEFORE = "what joined them is not among the published evidence: the next run judges it again"
 
 
 @dataclass(frozen=True)

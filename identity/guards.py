@@ -7,6 +7,7 @@ from rapidfuzz.distance import DamerauLevenshtein
 
 from identity import names
 
+MOST = 400  # distinct (name, birth date) of a component that are compared all with all
 SLIPS = 2  # birth dates that differ by no more may be one date, typed badly
 
 

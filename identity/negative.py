@@ -5,11 +5,10 @@ import polars as pl
 
 from cdp.identity_rules import IdentityRules
 from cdp.lake.engine import Lake
-from identity.guards import two_births
+from identity.guards import MOST, two_births
 from identity.split import Ints
 
 SCHEMA = {"reason": pl.String, "l": pl.Int64, "r": pl.Int64}
-MOST = 400  # distinct (name, birth date) of a component that are compared all with all
 
 
 def rules(lake: Lake, component: Ints, settings: IdentityRules) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Payloads as numbered nodes: what is blocked, scored and clustered. A node's number is a hash of its content, for ever."""
 
+from cdp.errors import LakeError
 from cdp.lake.engine import Lake
 from identity import fields
 
@@ -13,8 +14,13 @@ def create(lake: Lake, where: str = "true") -> int:
     Args:
         lake: Holds `core__payloads`.
         where: Condition on `node`: only these payloads.
+
+    Raises:
+        LakeError: If the payloads were made before they had numbers.
     """
     there = {row[0] for row in lake.rows("describe core__payloads")}
+    if "node" not in there:
+        raise LakeError("core__payloads was made by an older version", "run the pipeline once: 'cdp run'")
     named = [c for c in (*fields.COLUMNS, "given_key") if c in there]
     values = ", ".join(f"any_value({c}) as {c}" for c in named)
     lake.rows(

@@ -1,5 +1,6 @@
 """The deployment: a compose file that is valid, services that start as processes with secrets from files, TLS in front."""
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import urllib.request
 import warnings
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -181,12 +183,24 @@ def asked(query, **variables):
         raise AssertionError(error.read().decode()[:2000]) from None
 
 
-def wait_for_run(run, seconds=300):
+def repeated(run, seconds=120):
+    """The run that the daemon launched in the place of a dead one."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        runs = asked("{ runsOrError { ... on Runs { results { runId parentRunId } } } }")["runsOrError"]["results"]
+        for each in runs:
+            if each["parentRunId"] == run:
+                return each["runId"]
+        time.sleep(2)
+    raise AssertionError("nobody repeated the run")
+
+
+def wait_for_run(run, seconds=300, until=("SUCCESS", "FAILURE", "CANCELED")):
     """The run goes over the queue of the daemon and the code location, and is kept in PostgreSQL."""
     end = time.monotonic() + seconds
     status = None
-    while time.monotonic() < end and status not in ("SUCCESS", "FAILURE", "CANCELED"):
-        time.sleep(1)
+    while time.monotonic() < end and status not in until:
+        time.sleep(0.3)
         status = asked(f'{{ runOrError(runId: "{run}") {{ ... on Run {{ status }} }} }}')["runOrError"]["status"]
     return status
 
@@ -228,15 +242,22 @@ def test_each_service_starts_as_a_process_and_answers(deployed):
     assert status == "SUCCESS", folder.joinpath("code.log").read_text()[-3000:]
     with connect(owner_address(workspace)) as store:
         assert store.execute("select count(*) from releases").fetchall()[0][0] == 1
+    killed = asked(LAUNCH, params=PARAMS)["launchRun"]["run"]["runId"]
+    assert wait_for_run(killed, until=("STARTED",)) == "STARTED"
+    for worker in psutil.Process(code.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.kill()  # the process of the run: the code location itself lives on
+    assert wait_for_run(killed, until=("FAILURE",)) == "FAILURE"
+    assert wait_for_run(repeated(killed)) == "SUCCESS", "a dead run is found and repeated"
     for name in ("code", "daemon", "webserver", "api", "live"):
         found = start.healthy(name)
         assert found.returncode == 0, (name, found.stdout[-500:], found.stderr[-1500:])
     assert [process.poll() for process in (code, webserver, daemon, live)] == [None] * 4, [
         p.read_text()[-800:] for p in folder.glob("*.log")
     ]
-    secrets = [text for path in folder.glob("*_url") if (text := path.read_text())]
-    assert len(secrets) == 2
-    assert not any(secret in path.read_text(errors="replace") for secret in secrets for path in folder.glob("*.log"))
+    password = owner_address(workspace).fields["password"]
+    assert sum(password in path.read_text() for path in folder.glob("*_url")) == 2
+    assert not any(password in path.read_text(errors="replace") for path in folder.glob("*.log"))
 
 
 def test_a_secret_whose_file_is_missing_is_named_and_nothing_starts(tmp_path):

@@ -82,10 +82,10 @@ PHRASES = {
     "# (weight #)": n_("# (weight #)"),
     "a steward decided that they are two people": n_("a steward decided that they are two people"),
     "their birth dates and given names are two people's": n_("their birth dates and given names are two people's"),
-    "a limit or a rule of identity.yaml, or what others share with them, keeps them apart":
-        n_("a limit or a rule of identity.yaml, or what others share with them, keeps them apart"),
-    "the last run joined them; on what is known now the next one may part them":
-        n_("the last run joined them; on what is known now the next one may part them"),
+    "a limit or a rule of identity.yaml, what others share with them, or a model newer than the last run keeps them apart":
+        n_("a limit or a rule of identity.yaml, what others share with them, or a model newer than the last run keeps them apart"),
+    "what joined them is not among the published evidence: the next run judges it again":
+        n_("what joined them is not among the published evidence: the next run judges it again"),
     "their given names are two people's: nothing they share joins them": n_("their given names are two people's: nothing they share joins them"),
     "their values weigh #, below the threshold of #": n_("their values weigh #, below the threshold of #"),
     "evidence leads from one to the other, but too little of what lies across agrees, so they were split":

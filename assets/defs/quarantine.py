@@ -69,7 +69,9 @@ class Replay(dg.Config):  # type: ignore[misc]
 
 def personal(source: Source, rules: list[Correction]) -> list[str]:
     """Columns of people whose values a rule spells out: what is typed into the UI is kept with the run, erasure or not."""
-    return sorted({rule.column for rule in rules if source.columns[rule.column].pii and (rule.replace or rule.match)})
+    return sorted(
+        {rule.column for rule in rules if source.columns[rule.column].pii and (rule.replace or rule.match or rule.put)}
+    )
 
 
 @dg.op(description="Corrects rejected lines by rules; the landing sensor starts the run that reads them.")
@@ -88,7 +90,7 @@ def correct(context: dg.OpExecutionContext, config: Replay, platform: Platform) 
         raise dg.Failure(f"{source.source} has no column {', '.join(unknown)}: it has {', '.join(source.columns)}")
     if kept := personal(source, config.rules):
         raise dg.Failure(
-            f"{', '.join(kept)}: values of people would stay in Dagster's storage: use 'cdp quarantine replay'"
+            f"{', '.join(kept)}: values of people stay in Dagster's storage: delete this run, use 'cdp quarantine replay'"
         )
     corrected = replay.correct(platform.lake, platform.landing, source, replay.by_rules(source, rules))
     metadata: dict[str, object] = dict(replay.preview(platform.lake, corrected))

@@ -113,8 +113,8 @@ def promote(version: str) -> None:
     found = artefact.load(workspace.path("models"), version)
     if found is None:
         raise ConfigError(f"there is no model {version}", "'cdp model list' shows those there are")
-    artefact.promote(workspace.path("models"), version)
-    say(f"model {version} is in use from the next run on ('cdp run')")
+    artefact.promote(workspace.path("models"), found.version)
+    say(f"model {found.version} is in use from the next run on ('cdp run')")
 
 
 @model.command("roll-back")

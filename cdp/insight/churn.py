@@ -6,18 +6,17 @@ newest of those, and are measured once on the holdout. For scores of today they 
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import polars as pl
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, roc_auc_score
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from cdp.insight.arrays import Array, Floats
 from cdp.insight.card import Card
+
+if TYPE_CHECKING:  # scikit-learn is slow to load, and a run over nothing new learns nothing
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import Pipeline
 
 FEW = 200  # customers below which nothing is learned
 BINS = 10
@@ -55,7 +54,7 @@ class Churn:
     """
 
     card: Card
-    baseline: Pipeline
+    baseline: "Pipeline"
     winner: Classifier
     is_boosted: bool
 
@@ -80,11 +79,17 @@ def matrix(features: pl.DataFrame) -> Floats:
     return np.column_stack([np.asarray(column, float) for column in found])
 
 
-def _logistic() -> Pipeline:
+def _logistic() -> "Pipeline":
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(StandardScaler(), LogisticRegression(C=SHRINKAGE, max_iter=2000))
 
 
-def _boosted() -> HistGradientBoostingClassifier:
+def _boosted() -> "HistGradientBoostingClassifier":
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(
         max_iter=80, learning_rate=0.05, max_leaf_nodes=6, min_samples_leaf=100, l2_regularization=10, random_state=SEED
     )
@@ -108,6 +113,8 @@ def learn(features: pl.DataFrame) -> Churn | Card:
     if not enough:
         why = "there is too little history: it takes two and a half horizons and 200 customers"
         return Card("churn", about, method, doubts=(why,), limits=limits)
+    from sklearn.metrics import brier_score_loss, roc_auc_score
+
     wins = _boosting_wins(past)
     learned, truth = matrix(past), _silent(past)
     measured, actual = matrix(holdout), _silent(holdout)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from cdp.insight.arrays import Array, Floats
 from cdp.insight.card import Card
@@ -48,6 +46,9 @@ def learn(rows: pl.DataFrame) -> Clusters | Card:
     about = f"{len(rows):,} customers who bought"
     if len(rows) < FEW:
         return Card("clusters", about, METHOD, doubts=(f"there are too few customers: it takes {FEW}",), limits=LIMITS)
+    from sklearn.cluster import KMeans  # slow to load, and a run over nothing new learns nothing
+    from sklearn.metrics import silhouette_score
+
     x = matrix(rows)
     random = np.random.default_rng(7)
     part = x if len(x) <= MOST else x[np.sort(random.choice(len(x), MOST, replace=False))]
@@ -67,6 +68,9 @@ def learn(rows: pl.DataFrame) -> Clusters | Card:
 
 
 def _agreement(x: Floats, k: int, random: np.random.Generator) -> float:
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score
+
     order = random.permutation(len(x))
     one, other = (KMeans(k, n_init=2, random_state=7).fit(x[half]).predict(x) for half in np.array_split(order, 2))
     return float(adjusted_rand_score(one, other))

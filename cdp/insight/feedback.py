@@ -6,15 +6,16 @@ answered beside their text (stars, satisfaction, NPS). What it is not sure of it
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from cdp.insight import lexicon
 from cdp.insight.arrays import Array
 from cdp.insight.card import Card
+
+if TYPE_CHECKING:  # scikit-learn is slow to load, and a run over nothing new learns nothing
+    from sklearn.pipeline import Pipeline
 
 MOST = 50_000  # rated texts, the newest
 SLICE = 10_000  # texts read at a time
@@ -30,7 +31,7 @@ class Tone:
     """What reads tone: a model, or the word list where there is none."""
 
     card: Card
-    model: Pipeline | None
+    model: "Pipeline | None"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ def read(tone: Tone, texts: Sequence[str]) -> list[Remark]:
     ]
 
 
-def _model(texts: int) -> Pipeline:
+def _model(texts: int) -> "Pipeline":
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
     features = TfidfVectorizer(
         analyzer="char_wb",
         ngram_range=(1, 3),

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from cdp.insight.arrays import Floats
 
@@ -49,6 +48,8 @@ def fit(log_likelihood: Callable[[Floats], Floats], count: int, start: float = 0
     size = len(log_likelihood(np.exp(first)))
     if size == 0 or cost(first) >= 1e10:
         raise ValueError("the likelihood is not finite where the search starts")
+    from scipy.optimize import minimize  # slow to load, and a run over nothing new fits nothing
+
     found = minimize(
         cost, first, method="L-BFGS-B", bounds=[(LOWEST, HIGHEST)] * count, options={"ftol": 1e-13, "gtol": 1e-9}
     )

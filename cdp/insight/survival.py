@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
 
 from cdp.insight.arrays import Array, Floats
 
@@ -81,6 +80,8 @@ def log_rank(durations: Floats, happened: Array, group: Array, weights: Array | 
     spread = np.diag((inside * at_risk * free).sum(axis=1)) - (inside * free) @ inside.T
     apart = (seen - expected)[:-1]
     value = float(apart @ np.linalg.pinv(spread[:-1, :-1]) @ apart)
+    from scipy.stats import chi2  # slow to load, and a run over nothing new tests nothing
+
     return value, float(chi2.sf(value, len(names) - 1))
 
 

@@ -7,7 +7,7 @@ import psycopg
 
 from cdp.alerts.rules import Message, Open
 
-LASTS = timedelta(days=1)  # a message that no way took for longer is no news
+LASTS = timedelta(days=1)  # that something is over is no news any more
 
 
 def still_open(store: psycopg.Connection) -> list[Open]:
@@ -34,10 +34,10 @@ def keep(store: psycopg.Connection, messages: list[Message], now: datetime, unse
 
 
 def unsent(store: psycopg.Connection, way: str, now: datetime) -> list[tuple[int, Message]]:
-    """The last message of each alert that a way could not take yet, with the alert's number; none from before yesterday."""
+    """The last message of each alert that a way could not take yet, with its number; no end that is older than a day."""
     query = """
         select alert_id, rule, subject, text, case when over_at is not null then 'over' when times > 1 then 'still' else 'new' end, since
-        from alerts where %s = any(unsent) and greatest(sent_at, over_at) > %s order by alert_id
+        from alerts where %s = any(unsent) and (over_at is null or over_at > %s) order by alert_id
     """
     return [(row[0], Message(*row[1:])) for row in store.execute(query, [way, now - LASTS]).fetchall()]
 

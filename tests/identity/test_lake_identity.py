@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -285,8 +286,6 @@ def test_what_if_says_what_would_change_and_writes_nothing(case):
     same = whatif.compare(case.lake, trained, shipped_rules(), other_rules=False)
     assert (same.merged, same.split) == (0, 0)
     assert same.unchanged == same.customers_before == same.customers_after
-    from dataclasses import replace
-
     harder = whatif.compare(
         case.lake, replace(trained, threshold=trained.threshold + 12), shipped_rules(), other_rules=False
     )
@@ -311,7 +310,7 @@ def test_a_model_is_refused_where_it_is_absent_or_of_another_program(case):
     with pytest.raises(ConfigError, match="train again"):
         artefact.load(models)
     path.write_text(text, encoding="utf-8")
-    assert artefact.load(models).version == path.parent.name
+    assert replace(artefact.load(models)).version == path.parent.name, "what is loaded is what was saved"
 
 
 def test_uuid7_is_what_ids_are():

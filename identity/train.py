@@ -41,7 +41,15 @@ ENOUGH = 2  # sessions that taught a comparison
 
 
 class Untrained(ValueError):
-    """The data teach nothing about these comparisons, so a model with them must not be used."""
+    """The data teach nothing about these comparisons, so a model with them must not be used.
+
+    Args:
+        names: Of the comparisons, which are their fields.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.fields = frozenset(names)
 
 
 def train(
@@ -70,10 +78,12 @@ def train(
     try:
         return _train(connection, "every_record", seed, precision, several, present, SESSIONS + LAST_SESSIONS)
     except Untrained as refused:
-        # a field of which the data teach nothing is not compared: no level is ever promoted untrained
-        fewer = present - frozenset(str(refused).split(", "))
-        with contextlib.suppress(Untrained):
-            return _train(connection, table, seed, precision, records, fewer)
+        fewer = present - refused.fields
+    while fewer:  # a field of which the data teach nothing is not compared: no level is ever promoted untrained
+        try:
+            return _train(connection, table, seed, precision, records, fewer, SESSIONS + LAST_SESSIONS)
+        except Untrained as refused:
+            fewer -= refused.fields
     return None
 
 
@@ -105,7 +115,7 @@ def _train(
         return None
     parameters, imputed = complete(settings)
     if unlearnt := unlearnt_comparisons(settings, [c.name for c in comparisons]):
-        raise Untrained(", ".join(unlearnt))
+        raise Untrained(unlearnt)
     draft = Model(
         columns=tuple(sorted(present)),
         prior=min(max(settings["probability_two_random_records_match"], 1e-9), 0.5),

@@ -28,7 +28,10 @@ def train() -> None:
     from identity import artefact, lifecycle
 
     workspace = open_workspace(Settings())
-    with database(workspace), open_lake(workspace, read_only=True) as lake:
+    with (
+        database(workspace),
+        open_lake(workspace) as lake,
+    ):  # a reader's engine is locked: it could not train on one thread
         trained = lifecycle.train_on(lake, load_identity_rules(workspace))
     if trained is None:
         raise CdpError(

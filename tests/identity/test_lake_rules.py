@@ -7,7 +7,7 @@ from cdp.lake import delta, register
 from cdp.lake.build import sql_file
 from cdp.stewardship import Act, decide, undo
 from identity import artefact, households, labels
-from tests.conftest import opened
+from tests.conftest import cdp, opened
 from tests.identity.test_lake_identity import NOW, forget, land, partition, person_rows, run
 
 
@@ -153,3 +153,16 @@ def test_homes_keep_their_ids_when_everything_is_made_again_and_when_somebody_mo
         before["web:order:017000"]
     }
     case.store.execute("delete from households")
+
+
+def test_a_model_is_trained_listed_and_promoted_from_the_command_line(case):
+    models = case.workspace.path("models")
+    before = artefact.current(models)
+    version = cdp(case.workspace, "model", "train").stdout.split()[-1]
+    assert artefact.load(models, version).facts["records"] > 100
+    assert version in cdp(case.workspace, "model", "list").stdout
+    cdp(case.workspace, "model", "promote", version)
+    assert artefact.current(models) == version
+    if version != before:
+        cdp(case.workspace, "model", "roll-back")
+    assert artefact.current(models) == before

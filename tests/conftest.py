@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from cdp.cli.pipeline import initialise
@@ -25,6 +26,10 @@ from cdp.store import keys
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace
 from tests.receivers import hook, mailbox  # noqa: F401 - fixtures
+
+# how long an example takes says nothing: machines are busy
+settings.register_profile("cdp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cdp")
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -77,13 +77,11 @@ def with_cannot(evidence: Evidence, cuts: decided.Ends) -> Evidence:
     What a decision joins is the components that stand without decisions: no rule holds across two of them that a chain of
     decisions made one person.
     """
-    said = np.array([kind == "decision" for kind in evidence.kinds], dtype=bool)
-    left, right, star = evidence.hard
-    alone = replace(evidence, hard=(left[~said], right[~said], star[~said]))
+    alone, left, right = _without_decisions(evidence)
     part = connected(alone)
-    chain = components(int(part.max(initial=-1)) + 1, part[left[said]], part[right[said]])
+    ends = part[left], part[right]
+    chain = components(int(part.max(initial=-1)) + 1, *ends)
     one, other = cuts
-    ends = part[left[said]], part[right[said]]
     settled = np.isin(
         part[one], ends[0][ends[0] == ends[1]]
     )  # decided within a component: what it shares held it together

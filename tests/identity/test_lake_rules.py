@@ -1,22 +1,12 @@
 """Rules over a real lake: what stewards leave open, labels, generic values, accounts, identical values, homes."""
 
-import pytest
-
 from cdp.identity_rules import IdentityRules, shipped_rules
 from cdp.lake import delta, register
 from cdp.lake.build import sql_file
 from cdp.stewardship import Act, decide, undo
 from identity import artefact, households, labels
-from tests.conftest import cdp, opened
-from tests.identity.test_lake_identity import NOW, forget, land, partition, person_rows, run
-
-
-@pytest.fixture(scope="module")
-def case(new_workspace):
-    with opened(new_workspace()) as found:
-        land(found.lake, person_rows(600, 3))
-        run(found)
-        yield found
+from tests.conftest import cdp
+from tests.identity.lake import NOW, forget, land, partition, run
 
 
 def test_unsure_joins_and_parts_nobody_and_is_asked_no_more(case):

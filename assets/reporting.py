@@ -84,16 +84,15 @@ def observed(context: dg.OpExecutionContext, asset: str, metadata: Mapping[str, 
             context.log.info(f"{name}: {value}")
 
 
-def cost(lake: Lake, built: Built) -> dict[str, Any]:
-    """How long the step took that made it, and how much that is a second; nothing where nothing was made."""
+def cost(built: Built) -> dict[str, Any]:
+    """How long the step took that made it, what it wrote, and how much that is a second; nothing where nothing was made."""
     if not built.changed or not built.seconds:
         return {}
-    size = lake.size(built.table)
     return {
         "seconds": round(built.seconds, 3),
-        "bytes": size,
+        "bytes": built.bytes,
         "rows per second": round(built.rows / built.seconds, 1),
-        "bytes per second": round(size / built.seconds),
+        "bytes per second": round(built.bytes / built.seconds),
     }
 
 
@@ -117,7 +116,7 @@ def report(
     metadata = {
         **table_metadata(lake, built.table),
         "changed": built.changed,
-        **cost(lake, built),
+        **cost(built),
         **(extra or {}),
         **drawn,
     }

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from cdp.settings import Settings
 from cdp.simulate.write import simulate
 from cdp.store import keys
 from cdp.store.connect import connect, database, owner_address
-from cdp.workspace import Workspace
+from cdp.workspace import Workspace, open_workspace
 from tests.receivers import hook, mailbox  # noqa: F401 - fixtures
+from tests.typed import typed
 
 # how long an example takes says nothing: machines are busy
 settings.register_profile("cdp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -75,28 +75,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
 
 def cdp(workspace: Workspace, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Type a command as a user would."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cdp", *arguments],
-        env=os.environ | {"CDP_HOME": str(workspace.home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = typed(arguments, os.environ | {"CDP_HOME": str(workspace.home)})
     if check:
         assert done.returncode == 0, done.stderr
     return done
 
 
 @pytest.fixture(scope="session")
-def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Workspace]]:
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace as `cdp init` leaves it, made once for a worker; its database is down."""
+    return initialise(Settings(home=tmp_path_factory.mktemp("untouched") / "home")).home
+
+
+@pytest.fixture(scope="session")
+def new_workspace(tmp_path_factory: pytest.TempPathFactory, untouched: Path) -> Iterator[Callable[..., Workspace]]:
     """Makes workspaces that are set up and whose database is up until the session ends."""
     stack = []
 
-    def make(copied: Path | None = None) -> Workspace:
+    def make(copied: Path = untouched) -> Workspace:
         home = tmp_path_factory.mktemp("ws") / "home"
-        if copied is not None:
-            subprocess.run(["cp", "-a", str(copied), str(home)], check=True)  # PostgreSQL asks who owns its files
-        workspace = initialise(Settings(home=home))
+        subprocess.run(["cp", "-a", str(copied), str(home)], check=True)  # PostgreSQL asks who owns its files
+        workspace = open_workspace(Settings(home=home))
         running = database(workspace)
         running.__enter__()
         stack.append(running)

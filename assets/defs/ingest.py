@@ -51,7 +51,7 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
         landing.settle(context, platform, source, files, before, done)
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
-        built = Built(source.raw_table, done.rows, changed=bool(done.files), seconds=done.seconds)
+        built = Built(source.raw_table, done.rows, changed=bool(done.files), seconds=done.seconds, bytes=done.bytes)
         return report(
             platform.lake,
             built,

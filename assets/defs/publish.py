@@ -8,6 +8,7 @@ from assets.platform import Platform
 from assets.reporting import OWNERS
 from cdp.clock import system_now
 from cdp.insight.stage import measured
+from cdp.lake import register
 from cdp.lake.build import sql_file
 from cdp.lake.maintain import expire, remove_orphans
 from cdp.privacy import purge
@@ -56,6 +57,7 @@ def scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
 
 def released(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. The finished snapshot that readers pin; what no release needs any more is expired."""
+    register.compact(platform.lake)
     snapshot = platform.lake.snapshot()
     before = releases.newest(platform.store, 1)
     if not before or before[0].snapshot_id != snapshot:

@@ -7,7 +7,7 @@ from cdp.insight.rules import Insight
 from cdp.lake import build
 from cdp.lake.build import Built, Select
 from cdp.lake.engine import Lake
-from cdp.lake.register import record, recorded
+from cdp.lake.register import fill, record, recorded
 
 TABLE, HISTORY, SCORES = "mart__segments", "ops__segment_history", "mart__customer_scores"
 STATES = f"select state as segment, customer_id from {SCORES}"
@@ -59,7 +59,7 @@ def build_history(lake: Lake, now: datetime) -> Built:
     lake.connection.execute(f"create or replace temp table made as {query}", {"now": now})
 
     def write() -> None:
-        lake.connection.execute(f"create or replace table lake.main.{HISTORY} as from made")
+        fill(lake, HISTORY, "from made")
         record(lake, HISTORY, mark)
 
     lake.write(write, f"build {HISTORY}")

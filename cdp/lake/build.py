@@ -18,7 +18,7 @@ from cdp.errors import LakeError
 from cdp.lake import delta
 from cdp.lake.engine import Lake
 from cdp.lake.lineage import DIALECT, column_lineage
-from cdp.lake.register import Lineage, entries, record, recorded
+from cdp.lake.register import Lineage, entries, fill, record, recorded
 
 TELLS = "Changes are told by: "
 
@@ -43,12 +43,13 @@ class Select:
 
 @dataclass(frozen=True)
 class Built:
-    """What building a table did, and how long it took."""
+    """What building a table did, how long it took and how much it wrote."""
 
     table: str
     rows: int
     changed: bool
     seconds: float = field(default=0.0, compare=False)
+    bytes: int = field(default=0, compare=False)
 
 
 P = ParamSpec("P")
@@ -56,25 +57,26 @@ R = TypeVar("R")
 
 
 def timed(make: Callable[Concatenate[Lake, P], R]) -> Callable[Concatenate[Lake, P], R]:
-    """Builders say how long they took, and while they work the lake is busy.
+    """Builders say how long they took and how much they wrote, and while they work the lake is busy.
 
-    The time stands in the `Built` that a builder returns, in those of its `built`, or in the first of a tuple.
+    Both stand in the `Built` that a builder returns, in those of its `built`, or in the first of a tuple.
     """
 
     @wraps(make)
     def measured(lake: Lake, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with lake.busy() as began:
-            return cast("R", _stamped(make(lake, *args, **kwargs), time.monotonic() - began))
+            return cast("R", _stamped(lake, make(lake, *args, **kwargs), time.monotonic() - began))
 
     return measured
 
 
-def _stamped(made: Any, seconds: float) -> Any:
+def _stamped(lake: Lake, made: Any, seconds: float) -> Any:
     if isinstance(made, Built):
-        return replace(made, seconds=seconds)
+        written = lake.written(made.table, time.time() - seconds) if made.changed else 0
+        return replace(made, seconds=seconds, bytes=written)
     if isinstance(made, tuple):
-        return (_stamped(made[0], seconds), *made[1:])
-    return replace(made, built=tuple(_stamped(built, seconds) for built in made.built))
+        return (_stamped(lake, made[0], seconds), *made[1:])
+    return replace(made, built=tuple(_stamped(lake, built, seconds) for built in made.built))
 
 
 @cache
@@ -142,7 +144,7 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, 
         )  # fmt: skip
 
     def make() -> None:
-        lake.connection.execute(f"create or replace table lake.main.{select.table} as {select.sql}", parameters)
+        fill(lake, select.table, select.sql, parameters)
         record(lake, select.table, mark, traced(lake, select))
 
     lake.write(make, f"build {select.table}")
@@ -233,7 +235,7 @@ def build_table(lake: Lake, table: str, mark: str, make: Callable[[], pa.Table])
 
     def write() -> None:
         with incoming(lake, made):
-            lake.connection.execute(f"create or replace table lake.main.{table} as from incoming")
+            fill(lake, table, "from incoming")
         record(lake, table, mark)
 
     lake.write(write, f"build {table}")

@@ -129,7 +129,7 @@ def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None)
 
 def make_anew(lake: Lake, table: str) -> None:
     """Put `made` in the place of the table and tell that everything may have changed."""
-    lake.rows(f"create or replace table lake.main.{table} as from made")
+    register.fill(lake, table, "from made")
     tell_everything(lake, table)
 
 

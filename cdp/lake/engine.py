@@ -33,11 +33,13 @@ class Lake:
     Args:
         connection: The DuckDB connection with the lake attached.
         run_id: Written into the message of every snapshot this connection makes.
+        folder: Where its files lie; None where it has none.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, run_id: str, folder: Path | None = None) -> None:
         self.connection = connection
         self.run_id = run_id
+        self.folder = folder
         self.busy_since: float | None = None  # while a table is made: since when (monotonic)
         self.register: Any = None  # what cdp.lake.register has read; forgotten with every failed transaction
         self._answers: dict[str, list[tuple[Any, ...]]] = {}  # of `remembered`, until the next transaction
@@ -132,10 +134,10 @@ class Lake:
         with contextlib.suppress(duckdb.Error):
             self.connection.rollback()
 
-    def size(self, table: str) -> int:
-        """Bytes of a table's files on disk."""
-        query = "select file_size_bytes from ducklake_table_info('lake') where table_name = ?"
-        return int(self.scalar(query, [table]) or 0)
+    def written(self, table: str, since: float) -> int:
+        """Bytes of a table's files that were made since then (seconds of the epoch); the catalog would have to be read again for it."""
+        files = self.folder.joinpath("main", table).glob("*.parquet") if self.folder else ()
+        return sum(size.st_size for size in map(Path.stat, files) if size.st_mtime >= since)
 
     def snapshot(self) -> int:
         """The newest snapshot of the lake."""
@@ -164,7 +166,7 @@ def open_lake(
         StoreUnavailable: If the catalog's database cannot be reached.
     """
     connection = _engine(workspace, memory_limit)
-    lake = Lake(connection, run_id)
+    lake = Lake(connection, run_id, workspace.path("lake"))
     try:
         _attach(connection, workspace, snapshot, read_only=read_only)
         yield lake

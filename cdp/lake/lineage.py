@@ -25,9 +25,10 @@ def column_lineage(query: str, inputs: dict[str, list[tuple[str, str]]]) -> dict
             validate_qualify_columns=False,
         )
         scope = build_scope(tree)
+        # all columns in one go share what is found; trimming would copy the whole select for each column
+        nodes = lineage(None, tree, schema=types, dialect=DIALECT, scope=scope, copy=False, trim_selects=False)
         found = {}
-        for name in tree.named_selects if isinstance(tree, exp.Query) else []:
-            node = lineage(name, tree, schema=types, dialect=DIALECT, scope=scope, copy=False)
+        for name, node in nodes.items():
             leaves = {
                 (leaf.source.name, leaf.name.split(".")[-1].strip('"'))
                 for leaf in node.walk()

@@ -1,10 +1,15 @@
 """The register of what each lake table was built from and what it holds; read once a connection, kept in step."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cdp.lake.engine import Lake
 
+FIRST = 5  # rows of a preview
+MOST_EMPTIED = 100_000  # rows: emptying reads where each of them is
+NEWEST = "qualify row_number() over (partition by table_name order by rowid desc) = 1"
 Lineage = dict[str, list[tuple[str, str]]]
 
 
@@ -17,6 +22,7 @@ class Entry:
         version: What it holds: an equal result stops the rebuild of everything after it.
         columns: Name and type of each column.
         lineage: Output column → (input table, input column) pairs.
+        first: A few of its rows, where this connection made it; not kept.
     """
 
     fingerprint: str
@@ -24,6 +30,7 @@ class Entry:
     rows: int
     columns: list[tuple[str, str]] = field(default_factory=list)
     lineage: Lineage = field(default_factory=dict)
+    first: list[dict[str, Any]] | None = field(default=None, compare=False, repr=False)
 
 
 def entries(lake: Lake) -> dict[str, Entry]:
@@ -33,7 +40,7 @@ def entries(lake: Lake) -> dict[str, Entry]:
         lake.register = {
             table: Entry(fingerprint, version, int(rows), _pairs(columns), json.loads(lineage))
             for table, fingerprint, version, rows, columns, lineage in lake.rows(
-                "select table_name, fingerprint, version, rows, columns, lineage from ops__builds"
+                f"select table_name, fingerprint, version, rows, columns, lineage from ops__builds {NEWEST}"
             )
             if table in present or "#" in table
         }
@@ -55,7 +62,7 @@ def record(
     content: str | None = None,
     read: tuple[str, int] | None = None,
 ) -> None:
-    """Note a table, inside the transaction that makes it. A name with `#` is a mark without a table.
+    """Note a table, inside the transaction that makes it; the newest note of a table holds. A name with `#` is a mark without a table.
 
     Args:
         lake: Where.
@@ -65,7 +72,7 @@ def record(
         content: What stands for its content where reading it all again would cost more than it saves.
         read: What it depends on beside its inputs, and the turn up to which it has read them (see `cdp.lake.delta`).
     """
-    version, rows, columns = mark, 0, list[tuple[str, str]]()
+    version, rows, columns, first = mark, 0, list[tuple[str, str]](), None
     if "#" not in table:
         version = content or summed(lake, table)
         rows = (
@@ -73,30 +80,66 @@ def record(
             if ":" in version
             else int(lake.scalar(f"select count(*) from lake.main.{table}"))
         )
-        described = lake.connection.execute(f"describe lake.main.{table}").fetchall()
-        columns = [(str(row[0]), str(row[1])) for row in described]
-    made = {table: Entry(mark, version, rows, columns, lineage or {})}
+        columns = _columns(lake, f"lake.main.{table}")
+        # after the transaction the catalog would be read again for them
+        first = lake.records(f"select * from lake.main.{table} limit {FIRST}") if lake.folder else None
+    made = {table: Entry(mark, version, rows, columns, lineage or {}, first)}
     if read:
         made[f"{table}#read"] = Entry(read[0], read[0], read[1])
     known = entries(lake)
-    lake.connection.execute("delete from lake.main.ops__builds where table_name in (select unnest(?))", [list(made)])
-    lake.connection.execute(
-        f"insert into lake.main.ops__builds values {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * len(made))}",
-        [
-            value
-            for name, e in made.items()
-            for value in (
-                name,
-                e.fingerprint,
-                e.version,
-                e.rows,
-                json.dumps(e.columns),
-                json.dumps(e.lineage),
-                lake.run_id,
-            )
-        ],
-    )
+    insert(lake, "ops__builds", [_row(name, entry, lake.run_id) for name, entry in made.items()])
     known.update(made)
+
+
+def compact(lake: Lake) -> None:
+    """Keep one note of each table: taking the older ones out at every note would read all that a run has noted so far."""
+    if not lake.scalar("select count(*) - count(distinct table_name) from ops__builds"):
+        return
+
+    def rewrite() -> None:
+        lake.rows(f"create or replace temp table newest_notes as select * from ops__builds {NEWEST}")
+        lake.rows("delete from lake.main.ops__builds")
+        lake.rows("insert into lake.main.ops__builds from newest_notes")
+        lake.rows("drop table newest_notes")
+
+    lake.write(rewrite, "one note of each table")
+
+
+def fill(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None = None) -> None:
+    """Inside a transaction: the rows of a select become those of a table.
+
+    A small table that keeps its columns is emptied and filled. A new one in its place changes the schema of the lake,
+    which every connection then reads again: ten times the cost of the rows.
+    """
+    known = entries(lake).get(table)
+    if known is None or known.rows > MOST_EMPTIED:
+        lake.connection.execute(f"create or replace table lake.main.{table} as {query}", parameters)
+        return
+    lake.connection.execute(f"create or replace temp table filling as {query}", parameters)
+    if _columns(lake, "filling") == known.columns:
+        lake.connection.execute(f"delete from lake.main.{table}")  # whole files are let go, no row is marked
+        lake.connection.execute(f"insert into lake.main.{table} from filling")
+    else:
+        lake.connection.execute(f"create or replace table lake.main.{table} as from filling")
+    lake.connection.execute("drop table filling")
+
+
+def _row(table: str, entry: Entry, run_id: str) -> tuple[Any, ...]:
+    described = (json.dumps(entry.columns), json.dumps(entry.lineage))
+    return (table, entry.fingerprint, entry.version, entry.rows, *described, run_id)
+
+
+def _columns(lake: Lake, table: str) -> list[tuple[str, str]]:
+    return [(str(row[0]), str(row[1])) for row in lake.connection.execute(f"describe {table}").fetchall()]
+
+
+def insert(lake: Lake, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Inside a transaction: a few rows more in a register, as one file."""
+    if not rows:
+        return
+    marks = f"({', '.join('?' * len(rows[0]))})"
+    values = [value for row in rows for value in row]
+    lake.connection.execute(f"insert into lake.main.{table} values {', '.join([marks] * len(rows))}", values)
 
 
 def summed(lake: Lake, table: str) -> str:

@@ -6,10 +6,9 @@ from typing import Any
 
 from cdp import mask
 from cdp.lake.engine import Lake
-from cdp.lake.register import entries
+from cdp.lake.register import FIRST, entries
 from cdp.sources.model import Column
 
-ROWS = 5
 NAMED = frozenset(
     ["email", "phone", "given_name", "family_name", "full_name", "birth_date", "postal_code", "city", "email_user", "email_local",
      "given_key", "family_key", "full_key", "source_key", "record_id", "raw", "raw_given", "raw_family", "raw_full", "value", "payload",
@@ -49,7 +48,9 @@ def personal(lake: Lake, declared: Mapping[str, Mapping[str, Column]], table: st
 
 def sample(lake: Lake, table: str, pii: frozenset[str] = frozenset()) -> list[dict[str, str]]:
     """A few rows with everything masked that is personal, or not a code, a number or a time."""
-    return [{name: "•••" if name in pii and value is not None else shown(name, value) for name, value in row.items()} for row in lake.records(f"select * from {table} limit {ROWS}")]  # fmt: skip
+    first = entries(lake)[table].first
+    rows = lake.records(f"select * from {table} limit {FIRST}") if first is None else first
+    return [{name: "•••" if name in pii and value is not None else shown(name, value) for name, value in row.items()} for row in rows]  # fmt: skip
 
 
 def shown(name: str, value: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cdp.errors import UnreadableFile
 from cdp.lake import build, register
@@ -17,7 +18,10 @@ from cdp.sources.landing import landing_files
 from cdp.sources.model import Source
 from cdp.sources.read import Rejected, fingerprint, read_batches
 
-BLOCKED = "select sha256 from ops__files where source = ? and file = ? and status = 'blocked'"
+KNOWN = """
+    select file, sha256, status from ops__files where source = $source
+    union all select file, sha256, 'blocked' from ops__reconciliation where source = $source and sha256 = ''
+"""  # a file that could not be opened has no fingerprint, and is in no register of files
 READ = "select count(*) from ops__files where source = ? and file = ? and sha256 = ? and status = 'read'"
 UNRECONCILED = """
     select source, file from ops__reconciliation
@@ -27,6 +31,7 @@ PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
 SENT = "inbox-"  # how files of what was sent begin
 CORRECTED = "corrected-"  # and files of rejected lines that are read again
+Row = tuple[Any, ...]
 
 
 @dataclass
@@ -61,6 +66,7 @@ class IngestReport:
     files: list[FileReport] = field(default_factory=list)
     rows: int = 0
     seconds: float = 0.0
+    bytes: int = 0
     unreconciled: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -122,6 +128,7 @@ def ingest(
         stage.judge(lake, source)
         lake.write(lambda: _commit(lake, source, report, now), f"ingest {source.source}")
     report.seconds = time.monotonic() - started
+    report.bytes = lake.written(source.raw_table, time.time() - report.seconds)
     report.rows = build.rows(lake, source.raw_table)
     report.unreconciled = [str(file) for of, file in lake.remembered(UNRECONCILED) if of == source.source]
     return report
@@ -261,46 +268,19 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
         "from memory.main.stage_rows r join memory.main.stage_verdicts v using (_order, _line) where v.verdict = 'accepted'",
         {"run": lake.run_id, "files": [f.file for f in report.files], "landed": [f.landed_at for f in report.files]},
     )
+    _give_way(lake, source, report)
+    registered, reconciled = list[Row](), list[Row]()
     for item in report.files:
-        # what this file said before it was mended gives way; what an earlier file of the same name said stays
-        gone = [sha for (sha,) in lake.rows(BLOCKED, [source.source, item.file])] + [item.sha256]
-        for table in ("ops__rejected_rows", "ops__reconciliation", "ops__files"):
-            execute(
-                f"delete from lake.main.{table} where source = ? and file = ? and list_contains(?, sha256)",  # noqa: S608
-                [source.source, item.file, gone],
-            )
         status = "blocked" if item.blocked else "read"
         # what a redacted file was before is known too: a copy of it is the same file, also where its rows have no key
         for sha, what in ((item.sha256, status), (item.original, "redacted")):
             if sha and (what != "redacted" or sha != item.sha256):
-                values = (
-                    item.file,
-                    sha,
-                    item.identity,
-                    item.size,
-                    what,
-                    item.blocked,
-                    contract_mark(source),
-                    lake.run_id,
-                    now,
-                )
-                execute(
-                    "insert into lake.main.ops__files values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [source.source, *values]
-                )
-        execute(
-            "insert into lake.main.ops__reconciliation values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                source.source,
-                item.file,
-                item.sha256,
-                item.lines,
-                item.accepted,
-                item.duplicates,
-                item.quarantined,
-                item.suppressed,
-                lake.run_id,
-            ],
-        )
+                file = (item.file, sha, item.identity, item.size, what, item.blocked)
+                registered.append((source.source, *file, contract_mark(source), lake.run_id, now))
+        counts = (item.lines, item.accepted, item.duplicates, item.quarantined, item.suppressed)
+        reconciled.append((source.source, item.file, item.sha256, *counts, lake.run_id))
+    register.insert(lake, "ops__files", registered)
+    register.insert(lake, "ops__reconciliation", reconciled)
     marks = {"source": source.source, "run": lake.run_id, "now": now, "shas": [f.sha256 for f in report.files]}
     marks["files"] = [f.file for f in report.files]
     execute(
@@ -320,6 +300,18 @@ def _commit(lake: Lake, source: Source, report: IngestReport, now: datetime) -> 
     if accepted or before is None:
         mark = hashlib.sha256(repr((before, [(f.file, f.sha256) for f in report.files])).encode()).hexdigest()
         register.record(lake, source.raw_table, mark)
+
+
+def _give_way(lake: Lake, source: Source, report: IngestReport) -> None:
+    """What a file said before it was mended gives way to what it says now; what an earlier file of the same name said stays."""
+    known = lake.rows(KNOWN, {"source": source.source})
+    now = {item.file: item.sha256 for item in report.files}
+    gone = [(file, sha) for file, sha, status in known if file in now and (status == "blocked" or sha == now[file])]
+    for table in ("ops__rejected_rows", "ops__reconciliation", "ops__files") if gone else ():
+        lake.connection.execute(
+            f"delete from lake.main.{table} where source = ? and (file, sha256) in (select unnest(?), unnest(?))",  # noqa: S608
+            [source.source, [file for file, _ in gone], [sha for _, sha in gone]],
+        )
 
 
 def _count(lake: Lake, report: IngestReport) -> None:

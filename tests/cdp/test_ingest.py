@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cdp.errors import ConfigError
+from cdp.errors import ConfigError, UnreadableFile
 from cdp.sources.contract import compile_contract
 from cdp.sources.ingest import ingest
 from cdp.sources.model import Source
@@ -380,3 +380,20 @@ def test_a_mended_file_takes_the_place_of_the_blocked_one(platform, take):
         "select lines, accepted, quarantined from ops__reconciliation where source = 'again'"
     ) == [(1, 1, 0)]
     assert reasons(platform, "again") == []
+
+
+def test_a_mended_file_takes_the_place_of_the_one_that_could_not_be_opened(platform, take, monkeypatch):
+    """Such a file has no fingerprint: it is in the reconciliation and in the quarantine, not in the register of files."""
+
+    def closed(path):  # root may open every file
+        raise UnreadableFile("cannot be read: Permission denied", "mend the file's rights")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cdp.sources.ingest.fingerprint", closed)
+        for _ in range(2):  # each run says it again, once
+            take(source("opened"), {"a.jsonl": '{"id": "1"}\n'})
+            assert [row[3] for row in reasons(platform, "opened")] == ["file_blocked"]
+            assert platform.lake.rows("select lines from ops__reconciliation where source = 'opened'") == [(0,)]
+    assert counts(take(source("opened"), {})["a.jsonl"]) == (1, 1, 0, 0)
+    assert platform.lake.rows("select lines, accepted from ops__reconciliation where source = 'opened'") == [(1, 1)]
+    assert reasons(platform, "opened") == []

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from cdp.errors import Busy, LakeError
+from cdp.lake import register
 from cdp.lake.build import Select, build, find_inputs, is_empty, reads_nothing, sql_file, sql_tables
 from cdp.lake.engine import load_extensions, open_lake
 from cdp.lake.lineage import column_lineage
@@ -167,6 +168,62 @@ def test_a_table_is_made_again_only_when_its_text_or_inputs_change(platform):
         build(lake, Select("x", "select * from no_such_table", ""))
 
 
+def table_ids(lake, table):
+    return lake.rows("select table_id from ducklake_table_info('lake') where table_name = ?", [table])
+
+
+def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replaced(platform, monkeypatch):
+    """A new table changes the lake's schema, which every connection reads again; what it holds is the same either way."""
+    lake = platform.lake
+    build(lake, Select("filled", "select 1 as a, 'x' as b", ""))
+    first = table_ids(lake, "filled")
+    build(lake, Select("filled", "select $n as a, 'y' as b from range(3)", ""), {"n": 7})
+    assert table_ids(lake, "filled") == first
+    assert lake.rows("from filled") == [(7, "y")] * 3
+    assert not lake.rows("select 1 from ducklake_list_files('lake', 'filled') where delete_file is not null")
+    for other in (
+        "select 'wide' as a, 'y' as b",
+        "select 'wide' as a",
+        "select 'wide' as c",
+        "select 2 as d, 1 as c",
+        "select 2 as c, 1 as d",
+    ):
+        before = table_ids(lake, "filled")
+        build(lake, Select("filled", other, ""))
+        assert table_ids(lake, "filled") != before, other
+        assert [column for column, _ in entries(lake)["filled"].columns] == [
+            row[0] for row in lake.rows("describe filled")
+        ]
+    monkeypatch.setattr(register, "MOST_EMPTIED", 1)
+    build(lake, Select("filled", "select 3 as c, 1 as d from range(2)", ""))
+    large = table_ids(lake, "filled")
+    build(lake, Select("filled", "select 4 as c, 1 as d", ""))
+    assert table_ids(lake, "filled") != large, "of a large one each row would have to be read to be taken out"
+    assert lake.rows("from filled") == [(4, 1)]
+
+
+def test_the_newest_note_of_a_table_holds_whether_or_not_a_run_came_to_its_end(platform):
+    lake = platform.lake
+    for number in (1, 2, 3):
+        build(lake, Select("noted", f"select {number} as a", ""))
+    noted, held = (
+        "select count(*), count(distinct fingerprint) from ops__builds where table_name = 'noted'",
+        entries(lake)["noted"],
+    )
+    assert lake.rows(noted) == [(3, 3)]
+    with open_lake(platform.workspace) as other:  # the next run, after one that was killed
+        assert entries(other)["noted"] == held
+        register.compact(other)
+        assert other.rows(noted) == [(1, 1)]
+        before = other.snapshot()
+        register.compact(other)
+        assert other.snapshot() == before, "where nothing was noted nothing is written"
+    with open_lake(platform.workspace) as third:
+        assert entries(third)["noted"] == held
+        run_ids = third.rows("select distinct run_id from ops__builds where table_name = 'noted'")
+        assert run_ids == [(lake.run_id,)], "of the run that made it"
+
+
 def test_inputs_are_found_in_the_text():
     query = "with a as (select * from t1), t2 as (select * from a) select * from t2 join t3 using (x) where y in (select z from t4)"
     assert find_inputs(query) == ("t1", "t3", "t4")
@@ -195,6 +252,16 @@ def test_lineage_goes_through_ctes_and_functions():
         {"t": [("x", "int"), ("y", "int")]},
     )
     assert found == {"out": [("t", "x"), ("t", "y")], "one": []}
+
+
+def test_lineage_of_all_columns_is_that_of_each(platform):
+    query = "with a as (select k, sum(v) as s from t group by k union all select k, w from u) select a.k, s + coalesce(w, 0) as both, count(*) over () as n from a left join u using (k)"
+    inputs = {"t": [("k", "int"), ("v", "int")], "u": [("k", "int"), ("w", "int")]}
+    found = column_lineage(query, inputs)
+    assert found["both"] == [("t", "v"), ("u", "w")]
+    assert {("t", "k"), ("u", "k")} <= set(found["k"])
+    assert found["n"] == []
+    assert column_lineage("select a from", {}) == {}, "what cannot be followed has none"
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -222,7 +222,7 @@ def test_the_proxy_alone_ends_tls_and_leads_to_where_the_services_listen():
     assert ":?" in wanted["CDP_UI_PASSWORD_HASH"], "without a password nothing starts"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_each_service_starts_as_a_process_and_answers(deployed):
     start, folder, workspace = deployed
     setup = start("setup")

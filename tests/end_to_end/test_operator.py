@@ -23,7 +23,7 @@ from tests.conftest import NOW, cdp
 from tests.end_to_end.test_dagster_ui import SHOTS, ask, chromium
 from tests.end_to_end.test_week import state
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
 DAYS = [f"2026-02-{day:02}" for day in range(20, 27)]
 RUNS = "{ runsOrError(limit: 30) { ... on Runs { results { runId status jobName tags { key value } } } } }"
 WHY = "query W($id: ID!) { runOrError(runId: $id) { ... on Run { eventConnection { events { ... on ExecutionStepFailureEvent { error { message } } ... on RunFailureEvent { error { message } } } } } } }"

@@ -73,9 +73,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
     return ByModule(config, log)
 
 
-def cdp(workspace: Workspace, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Type a command as a user would."""
-    done = typed(arguments, os.environ | {"CDP_HOME": str(workspace.home)})
+def cdp(
+    workspace: Workspace, *arguments: str, check: bool = True, threads: int = 1
+) -> subprocess.CompletedProcess[str]:
+    """Type a command as a user would. One thread: the data are small, and as many workers as cores run beside each other."""
+    done = typed(arguments, os.environ | {"CDP_HOME": str(workspace.home), "CDP_THREADS": str(threads)})
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -177,7 +179,7 @@ def retail_case(new_workspace: Callable[[], Workspace], reference: Path) -> Reta
     """`retail_case` brought through the whole pipeline by `cdp run`, once for the session."""
     workspace = new_workspace()
     land(workspace, reference / "retail_case")
-    done = cdp(workspace, "run", "--as-of", RETAIL_AS_OF)
+    done = cdp(workspace, "run", "--as-of", RETAIL_AS_OF, threads=2)
     return RetailCase(workspace, reference / "retail_case" / "truth", done.stderr)
 
 

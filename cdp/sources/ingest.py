@@ -185,14 +185,14 @@ def _new_files(
         if status == "read" or (status == "blocked" and mark == contract_mark(source))
     }
     identities = {sha: name for _, sha, _, _, name, _ in registered if name}  # the least, which comes last
-    found = []
+    found, lying = [], dict[str, str]()
     for path in paths:
         name = path.relative_to(landing / source.source).as_posix()
         at = now if landed is None else landed.get(name)
         if at is None:
             continue
         try:
-            sha = fingerprint(path)
+            sha = lying[name] = fingerprint(path)
         except UnreadableFile as error:
             found.append(FileReport(name, "", 0, name, landed_at=at, blocked=error.message))
             continue
@@ -202,15 +202,15 @@ def _new_files(
     left_out = {
         file: reason
         for file, sha, status, _, _, reason in registered
-        if status == "blocked" and file not in new and _is(landing / source.source / file, sha)
+        if status == "blocked" and file not in new and (lying.get(file) or _of(landing / source.source / file)) == sha
     }
     return sorted(found, key=lambda item: (item.landed_at, item.file)), left_out
 
 
-def _is(path: Path, sha: str) -> bool:
+def _of(path: Path) -> str:
     with contextlib.suppress(UnreadableFile, OSError):
-        return fingerprint(path) == sha
-    return False
+        return fingerprint(path)
+    return ""
 
 
 def _read_file(

@@ -5,6 +5,7 @@ import threading
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from assets.launch import OLDER_YAML, prepare_home
 from assets.storage import MOST_OPEN, PooledEventLog
@@ -69,6 +70,24 @@ def test_many_runs_keep_few_connections_and_threads_lose_nothing(home):
         for thread in threads:
             thread.join(60)
         assert len(instance.fetch_materializations(dg.AssetKey("other"), limit=1000).records) == 60
+
+
+def test_what_is_there_is_asked_once_and_what_is_not_is_asked_again(home, monkeypatch):
+    asked = []
+
+    def has_table(self, name):
+        asked.append(name)
+        return name in found
+
+    found = {"asset_keys"}
+    monkeypatch.setattr(SqliteEventLogStorage, "has_table", has_table)
+    with dg.DagsterInstance.get() as instance:
+        log = instance.event_log_storage
+        asked.clear()
+        assert [log.has_table("asset_keys"), log.has_table("asset_keys"), log.has_table("later")] == [True, True, False]
+        found.add("later")  # a migration
+        assert log.has_table("later")
+        assert asked == ["asset_keys", "later", "later"]
 
 
 def test_a_dagster_yaml_that_somebody_changed_stays_theirs(home):

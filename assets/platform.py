@@ -17,6 +17,7 @@ from cdp.clock import parse_as_of, system_now
 from cdp.consent.policy import Policy, load_policy
 from cdp.identity_rules import IdentityRules, load_identity_rules
 from cdp.insight.rules import Insight, load_insight
+from cdp.lake import register
 from cdp.lake.engine import Lake, open_lake
 from cdp.lake.tables import create_registers, forget_builds
 from cdp.loyalty.programme import Programme, load_programme
@@ -32,6 +33,7 @@ from identity import artefact
 from identity.artefact import Model
 
 BEAT = 5.0  # seconds
+MOST_NOTES = 1000  # older ones in the register of builds: each is a file; without a release nobody took them out
 
 
 @contextmanager
@@ -91,6 +93,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             heartbeat(lake, say),
         ):
             create_registers(lake)
+            register.compact(lake, MOST_NOTES)
             if self.full and not (context.run and context.run.parent_run_id):  # a part executed again needs the rest
                 forget_builds(lake)
             self._lake, self._store = lake, store

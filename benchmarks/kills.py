@@ -20,6 +20,7 @@ from typing import Any
 
 from cdp.cli.pipeline import initialise
 from cdp.lake.engine import open_lake
+from cdp.lake.register import NEWEST
 from cdp.settings import Settings
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace
@@ -130,7 +131,7 @@ def state(workspace: Workspace) -> dict[str, Any]:
             counted = lake.rows(
                 "select source, file, lines, accepted, duplicates, quarantined from ops__reconciliation"
             )
-            held = lake.rows("select table_name, rows from ops__builds where table_name not like '%#%'")
+            held = lake.rows(f"select table_name, rows from (select * from ops__builds {NEWEST}) where table_name not like '%#%'")
     found["partition"] = [(record, first[customer]) for record, customer in rows]
     found["profiles"] = sorted((first[customer], kind, profile) for customer, kind, profile in profiles)
     found["unsequenced changes"] = waiting

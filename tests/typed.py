@@ -18,6 +18,8 @@ def typed(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess
     """Run `cdp` with these arguments to its end."""
     with TemporaryDirectory() as folder:  # not pipes: a server that the command starts would keep them open
         out, err = Path(folder, "out"), Path(folder, "err")
+        out.touch()
+        err.touch()
         process = COMMANDS.Process(target=_command, args=(arguments, environment, str(Path.cwd()), out, err))
         process.start()
         try:
@@ -32,9 +34,10 @@ def _command(arguments: tuple[str, ...], environment: dict[str, str], working: s
     from cdp.cli.main import run
 
     for path, descriptor in ((out, 1), (err, 2)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        file = os.open(path, os.O_WRONLY)
         os.dup2(file, descriptor)
         os.close(file)
+    assert "tests.preloaded" in sys.modules, "python -c 'import tests.preloaded' says why"
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(working)

@@ -57,7 +57,7 @@ def scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
 
 def released(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. The finished snapshot that readers pin; what no release needs any more is expired."""
-    register.compact(platform.lake)
+    register.compact(platform.lake, served=register.REPLACED)
     snapshot = platform.lake.snapshot()
     before = releases.newest(platform.store, 1)
     if not before or before[0].snapshot_id != snapshot:

@@ -8,6 +8,8 @@ from typing import Any
 from cdp.lake.engine import Lake
 
 FIRST = 5  # rows of a preview
+MOST_HAD, FEW = 20, 1000  # times the rows that a table has, or would have if it were not small
+REPLACED = "ops__builds#replaced"  # a mark: until the release tables are replaced, not filled
 MOST_EMPTIED = 100_000  # rows: emptying reads where each of them is
 NEWEST = "qualify row_number() over (partition by table_name order by rowid desc) = 1"
 Lineage = dict[str, list[tuple[str, str]]]
@@ -91,28 +93,42 @@ def record(
     known.update(made)
 
 
-def compact(lake: Lake) -> None:
-    """Keep one note of each table: taking the older ones out at every note would read all that a run has noted so far."""
-    if not lake.scalar("select count(*) - count(distinct table_name) from ops__builds"):
-        return
+def compact(lake: Lake, most: int = 0, served: str = "") -> None:
+    """Keep one note of each table: taking the older ones out at every note would read all that a run has noted so far.
 
-    def rewrite() -> None:
-        lake.rows(f"create or replace temp table newest_notes as select * from ops__builds {NEWEST}")
-        lake.rows("delete from lake.main.ops__builds")
-        lake.rows("insert into lake.main.ops__builds from newest_notes")
-        lake.rows("drop table newest_notes")
+    Args:
+        lake: Where.
+        most: How many older ones may stay.
+        served: A mark that goes too.
+    """
+    older = int(lake.scalar("select count(*) - count(distinct table_name) from ops__builds"))
+    if older > most or recorded(lake, served):
+        lake.write(lambda: keep_newest(lake, served), "one note of each table")
+        entries(lake).pop(served, None)
 
-    lake.write(rewrite, "one note of each table")
+
+def keep_newest(lake: Lake, served: str = "") -> None:
+    """Inside a transaction: take older notes out. Whoever rewrites the register does it before: rewriting gives rows other ids."""
+    lake.rows(f"create or replace temp table newest_notes as select * from ops__builds {NEWEST}")
+    lake.rows("delete from lake.main.ops__builds")
+    lake.rows("insert into lake.main.ops__builds from newest_notes where table_name <> ?", [served])
+    lake.rows("drop table newest_notes")
 
 
 def fill(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None = None) -> None:
     """Inside a transaction: the rows of a select become those of a table.
 
     A small table that keeps its columns is emptied and filled. A new one in its place changes the schema of the lake,
-    which every connection then reads again: ten times the cost of the rows.
+    which every connection then reads again: ten times the cost of the rows. But the catalog counts every row a table ever
+    had, and keeps the least and greatest value of each column: now and then it is replaced, and so it is after a retention.
     """
     known = entries(lake).get(table)
-    if known is None or known.rows > MOST_EMPTIED:
+    if (
+        known is None
+        or known.rows > MOST_EMPTIED
+        or recorded(lake, REPLACED)
+        or _had(lake, table) > MOST_HAD * max(known.rows, FEW)
+    ):
         lake.connection.execute(f"create or replace table lake.main.{table} as {query}", parameters)
         return
     lake.connection.execute(f"create or replace temp table filling as {query}", parameters)
@@ -127,6 +143,10 @@ def fill(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None =
 def _row(table: str, entry: Entry, run_id: str) -> tuple[Any, ...]:
     described = (json.dumps(entry.columns), json.dumps(entry.lineage))
     return (table, entry.fingerprint, entry.version, entry.rows, *described, run_id)
+
+
+def _had(lake: Lake, table: str) -> int:
+    return int(lake.scalar(f"select max(rowid) from lake.main.{table}") or 0)
 
 
 def _columns(lake: Lake, table: str) -> list[tuple[str, str]]:

@@ -288,6 +288,7 @@ def anew(lake: Lake, table: str) -> None:
 def _drop_derived(lake: Lake) -> None:
     for table in sorted(name for name in lake.tables() if name.startswith(("core_", "mart_"))):
         lake.connection.execute(f"drop table lake.main.{table}")
+    register.keep_newest(lake)
     lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")
     lake.connection.execute("delete from lake.main.ops__changed_keys")
     for table in sorted(name for name in lake.tables() if name.startswith("ops_")):

@@ -74,6 +74,7 @@ def _delete(job: Job, source: Source) -> None:
     )
     anew(job.lake, source.raw_table)
     register.record(job.lake, source.raw_table, f"retention {job.lake.run_id}")
+    register.record(job.lake, register.REPLACED, job.lake.run_id)  # in what follows too the catalog knows extremes
 
 
 def _quarantine(job: Job, days: int | None) -> int:

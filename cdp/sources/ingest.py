@@ -27,6 +27,7 @@ UNRECONCILED = """
     select source, file from ops__reconciliation
     where lines <> accepted + duplicates + quarantined + suppressed order by source, file
 """
+UNOPENED = "select source, file from ops__reconciliation where sha256 = '' order by source, file"
 PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
 SENT = "inbox-"  # how files of what was sent begin
@@ -113,7 +114,9 @@ def ingest(
 
         lake.write(prepare, f"raw table of {source.source}")
     report, started = IngestReport(source.source), time.monotonic()
-    new, report.left_out = _new_files(lake, source, landing, now, landed)
+    new, report.left_out, lying = _new_files(lake, source, landing, now, landed)
+    if mended := [(file, "") for of, file in lake.remembered(UNOPENED) if of == source.source and file in lying]:
+        lake.write(lambda: _take_out(lake, source, mended), f"files of {source.source} that can be opened again")
     if new:
         stage.open_stage(lake, source)
         contract = compile_contract(source)
@@ -173,10 +176,11 @@ def contract_mark(source: Source) -> str:
 
 def _new_files(
     lake: Lake, source: Source, landing: Path, now: datetime, landed: Mapping[str, datetime] | None
-) -> tuple[list[FileReport], dict[str, str]]:
+) -> tuple[list[FileReport], dict[str, str], dict[str, str]]:
+    """The files to read; those that earlier runs blocked, with the reason; the fingerprint of each that can be opened."""
     paths = list(landing_files(landing, source))
     if not paths:
-        return [], {}
+        return [], {}, {}
     query = "select file, sha256, status, contract, identity, reason from ops__files where source = ? order by identity desc"
     registered = lake.rows(query, [source.source])
     known = {
@@ -204,7 +208,7 @@ def _new_files(
         for file, sha, status, _, _, reason in registered
         if status == "blocked" and file not in new and (lying.get(file) or _of(landing / source.source / file)) == sha
     }
-    return sorted(found, key=lambda item: (item.landed_at, item.file)), left_out
+    return sorted(found, key=lambda item: (item.landed_at, item.file)), left_out, lying
 
 
 def _of(path: Path) -> str:
@@ -307,7 +311,13 @@ def _give_way(lake: Lake, source: Source, report: IngestReport) -> None:
     known = lake.rows(KNOWN, {"source": source.source})
     now = {item.file: item.sha256 for item in report.files}
     gone = [(file, sha) for file, sha, status in known if file in now and (status == "blocked" or sha == now[file])]
-    for table in ("ops__rejected_rows", "ops__reconciliation", "ops__files") if gone else ():
+    if gone:
+        _take_out(lake, source, gone)
+
+
+def _take_out(lake: Lake, source: Source, gone: list[tuple[str, str]]) -> None:
+    """What the registers say of these files, by name and fingerprint."""
+    for table in ("ops__rejected_rows", "ops__reconciliation", "ops__files"):
         lake.connection.execute(
             f"delete from lake.main.{table} where source = ? and (file, sha256) in (select unnest(?), unnest(?))",  # noqa: S608
             [source.source, [file for file, _ in gone], [sha for _, sha in gone]],

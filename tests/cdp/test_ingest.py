@@ -397,3 +397,10 @@ def test_a_mended_file_takes_the_place_of_the_one_that_could_not_be_opened(platf
     assert counts(take(source("opened"), {})["a.jsonl"]) == (1, 1, 0, 0)
     assert platform.lake.rows("select lines, accepted from ops__reconciliation where source = 'opened'") == [(1, 1)]
     assert reasons(platform, "opened") == []
+    with monkeypatch.context() as patch:  # closed for a while, and the same again
+        patch.setattr("cdp.sources.ingest.fingerprint", closed)
+        take(source("opened"), {})
+        assert [row[3] for row in reasons(platform, "opened")] == ["file_blocked"]
+    take(source("opened"), {})
+    assert platform.lake.rows("select lines, accepted from ops__reconciliation where source = 'opened'") == [(1, 1)]
+    assert reasons(platform, "opened") == []

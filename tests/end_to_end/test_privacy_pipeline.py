@@ -89,7 +89,11 @@ def test_retention_takes_old_visits_out_of_landing_lake_and_store(town, denied):
         with connect(owner_address(town)) as store:
             return {i for (i,) in store.execute("select interaction_id from interactions").fetchall()}
 
-    before = served()
+    def moves():
+        with open_lake(town, read_only=True) as lake:
+            return lake.rows("select table_id from ducklake_table_info('lake') where table_name = 'mart__journey_moves'")
+
+    before, table = served(), moves()
     assert before
     town.path("retention.yaml").write_text(
         'version: "1"\nsources: {web: {visits: 60}, app: {visits: 60}, service: {rows: 60}}\n', encoding="utf-8"
@@ -109,6 +113,7 @@ def test_retention_takes_old_visits_out_of_landing_lake_and_store(town, denied):
         identified = lake.scalar("select count(*) from core__record_identifiers where type = 'email'")
         assert identified > 100, "rows that say who somebody is stay"
     assert served() < before
+    assert moves() != table, "what follows from visits is replaced: the catalog kept the extremes of those that went"
     markers = sum(
         line == b'{"_erased":true}\n' for p in town.path("landing", "web").glob("*.gz") for line in gzip.open(p)
     )

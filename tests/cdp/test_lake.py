@@ -199,12 +199,12 @@ def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replace
         assert [column for column, _ in entries(lake)["filled"].columns] == [
             row[0] for row in lake.rows("describe filled")
         ]
-    for turn in range(3):  # the catalog counts all the rows that it ever had, and plans joins by that
-        monkeypatch.setattr(register, "FEW", 2 - turn)
-        monkeypatch.setattr(register, "MOST_HAD", 2 - turn)
+    monkeypatch.setattr(register, "FEW", 1)
+    monkeypatch.setattr(register, "MOST_HAD", 1)
+    for turn in range(4):  # the catalog counts all the rows that it ever had, and joins are planned by that
         before = table_ids(lake, "filled")
         build(lake, Select("filled", f"select {turn} as c, 1 as d", ""))
-        assert (table_ids(lake, "filled") != before) == (turn > 0)
+        assert (table_ids(lake, "filled") != before) == (turn == 2)
     monkeypatch.undo()
     lake.write(lambda: register.record(lake, register.REPLACED, "test"), "after a retention")
     before = table_ids(lake, "filled")
@@ -296,7 +296,9 @@ def test_lineage_of_all_columns_is_that_of_each(platform):
     for column in tree.named_selects:  # each by itself, as sqlglot's page shows it
         alone = lineage(column, tree, schema={t: dict(c) for t, c in inputs.items()}, dialect="duckdb")
         leaves = {
-            (leaf.source.name, leaf.name.split(".")[-1]) for leaf in alone.walk() if isinstance(leaf.source, exp.Table)
+            (leaf.source.name, leaf.name.split(".")[-1].strip('"'))
+            for leaf in alone.walk()
+            if isinstance(leaf.source, exp.Table)
         }
         assert found[column] == sorted(pair for pair in leaves if pair[1] in dict(inputs[pair[0]]))
     assert found["both"] == [("t", "v"), ("u", "w")]

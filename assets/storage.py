@@ -37,7 +37,8 @@ class PooledEventLog(SqliteEventLogStorage):  # type: ignore[misc]
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has this table."""
-        return self._found(table_name, lambda: super(PooledEventLog, self).has_table(table_name))
+        ask = super().has_table
+        return self._found(table_name, lambda: ask(table_name))
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         ask = super()._has_asset_key_col_on_connection

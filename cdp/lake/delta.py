@@ -107,7 +107,7 @@ def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None)
         The version of the content, None where it has to be summed because the table was made anew.
     """
     before = register.entries(lake).get(table)
-    if before is None or not _same_shape(lake, table):
+    if before is None or register.described(lake, f"lake.main.{table}") != register.described(lake, "made"):
         make_anew(lake, table)
         return None
     within = f"where cast(o.{scoped.key} as varchar) in (from touched)" if scoped else ""
@@ -180,8 +180,3 @@ def _differences(lake: Lake, table: str, tells: tuple[str, ...], within: str) ->
         lake.rows("create or replace temp table rows_new as from rows_made")
     lake.rows("drop table rows_made")
     return int(lake.scalar("select (select count(*) from rows_gone) + (select count(*) from rows_new)"))
-
-
-def _same_shape(lake: Lake, table: str) -> bool:
-    shapes = [[row[:2] for row in lake.rows(f"describe {name}")] for name in (f"lake.main.{table}", "made")]
-    return shapes[0] == shapes[1]

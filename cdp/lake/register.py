@@ -82,7 +82,7 @@ def record(
             if ":" in version
             else int(lake.scalar(f"select count(*) from lake.main.{table}"))
         )
-        columns = _columns(lake, f"lake.main.{table}")
+        columns = described(lake, f"lake.main.{table}")
         # after the transaction the catalog would be read again for them
         first = lake.records(f"select * from lake.main.{table} limit {FIRST}") if lake.folder else None
     made = {table: Entry(mark, version, rows, columns, lineage or {}, first)}
@@ -132,7 +132,7 @@ def fill(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None =
         lake.connection.execute(f"create or replace table lake.main.{table} as {query}", parameters)
         return
     lake.connection.execute(f"create or replace temp table filling as {query}", parameters)
-    if _columns(lake, "filling") == known.columns:
+    if described(lake, "filling") == known.columns:
         lake.connection.execute(f"delete from lake.main.{table}")  # whole files are let go, no row is marked
         lake.connection.execute(f"insert into lake.main.{table} from filling")
     else:
@@ -141,15 +141,16 @@ def fill(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None =
 
 
 def _row(table: str, entry: Entry, run_id: str) -> tuple[Any, ...]:
-    described = (json.dumps(entry.columns), json.dumps(entry.lineage))
-    return (table, entry.fingerprint, entry.version, entry.rows, *described, run_id)
+    holds = (json.dumps(entry.columns), json.dumps(entry.lineage))
+    return (table, entry.fingerprint, entry.version, entry.rows, *holds, run_id)
 
 
 def _had(lake: Lake, table: str) -> int:
     return int(lake.scalar(f"select max(rowid) from lake.main.{table}") or 0)
 
 
-def _columns(lake: Lake, table: str) -> list[tuple[str, str]]:
+def described(lake: Lake, table: str) -> list[tuple[str, str]]:
+    """Name and type of each column of a table."""
     return [(str(row[0]), str(row[1])) for row in lake.connection.execute(f"describe {table}").fetchall()]
 
 

@@ -286,7 +286,7 @@ def test_an_erasure_keeps_the_newest_notes_though_it_gives_their_rows_other_ids(
         assert lake.rows("select fingerprint from ops__builds where table_name = 'raw_x#columns'") == [("mark 14",)]
 
 
-def test_lineage_of_all_columns_is_that_of_each(platform):
+def test_lineage_of_all_columns_is_that_of_each():
     query = "with a as (select k, sum(v) as s from t group by k union all select k, w from u) select a.k, s + coalesce(w, 0) as both, count(*) over () as n from a left join u using (k)"
     inputs = {"t": [("k", "int"), ("v", "int")], "u": [("k", "int"), ("w", "int")]}
     found = column_lineage(query, inputs)
@@ -309,8 +309,6 @@ def test_lineage_of_all_columns_is_that_of_each(platform):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_sql_file_is_one_described_select(stage):
-    import sqlglot
-
     for table in sql_tables(stage):
         select = sql_file(stage, table)
         assert select.description.startswith("Grain:"), table

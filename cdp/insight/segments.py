@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from cdp.insight.rules import Insight
-from cdp.lake import build
+from cdp.lake import build, register
 from cdp.lake.build import Built, Select
 from cdp.lake.engine import Lake
-from cdp.lake.register import fill, record, recorded
 
 TABLE, HISTORY, SCORES = "mart__segments", "ops__segment_history", "mart__customer_scores"
 STATES = f"select state as segment, customer_id from {SCORES}"
@@ -43,7 +42,7 @@ def counts(lake: Lake, rules: Insight) -> dict[str, int]:
 def build_history(lake: Lake, now: datetime) -> Built:
     """`ops__segment_history`: grain = segment × customer × stay. Since when, and until when; who is no customer any more has no history."""
     mark = build.fingerprint(lake, (TABLE, "core__customers"), "history 1")
-    if recorded(lake, HISTORY) == mark:
+    if register.recorded(lake, HISTORY) == mark:
         return Built(HISTORY, build.rows(lake, HISTORY), changed=False)
     empty = "select cast(null as varchar) as segment, cast(null as varchar) as customer_id, cast(null as timestamptz) as since, cast(null as timestamptz) as until where false"
     before = f"select * from {HISTORY}" if lake.exists(HISTORY) else empty
@@ -56,12 +55,5 @@ def build_history(lake: Lake, now: datetime) -> Built:
         select s.segment, s.customer_id, $now, null from {TABLE} s
         anti join (select segment, customer_id from before where until is null) b on b.segment = s.segment and b.customer_id = s.customer_id
     """
-    lake.connection.execute(f"create or replace temp table made as {query}", {"now": now})
-
-    def write() -> None:
-        fill(lake, HISTORY, "from made")
-        record(lake, HISTORY, mark)
-
-    lake.write(write, f"build {HISTORY}")
-    lake.rows("drop table made")
+    lake.write(lambda: register.make(lake, HISTORY, query, mark, {"now": now}), f"build {HISTORY}")
     return Built(HISTORY, build.rows(lake, HISTORY), changed=True)

@@ -15,10 +15,10 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
 
 from cdp.errors import LakeError
-from cdp.lake import delta
+from cdp.lake import delta, register
 from cdp.lake.engine import Lake
 from cdp.lake.lineage import DIALECT, column_lineage
-from cdp.lake.register import Lineage, entries, fill, record, recorded
+from cdp.lake.register import Lineage, entries, record, recorded
 
 TELLS = "Changes are told by: "
 
@@ -143,11 +143,11 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, 
             lake, select.table, mark, whole, select.tells, lambda: select.sql, scope, parameters, lambda: traced(lake, select)
         )  # fmt: skip
 
-    def make() -> None:
-        fill(lake, select.table, select.sql, parameters)
-        record(lake, select.table, mark, traced(lake, select))
-
-    lake.write(make, f"build {select.table}")
+    largest = max((rows(lake, table) for table in select.inputs), default=0)
+    lake.write(
+        lambda: register.make(lake, select.table, select.sql, mark, parameters, lambda: traced(lake, select), largest),
+        f"build {select.table}",
+    )
     return Built(select.table, rows(lake, select.table), changed=True)
 
 
@@ -195,11 +195,11 @@ def refresh(
 
     def make() -> str | None:
         version = delta.write(lake, table, tells, scoped)
-        record(lake, table, mark, found, version, (depends, turn))
+        record(lake, table, mark, found, version, (depends, turn), made=None if scoped else "made")
         return version
 
     version = lake.write(make, f"build {table}")
-    lake.rows("drop table made")
+    lake.rows("drop table if exists temp.main.made")
     return Built(table, rows(lake, table), changed=version is None or before is None or version != before.version)
 
 
@@ -235,8 +235,7 @@ def build_table(lake: Lake, table: str, mark: str, make: Callable[[], pa.Table])
 
     def write() -> None:
         with incoming(lake, made):
-            fill(lake, table, "from incoming")
-        record(lake, table, mark)
+            register.make(lake, table, "from incoming", mark, largest=made.num_rows)
 
     lake.write(write, f"build {table}")
     return Built(table, made.num_rows, changed=True)
@@ -255,7 +254,7 @@ def incoming(lake: Lake, table: pa.Table) -> Iterator[None]:
 def fingerprint(lake: Lake, inputs: tuple[str, ...], *parts: Any) -> str:
     """What a table's content depends on: the state of its inputs and whatever else is given."""
     known = entries(lake)
-    if missing := [table for table in inputs if table not in known]:
+    if missing := [table for table in inputs if table not in known or known[table].fingerprint == register.NOT_BUILT]:
         raise LakeError(f"table {', '.join(missing)} was never built", "run the whole pipeline once: 'cdp run'")
     text = repr((parts, [(table, known[table].version) for table in inputs]))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -76,10 +76,10 @@ def last_read(lake: Lake, table: str, depends: str) -> Since | None:
 
 
 def shadow(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None = None) -> None:
-    """Put a select's rows in the place of a lake table for bare names, which read `memory.main` first; nothing is written."""
-    lake.rows(f"create or replace table memory.main.shadow_made as {query}", parameters)
-    lake.rows(f"drop table if exists memory.main.{table}")
-    lake.rows(f"alter table memory.main.shadow_made rename to {table}")
+    """Put a select's rows in the place of a lake table for bare names, which read temporary tables first; nothing is written."""
+    lake.rows(f"create or replace temp table shadow_made as {query}", parameters)
+    lake.rows(f"drop table if exists temp.main.{table}")
+    lake.rows(f"alter table shadow_made rename to {table}")
 
 
 @contextmanager
@@ -87,11 +87,15 @@ def shadowed(lake: Lake, conditions: Mapping[str, str], columns: Mapping[str, st
     """Bare names read only these rows for the length of the block: a select of the pipeline works over a part of its inputs."""
     try:
         for table, condition in conditions.items():
-            shadow(lake, table, f"select {(columns or {}).get(table, '*')} from lake.main.{table} where {condition}")
+            select = f"select {(columns or {}).get(table, '*')} from {table} where {condition}"
+            lake.rows(f"create or replace temp table part_of_{table} as {select}")
+            lake.rows(f"alter table if exists temp.main.{table} rename to whole_{table}")
+            lake.rows(f"alter table part_of_{table} rename to {table}")
         yield
     finally:
         for table in conditions:
-            lake.rows(f"drop table if exists memory.main.{table}")
+            lake.rows(f"drop table if exists temp.main.{table}")
+            lake.rows(f"alter table if exists temp.main.whole_{table} rename to {table}")
 
 
 def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None) -> str | None:
@@ -107,7 +111,11 @@ def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None)
         The version of the content, None where it has to be summed because the table was made anew.
     """
     before = register.entries(lake).get(table)
-    if before is None or register.described(lake, f"lake.main.{table}") != register.described(lake, "made"):
+    if (
+        before is None
+        or before.fingerprint == register.NOT_BUILT
+        or register.described(lake, f"lake.main.{table}") != register.described(lake, "made")
+    ):
         make_anew(lake, table)
         return None
     within = f"where cast(o.{scoped.key} as varchar) in (from touched)" if scoped else ""
@@ -129,7 +137,7 @@ def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None)
 
 def make_anew(lake: Lake, table: str) -> None:
     """Put `made` in the place of the table and tell that everything may have changed."""
-    register.fill(lake, table, "from made")
+    register.fill(lake, table, "made")
     tell_everything(lake, table)
 
 
@@ -171,11 +179,14 @@ def _differences(lake: Lake, table: str, tells: tuple[str, ...], within: str) ->
     lake.rows("create or replace temp table rows_made as select m.*, hash(m) as h from made as m")
     lake.rows("create or replace temp table rows_gone as from rows_old anti join rows_made using (h)")
     lake.rows("create or replace temp table rows_new as from rows_made anti join rows_old using (h)")
-    sizes = lake.rows(
-        "select (select count(*) from rows_old) - (select count(*) from rows_gone), "
-        "(select count(*) from rows_made) - (select count(*) from rows_new)"
+    stays = lake.rows(
+        "select "
+        + ", ".join(
+            f"(select coalesce(sum(h), 0) from {all_rows}) - (select coalesce(sum(h), 0) from {changed})"
+            for all_rows, changed in (("rows_old", "rows_gone"), ("rows_made", "rows_new"))
+        )
     )[0]
-    if sizes[0] != sizes[1]:  # equal rows that now stand more or less often: all of them are written again
+    if stays[0] != stays[1]:  # equal rows that now stand more or less often: all of them are written again
         lake.rows("create or replace temp table rows_gone as from rows_old")
         lake.rows("create or replace temp table rows_new as from rows_made")
     lake.rows("drop table rows_made")

@@ -70,6 +70,10 @@ class Lake:
         # duckdb_tables() asks the catalog for the size of every table: ten times the cost
         return {row[0] for row in self.remembered("select distinct table_name from duckdb_columns() where database_name = 'lake'")}  # fmt: skip
 
+    def forget_answers(self) -> None:
+        """Ask again what was remembered: inside a transaction, once it has changed it."""
+        self._answers = {}
+
     def exists(self, table: str) -> bool:
         """Whether the lake holds this table."""
         return table in self.tables()

@@ -1,16 +1,19 @@
 """The register of what each lake table was built from and what it holds; read once a connection, kept in step."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 from cdp.lake.engine import Lake
 
 FIRST = 5  # rows of a preview
-MOST_HAD, FEW = 20, 1000  # times the rows that a table has, or would have if it were not small
+FILLED = 20  # runs on average that a table is filled before it is replaced
 REPLACED = "ops__builds#replaced"  # a mark: until the release tables are replaced, not filled
+NOT_BUILT = ""  # fingerprint of a table that is there and was never built
 MOST_EMPTIED = 100_000  # rows: emptying reads where each of them is
+MOST_HELD = 50_000  # rows that stay in memory to the end of the run
 NEWEST = "qualify row_number() over (partition by table_name order by rowid desc) = 1"
 Lineage = dict[str, list[tuple[str, str]]]
 
@@ -63,6 +66,7 @@ def record(
     lineage: Lineage | None = None,
     content: str | None = None,
     read: tuple[str, int] | None = None,
+    made: str | None = None,
 ) -> None:
     """Note a table, inside the transaction that makes it; the newest note of a table holds. A name with `#` is a mark without a table.
 
@@ -73,24 +77,23 @@ def record(
         lineage: Where its columns come from.
         content: What stands for its content where reading it all again would cost more than it saves.
         read: What it depends on beside its inputs, and the turn up to which it has read them (see `cdp.lake.delta`).
+        made: The same rows in memory, which stay there for those that read the table in this run.
     """
     version, rows, columns, first = mark, 0, list[tuple[str, str]](), None
     if "#" not in table:
-        version = content or summed(lake, table)
-        rows = (
-            int(version.split(":")[0])
-            if ":" in version
-            else int(lake.scalar(f"select count(*) from lake.main.{table}"))
-        )
-        columns = described(lake, f"lake.main.{table}")
+        source = made or f"lake.main.{table}"
+        version = content or summed(lake, source)
+        rows = int(version.split(":")[0]) if ":" in version else int(lake.scalar(f"select count(*) from {source}"))
+        columns = described(lake, source)
         # after the transaction the catalog would be read again for them
-        first = lake.records(f"select * from lake.main.{table} limit {FIRST}") if lake.folder else None
-    made = {table: Entry(mark, version, rows, columns, lineage or {}, first)}
+        first = lake.records(f"select * from {source} limit {FIRST}") if lake.folder else None
+        _hold(lake, table, made, rows)
+    noted = {table: Entry(mark, version, rows, columns, lineage or {}, first)}
     if read:
-        made[f"{table}#read"] = Entry(read[0], read[0], read[1])
+        noted[f"{table}#read"] = Entry(read[0], read[0], read[1])
     known = entries(lake)
-    insert(lake, "ops__builds", [_row(name, entry, lake.run_id) for name, entry in made.items()])
-    known.update(made)
+    insert(lake, "ops__builds", [_row(name, entry, lake.run_id) for name, entry in noted.items()])
+    known.update(noted)
 
 
 def compact(lake: Lake, most: int = 0, served: str = "") -> None:
@@ -115,29 +118,67 @@ def keep_newest(lake: Lake, served: str = "") -> None:
     lake.rows("drop table newest_notes")
 
 
-def fill(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None = None) -> None:
-    """Inside a transaction: the rows of a select become those of a table.
+def make(
+    lake: Lake,
+    table: str,
+    query: str,
+    mark: str,
+    parameters: dict[str, Any] | None = None,
+    lineage: Callable[[], Lineage] = dict,
+    largest: int = 0,
+) -> None:
+    """Inside a transaction: the rows of a select become those of a table, which is noted.
 
-    A small table that keeps its columns is emptied and filled. A new one in its place changes the schema of the lake,
-    which every connection then reads again: ten times the cost of the rows. But the catalog counts every row a table ever
-    had, and keeps the least and greatest value of each column: now and then it is replaced, and so it is after a retention.
+    Args:
+        lake: Where.
+        table: Its name.
+        query: The select.
+        mark: What it is built from.
+        parameters: Bound into the select.
+        lineage: Gives where its columns come from.
+        largest: Rows of the largest table that the select reads: of many rows nothing is kept in memory.
+    """
+    if largest > MOST_EMPTIED:
+        lake.connection.execute(f"create or replace table lake.main.{table} as {query}", parameters)
+        record(lake, table, mark, lineage())
+    else:
+        lake.connection.execute(f"create or replace temp table making as {query}", parameters)
+        fill(lake, table, "making")
+        record(lake, table, mark, lineage(), made="making")
+        lake.connection.execute("drop table if exists temp.main.making")
+
+
+def fill(lake: Lake, table: str, made: str) -> None:
+    """Inside a transaction: the rows of a table in memory become those of a table of the lake.
+
+    One that has these columns is emptied and filled. A new one in its place changes the schema of the lake, which every
+    connection then reads again: ten times the cost of the rows. But the catalog counts every row a table ever had, joins
+    are planned by that, and it keeps the least and greatest value of each column: so now and then a table is replaced, and
+    all are after a retention. A large one always is: emptying it would read where each row stands.
     """
     known = entries(lake).get(table)
-    if (
-        known is None
-        or known.rows > MOST_EMPTIED
-        or recorded(lake, REPLACED)
-        or _had(lake, table) > MOST_HAD * max(known.rows, FEW)
-    ):
-        lake.connection.execute(f"create or replace table lake.main.{table} as {query}", parameters)
+    columns = known.columns if known else _columns(lake, table)
+    turn = crc32(f"{lake.run_id} {table}".encode()) % FILLED == 0
+    if columns != described(lake, made) or (known and (turn or known.rows > MOST_EMPTIED)) or recorded(lake, REPLACED):
+        lake.connection.execute(f"create or replace table lake.main.{table} as from {made}")
         return
-    lake.connection.execute(f"create or replace temp table filling as {query}", parameters)
-    if described(lake, "filling") == known.columns:
+    if known is None or known.rows:
         lake.connection.execute(f"delete from lake.main.{table}")  # whole files are let go, no row is marked
-        lake.connection.execute(f"insert into lake.main.{table} from filling")
-    else:
-        lake.connection.execute(f"create or replace table lake.main.{table} as from filling")
-    lake.connection.execute("drop table filling")
+    lake.connection.execute(f"insert into lake.main.{table} from {made}")
+
+
+def _hold(lake: Lake, table: str, made: str | None, rows: int) -> None:
+    """Bare names read the rows in memory from now on: a statement over the lake costs more than the rows of most tables."""
+    lake.connection.execute(f"drop table if exists temp.main.{table}")
+    if made and rows <= MOST_HELD:
+        lake.connection.execute(f"alter table {made} rename to {table}")
+
+
+def let_go(lake: Lake) -> None:
+    """Bare names read the lake again."""
+    for (table,) in lake.rows("select distinct table_name from duckdb_columns() where database_name = 'temp'"):
+        if table in entries(lake):
+            lake.rows(f"drop table temp.main.{table}")
 
 
 def _row(table: str, entry: Entry, run_id: str) -> tuple[Any, ...]:
@@ -145,8 +186,10 @@ def _row(table: str, entry: Entry, run_id: str) -> tuple[Any, ...]:
     return (table, entry.fingerprint, entry.version, entry.rows, *holds, run_id)
 
 
-def _had(lake: Lake, table: str) -> int:
-    return int(lake.scalar(f"select max(rowid) from lake.main.{table}") or 0)
+def _columns(lake: Lake, table: str) -> list[tuple[str, str]]:
+    """Name and type of each column of a table of the lake; none where it is not there."""
+    query = "select column_name, data_type from duckdb_columns() where database_name = 'lake' and table_name = ? order by column_index"
+    return [(str(name), str(kind)) for name, kind in lake.rows(query, [table])]
 
 
 def described(lake: Lake, table: str) -> list[tuple[str, str]]:
@@ -165,7 +208,7 @@ def insert(lake: Lake, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
 
 def summed(lake: Lake, table: str) -> str:
     """What stands for a table's content: its rows, and the sum of their hashes."""
-    count, total = lake.rows(f"select count(*), coalesce(sum(hash(t)), 0) from lake.main.{table} as t")[0]
+    count, total = lake.rows(f"select count(*), coalesce(sum(hash(t)), 0) from {table} as t")[0]
     return f"{count}:{total}"
 
 

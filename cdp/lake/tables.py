@@ -1,7 +1,10 @@
 """Tables of the lake that are not made by a select: the registers of the pipeline itself."""
 
-from functools import partial
+import json
+from functools import cache, partial
+from importlib import resources
 
+from cdp.lake import register
 from cdp.lake.engine import Lake
 
 OPERATIONS = {
@@ -17,23 +20,51 @@ OPERATIONS = {
 }
 
 
+@cache
+def shapes() -> dict[str, dict[str, str]]:
+    """Name and type of each column of every table that the pipeline makes, as the shipped settings make them."""
+    found: dict[str, dict[str, str]] = json.loads(
+        (resources.files("cdp") / "lake" / "shapes.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
 ADDED = (("ops__rejected_rows", "replayed_as"),)  # columns that older lakes lack
 
 
 def create_registers(lake: Lake) -> None:
-    """Make the registers where they are missing."""
+    """Make the registers where they are missing, and all other tables, empty.
 
-    def make() -> None:
-        for table, columns in OPERATIONS.items():
-            lake.connection.execute(f"create table if not exists lake.main.{table} ({columns})")
-
-    if not lake.tables() >= OPERATIONS.keys():
-        lake.write(make, "registers")
+    A table that is made when its step comes changes the lake's schema, which is then read again: a hundred times in a
+    first run. Here it happens once. One that is made with other columns than these is replaced by its step.
+    """
+    if not lake.tables() >= OPERATIONS.keys() | shapes().keys():
+        lake.write(partial(create_missing, lake), "registers")
     for table, column in ADDED:
         query = "select 1 from duckdb_columns() where database_name = 'lake' and table_name = ? and column_name = ?"
         if not lake.rows(query, [table, column]):
             statement = f"alter table lake.main.{table} add column {column} varchar"
             lake.write(partial(lake.connection.execute, statement), "registers")
+
+
+def create_missing(lake: Lake) -> None:
+    """Inside a transaction: make what is missing; the register knows that nothing of it was built yet."""
+    lake.forget_answers()
+    present = lake.tables()
+    for table, columns in OPERATIONS.items():
+        if table not in present:
+            lake.connection.execute(f"create table lake.main.{table} ({columns})")
+    notes = []
+    for table, shape in shapes().items():
+        if table not in present:
+            lake.connection.execute(f"create table lake.main.{table} ({_definition(shape)})")
+            notes.append((table, register.NOT_BUILT, "0:0", 0, json.dumps(list(shape.items())), "{}", lake.run_id))
+    register.insert(lake, "ops__builds", notes)
+    lake.register = None
+
+
+def _definition(shape: dict[str, str]) -> str:
+    return ", ".join(f'"{name}" {kind}' for name, kind in shape.items())
 
 
 def forget_builds(lake: Lake) -> None:

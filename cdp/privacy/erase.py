@@ -19,6 +19,7 @@ from cdp.errors import Conflict, UnreadableFile
 from cdp.lake import register
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
+from cdp.lake.tables import create_missing
 from cdp.privacy import landing, matching
 from cdp.privacy.landing import Action
 from cdp.privacy.matching import Rows
@@ -275,6 +276,7 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
                 register.record(lake, source.raw_table, mark)
 
             lake.write(work, f"erase {source.source}")
+    register.let_go(lake)
     lake.write(lambda: _drop_derived(lake), "drop what follows from erased rows")
     lake.register = None
     return counts
@@ -293,3 +295,4 @@ def _drop_derived(lake: Lake) -> None:
     lake.connection.execute("delete from lake.main.ops__changed_keys")
     for table in sorted(name for name in lake.tables() if name.startswith("ops_")):
         anew(lake, table)
+    create_missing(lake)

@@ -58,7 +58,9 @@ def test_a_reader_of_another_basis_or_without_a_turn_reads_everything(lake):
 def test_rows_that_stand_twice_are_kept_twice(lake):
     put(lake, [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")])
     put(lake, [("a", "1"), ("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")])
-    assert sorted(lake.rows("from core__things")) == [("a", "1"), ("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
+    assert sorted(lake.rows("from lake.main.core__things")) == [("a", "1"), ("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
+    put(lake, [("a", "1"), ("b", "2"), ("b", "2"), ("c", "3"), ("d", "4")])  # as many rows as before
+    assert sorted(lake.rows("from lake.main.core__things")) == [("a", "1"), ("b", "2"), ("b", "2"), ("c", "3"), ("d", "4")]
 
 
 def test_a_failed_write_tells_nothing(lake):
@@ -89,7 +91,8 @@ def test_a_reader_made_again_in_part_equals_one_made_whole(lake, steps):
             continue
         mark = fingerprint(lake, ("core__things",), "counts")
         refresh(lake, "core__counts", mark, "counts", ("owner",), lambda: count, touched)
-        assert sorted(lake.rows("from core__counts")) == sorted(lake.rows(count))
+        assert sorted(lake.rows("from lake.main.core__counts")) == sorted(lake.rows(count))
+        assert sorted(lake.rows("from core__counts")) == sorted(lake.rows(count.replace("core__things", "lake.main.core__things")))
         assert not lake.rows(
             "select 1 from duckdb_tables() where database_name = 'memory' and table_name = 'core__things'"
         )

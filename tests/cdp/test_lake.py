@@ -14,13 +14,13 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.qualify import qualify
 
 from cdp.errors import Busy, LakeError
-from cdp.lake import register
+from cdp.lake import delta, register
 from cdp.lake.build import Select, build, find_inputs, is_empty, reads_nothing, sql_file, sql_tables
 from cdp.lake.engine import load_extensions, open_lake
 from cdp.lake.lineage import column_lineage
 from cdp.lake.maintain import expire, remove_orphans
 from cdp.lake.register import entries
-from cdp.lake.tables import forget_builds
+from cdp.lake.tables import OPERATIONS, forget_builds, shapes
 from cdp.privacy import erase
 from cdp.store.connect import LAKE_ROLE, api_address, connect, lake_address, owner_address
 from cdp.store.lock import queue
@@ -180,11 +180,12 @@ def table_ids(lake, table):
 def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replaced(platform, monkeypatch):
     """A new table changes the lake's schema, which every connection reads again; what it holds is the same either way."""
     lake = platform.lake
+    monkeypatch.setattr(register, "FILLED", 10**9)
     build(lake, Select("filled", "select 1 as a, 'x' as b", ""))
     first = table_ids(lake, "filled")
     build(lake, Select("filled", "select $n as a, 'y' as b from range(3)", ""), {"n": 7})
     assert table_ids(lake, "filled") == first
-    assert lake.rows("from filled") == [(7, "y")] * 3
+    assert lake.rows("from lake.main.filled") == lake.rows("from filled") == [(7, "y")] * 3
     assert not lake.rows("select 1 from ducklake_list_files('lake', 'filled') where delete_file is not null")
     for other in (
         "select 'wide' as a, 'y' as b",
@@ -199,13 +200,15 @@ def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replace
         assert [column for column, _ in entries(lake)["filled"].columns] == [
             row[0] for row in lake.rows("describe filled")
         ]
-    monkeypatch.setattr(register, "FEW", 1)
-    monkeypatch.setattr(register, "MOST_HAD", 1)
-    for turn in range(4):  # the catalog counts all the rows that it ever had, and joins are planned by that
-        before = table_ids(lake, "filled")
-        build(lake, Select("filled", f"select {turn} as c, 1 as d", ""))
-        assert (table_ids(lake, "filled") != before) == (turn == 2)
+    replaced = 0
     monkeypatch.undo()
+    for turn in range(60):  # the catalog counts all the rows that it ever had, and joins are planned by that
+        before = table_ids(lake, "filled")
+        lake.run_id = f"run {turn}"
+        build(lake, Select("filled", f"select {turn} as c, 1 as d", ""))
+        replaced += table_ids(lake, "filled") != before
+    assert 1 <= replaced <= 12, "one in twenty"
+    monkeypatch.setattr(register, "FILLED", 10**9)
     lake.write(lambda: register.record(lake, register.REPLACED, "test"), "after a retention")
     before = table_ids(lake, "filled")
     build(lake, Select("filled", "select 8 as c, 1 as d", ""))
@@ -219,7 +222,58 @@ def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replace
     large = table_ids(lake, "filled")
     build(lake, Select("filled", "select 4 as c, 1 as d", ""))
     assert table_ids(lake, "filled") != large, "of a large one each row would have to be read to be taken out"
-    assert lake.rows("from filled") == [(4, 1)]
+    assert lake.rows("from lake.main.filled") == lake.rows("from filled") == [(4, 1)]
+
+
+def test_a_new_lake_has_every_table_and_none_is_taken_for_built(new_workspace):
+    with opened(new_workspace()) as found:
+        lake = found.lake
+        assert lake.tables() >= shapes().keys() | OPERATIONS.keys()
+        with pytest.raises(LakeError, match="core__customers was never built"):
+            build(lake, Select("x", "select * from core__customers", ""))
+        columns = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in shapes()["mart__segments"].items())
+        before = table_ids(lake, "mart__segments")
+        assert build(lake, Select("mart__segments", f"select {columns}", "")).rows == 1
+        assert table_ids(lake, "mart__segments") == before, "made once, and filled"
+        assert build(lake, Select("mart__segments", f"select {columns}, 1 as more", "")).rows == 1
+        assert table_ids(lake, "mart__segments") != before
+        forget_builds(lake)
+        assert build(lake, Select("mart__segments", f"select {columns}, 1 as more", "")).rows == 1
+        assert lake.rows("select count(*) from lake.main.mart__segments") == [(1,)], "what a rebuild finds is taken out"
+
+
+def reads_the_lake(lake, table):
+    return "DUCKLAKE" in str(lake.rows(f"explain from {table}"))
+
+
+def test_the_rows_of_a_small_table_are_read_in_memory_by_what_follows_in_a_run(platform, monkeypatch):
+    lake, one = platform.lake, Select("held_one", "select i, -0.0::double as z, {'a': [i], 'd': date '2026-01-01'} as s from range(9) t(i)", "")
+    build(lake, one)
+    assert not reads_the_lake(lake, "held_one")
+    assert lake.rows("from held_one order by 1") == lake.rows("from lake.main.held_one order by 1")
+    assert register.summed(lake, "lake.main.held_one") == entries(lake)["held_one"].version
+    with delta.shadowed(lake, {"held_one": "i = 3"}):
+        assert lake.rows("select i from held_one") == [(3,)]
+    assert not reads_the_lake(lake, "held_one")
+    assert lake.rows("select count(*) from held_one") == [(9,)]
+
+    def fail():
+        register.make(lake, "held_one", "select 1::bigint as i", "other")
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        lake.write(fail, "t")
+    assert lake.rows("select count(*) from held_one") == lake.rows("select count(*) from lake.main.held_one") == [(9,)]
+    lake.write(lambda: lake.rows("delete from lake.main.held_one where i > 4") and register.record(lake, "held_one", "by hand"), "t")
+    assert reads_the_lake(lake, "held_one"), "another way of writing it lets it go"
+    assert lake.rows("select count(*) from held_one") == [(5,)]
+    build(lake, one)
+    register.let_go(lake)
+    assert reads_the_lake(lake, "held_one")
+    monkeypatch.setattr(register, "MOST_HELD", 8)
+    build(lake, Select("held_two", "from held_one", ""))
+    assert reads_the_lake(lake, "held_two"), "of large tables nothing is kept in memory"
+    assert "making" not in {name for (name,) in lake.rows("select table_name from duckdb_tables() where database_name = 'temp'")}
 
 
 def test_the_newest_note_of_a_table_holds_whether_or_not_a_run_came_to_its_end(platform):

@@ -355,7 +355,7 @@ def main() -> None:
                 result["held_out"] = live.agreement(lake, workspace, f"web:order:r{asked.records:09d}")
                 lake.write(lambda: lake.connection.execute("delete from lake.main.ops__builds where table_name like 'core!_!_%' escape '!' "
                     "and table_name not in ('core__contact_records', 'core__record_identifiers', 'core__record_links', 'core__orders', 'core__interactions')"), "forget")  # fmt: skip
-                lake.register = None
+                lake.forget()
                 result["again"] = resolve(lake, store, workspace.path("models"))
                 both, either = agreement(stepwise, partition(lake))
                 result["same_pairs"] = round(both / max(either, 1), 6)

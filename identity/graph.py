@@ -74,7 +74,7 @@ def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak
         for table, (tells, key, query) in MADE.items():
             lake.rows(f"create or replace temp table made as {query}")
             version = delta.write(lake, table, tells, delta.Scoped(key) if scoped else None)
-            register.record(lake, table, mark, content=version, read=(depends, turn))
+            register.record(lake, table, mark, content=version, read=(depends, turn), made="made", whole=not scoped)
 
     lake.write(write, "cluster")
     sizes = np.bincount(found.label)

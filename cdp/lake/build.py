@@ -195,7 +195,7 @@ def refresh(
 
     def make() -> str | None:
         version = delta.write(lake, table, tells, scoped)
-        record(lake, table, mark, found, version, (depends, turn), made=None if scoped else "made")
+        record(lake, table, mark, found, version, (depends, turn), made="made", whole=not scoped)
         return version
 
     version = lake.write(make, f"build {table}")

@@ -16,7 +16,6 @@ from cdp.lake.engine import Lake
 LOG = "ops__changed_keys"
 EVERYTHING = "*"
 MOST = 0.3  # share of rows that changed, above which a table is made anew
-TURNS = f"select table_name || '.' || told, max(turn) from {LOG} group by all"
 FEW = 1_000  # told values that are kept however small the table
 
 
@@ -45,7 +44,7 @@ class Since:
     def keys(self, into: str, *told: str) -> bool:
         """`into(key)` in memory: values of the changed rows' columns, as `table.column`; False where all may have changed."""
         anew = {f"{name.split('.')[0]}.{EVERYTHING}" for name in told}
-        known = {name for name, turn in self.lake.remembered(TURNS) if turn > self.turn}
+        known = {f"{table}.{column}" for (table, column), (_, turn) in _told(self.lake).items() if turn > self.turn}
         if known & anew:
             return False
         if known & set(told):
@@ -64,7 +63,16 @@ Scope = Callable[[Since], Scoped | None]
 
 def newest(lake: Lake) -> int:
     """The last turn that was taken."""
-    return int(lake.scalar(f"select coalesce(max(turn), 0) from {LOG}"))
+    return max((turn for _, turn in _told(lake).values()), default=0)
+
+
+def _told(lake: Lake) -> dict[tuple[str, str], tuple[int, int]]:
+    """(table, column) → how many values are kept of it and when the last was told; read once a connection, kept in step."""
+    if lake.told is None:
+        query = f"select table_name, told, count(*), max(turn) from {LOG} group by all"
+        lake.told = {(table, column): (count, turn) for table, column, count, turn in lake.rows(query)}
+    found: dict[tuple[str, str], tuple[int, int]] = lake.told
+    return found
 
 
 def last_read(lake: Lake, table: str, depends: str) -> Since | None:
@@ -149,25 +157,30 @@ def tell(lake: Lake, table: str, told: Mapping[str, str]) -> None:
         table: Whose rows.
         told: Select of the values, by column.
     """
-    turn = newest(lake) + 1
+    turn, kept = newest(lake) + 1, _told(lake)
     for column, query in told.items():
-        lake.rows(
+        ((more,),) = lake.rows(
             f"insert into lake.main.{LOG} select distinct '{table}', '{column}', cast({column} as varchar), {turn} "
             f"from ({query}) where {column} is not null"
         )
-    rows = lake.scalar(f"select count(*) from lake.main.{table}")
-    kept = lake.scalar(
-        f"select max(n) from (select count(*) as n from {LOG} where table_name = ? group by told)", [table]
-    )
-    if (kept or 0) > max(MOST * rows, FEW):
+        if more:
+            kept[table, column] = (kept.get((table, column), (0, 0))[0] + more, turn)
+    entry = register.entries(lake).get(table)
+    most = max(MOST * (entry.rows if entry else 0), FEW)
+    if any(count > most for (name, _), (count, _) in kept.items() if name == table):
         tell_everything(lake, table)
 
 
 def tell_everything(lake: Lake, table: str) -> None:
     """Have every reader of the table made anew."""
-    turn = newest(lake) + 1
-    lake.rows(f"delete from lake.main.{LOG} where table_name = ?", [table])
+    turn, kept = newest(lake) + 1, _told(lake)
+    told = [name for name in kept if name[0] == table]
+    if told:
+        lake.rows(f"delete from lake.main.{LOG} where table_name = ?", [table])
     lake.rows(f"insert into lake.main.{LOG} values (?, ?, null, ?)", [table, EVERYTHING, turn])
+    for name in told:
+        del kept[name]
+    kept[table, EVERYTHING] = (1, turn)
 
 
 def _differences(lake: Lake, table: str, tells: tuple[str, ...], within: str) -> int:

@@ -42,6 +42,7 @@ class Lake:
         self.folder = folder
         self.busy_since: float | None = None  # while a table is made: since when (monotonic)
         self.register: Any = None  # what cdp.lake.register has read; forgotten with every failed transaction
+        self.told: Any = None  # what cdp.lake.delta has read; likewise
         self._answers: dict[str, list[tuple[Any, ...]]] = {}  # of `remembered`, until the next transaction
 
     def rows(self, query: str, parameters: dict[str, Any] | Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -70,9 +71,9 @@ class Lake:
         # duckdb_tables() asks the catalog for the size of every table: ten times the cost
         return {row[0] for row in self.remembered("select distinct table_name from duckdb_columns() where database_name = 'lake'")}  # fmt: skip
 
-    def forget_answers(self) -> None:
-        """Ask again what was remembered: inside a transaction, once it has changed it."""
-        self._answers = {}
+    def forget(self) -> None:
+        """Ask again whatever was read: somebody changed it by other ways than the modules that keep it."""
+        self.register, self.told, self._answers = None, None, {}
 
     def exists(self, table: str) -> bool:
         """Whether the lake holds this table."""
@@ -134,7 +135,7 @@ class Lake:
 
     def roll_back(self) -> None:
         """Leave any open transaction; never raises, because it runs on the way out of an error."""
-        self.register, self._answers = None, {}
+        self.forget()
         with contextlib.suppress(duckdb.Error):
             self.connection.rollback()
 

@@ -67,6 +67,8 @@ def record(
     content: str | None = None,
     read: tuple[str, int] | None = None,
     made: str | None = None,
+    *,
+    whole: bool = True,
 ) -> None:
     """Note a table, inside the transaction that makes it; the newest note of a table holds. A name with `#` is a mark without a table.
 
@@ -77,17 +79,18 @@ def record(
         lineage: Where its columns come from.
         content: What stands for its content where reading it all again would cost more than it saves.
         read: What it depends on beside its inputs, and the turn up to which it has read them (see `cdp.lake.delta`).
-        made: The same rows in memory, which stay there for those that read the table in this run.
+        made: Its rows in memory, which stay there for those that read the table in this run.
+        whole: All of them; else some, which are good for a preview.
     """
     version, rows, columns, first = mark, 0, list[tuple[str, str]](), None
     if "#" not in table:
-        source = made or f"lake.main.{table}"
+        source = made if made and whole else f"lake.main.{table}"
         version = content or summed(lake, source)
         rows = int(version.split(":")[0]) if ":" in version else int(lake.scalar(f"select count(*) from {source}"))
         columns = described(lake, source)
         # after the transaction the catalog would be read again for them
-        first = lake.records(f"select * from {source} limit {FIRST}") if lake.folder else None
-        _hold(lake, table, made, rows)
+        first = _first(lake, made or source) or _first(lake, source)
+        _hold(lake, table, made if whole and rows <= MOST_HELD else None)
     noted = {table: Entry(mark, version, rows, columns, lineage or {}, first)}
     if read:
         noted[f"{table}#read"] = Entry(read[0], read[0], read[1])
@@ -167,10 +170,14 @@ def fill(lake: Lake, table: str, made: str) -> None:
     lake.connection.execute(f"insert into lake.main.{table} from {made}")
 
 
-def _hold(lake: Lake, table: str, made: str | None, rows: int) -> None:
+def _first(lake: Lake, table: str) -> list[dict[str, Any]] | None:
+    return lake.records(f"select * from {table} limit {FIRST}") if lake.folder else None
+
+
+def _hold(lake: Lake, table: str, made: str | None) -> None:
     """Bare names read the rows in memory from now on: a statement over the lake costs more than the rows of most tables."""
     lake.connection.execute(f"drop table if exists temp.main.{table}")
-    if made and rows <= MOST_HELD:
+    if made:
         lake.connection.execute(f"alter table {made} rename to {table}")
 
 

@@ -49,7 +49,7 @@ def create_registers(lake: Lake) -> None:
 
 def create_missing(lake: Lake) -> None:
     """Inside a transaction: make what is missing; the register knows that nothing of it was built yet."""
-    lake.forget_answers()
+    lake.forget()
     present = lake.tables()
     for table, columns in OPERATIONS.items():
         if table not in present:
@@ -60,7 +60,7 @@ def create_missing(lake: Lake) -> None:
             lake.connection.execute(f"create table lake.main.{table} ({_definition(shape)})")
             notes.append((table, register.NOT_BUILT, "0:0", 0, json.dumps(list(shape.items())), "{}", lake.run_id))
     register.insert(lake, "ops__builds", notes)
-    lake.register = None
+    lake.forget()
 
 
 def _definition(shape: dict[str, str]) -> str:
@@ -71,4 +71,4 @@ def forget_builds(lake: Lake) -> None:
     """Have every derived table made again; what was ingested stays, and so do ids, consent and ledger."""
     query = "delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'"
     lake.write(lambda: lake.connection.execute(query), "forget builds")
-    lake.register = None
+    lake.forget()

@@ -12,6 +12,8 @@ from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Earned, Line, allocate
 from cdp.loyalty.terms import Level, Limit, Rule
 
+Weights = Mapping[int, Decimal | Fraction | int]  # by line number
+
 
 @dataclass
 class Tally:
@@ -65,7 +67,7 @@ def period(limit: Limit, occasion: Occasion, programme: Programme) -> str:
 def earn(lines: Iterable[Line], programme: Programme, occasion: Occasion) -> Earned:
     """Units of an order or event: what its rules give together, rounded down once, laid on its lines by largest remainder."""
     held, scale = list(lines), 10**programme.terms.scale
-    given: list[tuple[Rule, Fraction, dict[int, Fraction]]] = []
+    given: list[tuple[Rule, Fraction, Weights]] = []
     for rule in _asked(programme, occasion):
         amount, weights = _gives(rule, held, given)
         if rule.by_tier and occasion.level is not None:
@@ -86,14 +88,15 @@ def earn(lines: Iterable[Line], programme: Programme, occasion: Occasion) -> Ear
         total += amount
         by_rule[rule.code] = int(total * scale) - before
         before = int(total * scale)
-        whole = sum(weights.values())
-        for line, weight in weights.items():
-            shares[line] += amount * weight / whole
+        if len(counted) > 1:
+            for line, share in _shares(amount, weights).items():
+                shares[line] += share
         if rule.limit is not None and occasion.tally is not None and occasion.granted is None:
             occasion.tally.note(rule.code, period(rule.limit, occasion, programme), by_rule[rule.code])
     points = int(total * scale)
     money = sum((line.amount for line in held if line.sku.upper() not in programme.excluded), Decimal(0))
-    return Earned(points, allocate(points, shares), max(Decimal(0), money), by_rule)
+    laid = counted[0][2] if len(counted) == 1 else shares  # in proportion to the same
+    return Earned(points, allocate(points, laid), max(Decimal(0), money), by_rule)
 
 
 def _asked(programme: Programme, occasion: Occasion) -> list[Rule]:
@@ -122,22 +125,20 @@ def _asked(programme: Programme, occasion: Occasion) -> list[Rule]:
     return sorted(found, key=lambda rule: (rule.times is not None, rule.priority))
 
 
-def _gives(
-    rule: Rule, lines: list[Line], before: list[tuple[Rule, Fraction, dict[int, Fraction]]]
-) -> tuple[Fraction, dict[int, Fraction]]:
+def _gives(rule: Rule, lines: list[Line], before: list[tuple[Rule, Fraction, Weights]]) -> tuple[Fraction, Weights]:
     """What a rule gives by itself, and how that lies on the lines."""
     left_out, wanted = {sku.upper() for sku in rule.exclude_skus}, {sku.upper() for sku in rule.where.skus}
     lines = [line for line in lines if line.sku.upper() not in left_out and (not wanted or line.sku.upper() in wanted)]
-    money = max(Fraction(0), sum((Fraction(line.amount) for line in lines), Fraction(0)))
-    weights = {line.line_no: Fraction(line.amount) for line in lines if line.amount > 0}
-    nothing = Fraction(0), dict[int, Fraction]()
+    money = max(Fraction(0), Fraction(sum((line.amount for line in lines), Decimal(0))))
+    weights: Weights = {line.line_no: line.amount for line in lines if line.amount > 0}
+    nothing: tuple[Fraction, Weights] = Fraction(0), {}
     if (wanted and not lines) or (rule.where.amount_from is not None and money < Fraction(rule.where.amount_from)):
         return nothing
     if rule.per_money is not None:
         return money * Fraction(rule.per_money.units) / Fraction(rule.per_money.amount), weights
     if rule.per_item is not None:
-        items = {line.line_no: Fraction(line.quantity) for line in lines if line.quantity > 0}
-        return Fraction(rule.per_item) * sum(items.values()), items
+        items: Weights = {line.line_no: line.quantity for line in lines if line.quantity > 0}
+        return Fraction(rule.per_item) * int(sum(items.values())), items
     if rule.fixed is not None:
         return Fraction(rule.fixed), weights
     assert rule.times is not None
@@ -145,16 +146,23 @@ def _gives(
     allowed, some = {line.line_no for line in lines}, bool(wanted or left_out)
     shares = defaultdict[int, Fraction](Fraction)
     for _, amount, parts in base:
-        for number, weight in parts.items():
+        for number, share in _shares(amount, parts).items():
             if number in allowed:
-                shares[number] += amount * weight / sum(parts.values())
+                shares[number] += share
     whole = sum(shares.values()) if some else sum((amount for _, amount, _ in base), Fraction(0))
     return (Fraction(rule.times) - 1) * whole, dict(shares)
 
 
+def _shares(amount: Fraction, weights: Weights) -> dict[int, Fraction]:
+    """An amount laid on lines by their weights."""
+    exact = {line: Fraction(weight) for line, weight in weights.items()}
+    whole = sum(exact.values())
+    return {line: amount * weight / whole for line, weight in exact.items()}
+
+
 def _stacked(
-    given: list[tuple[Rule, Fraction, dict[int, Fraction]]],
-) -> list[tuple[Rule, Fraction, dict[int, Fraction]]]:
+    given: list[tuple[Rule, Fraction, Weights]],
+) -> list[tuple[Rule, Fraction, Weights]]:
     """Of the rules that say `best` only the best counts: one among those that give, one among those that multiply."""
     counted = [entry for entry in given if entry[0].stack != "best"]
     for multiplies in (False, True):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
+from math import lcm
 
 from cdp.loyalty.programme import Programme
 
@@ -44,20 +45,27 @@ class Return:
     lines: tuple[Line, ...]
 
 
-def allocate(points: int, shares: Mapping[int, Decimal | Fraction]) -> dict[int, int]:
+def allocate(points: int, shares: Mapping[int, Decimal | Fraction | int]) -> dict[int, int]:
     """Divide points in proportion to shares by largest remainder; the parts always sum to the whole.
 
     Ties go to the smaller key. Without any share there is nothing to divide over.
     """
-    total = sum((Fraction(share) for share in shares.values()), Fraction(0))
+    # in whole numbers: the same parts as fractions give, many times as fast
+    ratios = {key: share.as_integer_ratio() for key, share in shares.items()}
+    common = lcm(*(below for _, below in ratios.values()))
+    weights = {key: above * (common // below) for key, (above, below) in ratios.items()}
+    total = sum(weights.values())
     if total <= 0:
         return {}
-    exact = {key: Fraction(points) * Fraction(share) / total for key, share in shares.items()}
-    floor = {key: int(value) for key, value in exact.items()}
+    floor = {key: _towards_zero(points * weight, total) for key, weight in weights.items()}
     left = points - sum(floor.values())
-    for key in sorted(exact, key=lambda key: (floor[key] - exact[key], key))[:left]:
+    for key in sorted(weights, key=lambda key: (floor[key] * total - points * weights[key], key))[:left]:
         floor[key] += 1
     return floor
+
+
+def _towards_zero(above: int, below: int) -> int:
+    return above // below if above >= 0 else -(-above // below)
 
 
 def clawbacks(sale: Iterable[Line], earned: Earned, returns: Iterable[Return], programme: Programme) -> dict[str, int]:

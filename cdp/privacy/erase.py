@@ -278,7 +278,7 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
             lake.write(work, f"erase {source.source}")
     register.let_go(lake)
     lake.write(lambda: _drop_derived(lake), "drop what follows from erased rows")
-    lake.register = None
+    lake.forget()
     return counts
 
 

@@ -335,7 +335,7 @@ def test_an_erasure_keeps_the_newest_notes_though_it_gives_their_rows_other_ids(
         for number in range(15):
             lake.write(lambda n=number: register.record(lake, "raw_x#columns", f"mark {n}"), "note")
         lake.write(lambda: erase._drop_derived(lake), "erase")
-        lake.register = None
+        lake.forget()
         assert register.recorded(lake, "raw_x#columns") == "mark 14"
         assert lake.rows("select fingerprint from ops__builds where table_name = 'raw_x#columns'") == [("mark 14",)]
 

@@ -120,7 +120,7 @@ def forget(lake):
     lake.write(
         lambda: lake.connection.execute(f"delete from lake.main.ops__builds where table_name not in ({keep})"), "forget"
     )
-    lake.register = None
+    lake.forget()
 
 
 def partition(assigned):

@@ -3,7 +3,19 @@
 import pkgutil
 from importlib import import_module
 
-LATER = ("scipy.special", "sklearn.linear_model", "vl_convert", "splink", "typer")  # imported only where they are needed
+LATER = (
+    "scipy.special",
+    "sklearn.cluster",
+    "sklearn.ensemble",
+    "sklearn.feature_extraction.text",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.pipeline",
+    "scipy.optimize",
+    "vl_convert",
+    "splink",
+    "typer",
+)  # imported only where they are needed
 
 for room in ("cdp", "identity", "assets"):
     for module in pkgutil.walk_packages(import_module(room).__path__, f"{room}."):
@@ -11,3 +23,9 @@ for room in ("cdp", "identity", "assets"):
             import_module(module.name)
 for name in LATER:
     import_module(name)
+
+from cdp.lake.build import sql_file, sql_tables  # noqa: E402 - of what is imported above
+
+for stage in ("standardise", "identity", "profile", "loyalty", "insight", "publish"):
+    for table in sql_tables(stage):
+        assert sql_file(stage, table).inputs is not None  # found once, not at every command

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from cdp.insight.rules import Insight
-from cdp.lake import build, register
+from cdp.lake import build, fill, register
 from cdp.lake.build import Built, Select
 from cdp.lake.engine import Lake
 
@@ -55,5 +55,5 @@ def build_history(lake: Lake, now: datetime) -> Built:
         select s.segment, s.customer_id, $now, null from {TABLE} s
         anti join (select segment, customer_id from before where until is null) b on b.segment = s.segment and b.customer_id = s.customer_id
     """
-    lake.write(lambda: register.make(lake, HISTORY, query, mark, {"now": now}), f"build {HISTORY}")
+    lake.write(lambda: fill.make(lake, HISTORY, query, mark, {"now": now}), f"build {HISTORY}")
     return Built(HISTORY, build.rows(lake, HISTORY), changed=True)

@@ -17,6 +17,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from cdp.errors import LakeError
 from cdp.lake import delta, register
 from cdp.lake.engine import Lake
+from cdp.lake.fill import make as make_table
 from cdp.lake.lineage import DIALECT, column_lineage
 from cdp.lake.register import Lineage, entries, record, recorded
 
@@ -145,7 +146,7 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, 
 
     largest = max((rows(lake, table) for table in select.inputs), default=0)
     lake.write(
-        lambda: register.make(lake, select.table, select.sql, mark, parameters, lambda: traced(lake, select), largest),
+        lambda: make_table(lake, select.table, select.sql, mark, parameters, lambda: traced(lake, select), largest),
         f"build {select.table}",
     )
     return Built(select.table, rows(lake, select.table), changed=True)
@@ -235,7 +236,7 @@ def build_table(lake: Lake, table: str, mark: str, make: Callable[[], pa.Table])
 
     def write() -> None:
         with incoming(lake, made):
-            register.make(lake, table, "from incoming", mark, largest=made.num_rows)
+            make_table(lake, table, "from incoming", mark, largest=made.num_rows)
 
     lake.write(write, f"build {table}")
     return Built(table, made.num_rows, changed=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from cdp.lake import register
 from cdp.lake.engine import Lake
+from cdp.lake.fill import fill
 
 LOG = "ops__changed_keys"
 EVERYTHING = "*"
@@ -145,7 +146,7 @@ def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None)
 
 def make_anew(lake: Lake, table: str) -> None:
     """Put `made` in the place of the table and tell that everything may have changed."""
-    register.fill(lake, table, "made")
+    fill(lake, table, "made")
     tell_everything(lake, table)
 
 

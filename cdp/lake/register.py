@@ -1,19 +1,16 @@
 """The register of what each lake table was built from and what it holds; read once a connection, kept in step."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from zlib import crc32
 
+from cdp.lake import held
 from cdp.lake.engine import Lake
 
 FIRST = 5  # rows of a preview
-FILLED = 20  # runs on average that a table is filled before it is replaced
 REPLACED = "ops__builds#replaced"  # a mark: until the release tables are replaced, not filled
 NOT_BUILT = ""  # fingerprint of a table that is there and was never built
-MOST_EMPTIED = 100_000  # rows: emptying reads where each of them is
-MOST_HELD = 50_000  # rows that stay in memory to the end of the run
 NEWEST = "qualify row_number() over (partition by table_name order by rowid desc) = 1"
 Lineage = dict[str, list[tuple[str, str]]]
 
@@ -56,7 +53,7 @@ def entries(lake: Lake) -> dict[str, Entry]:
 def recorded(lake: Lake, table: str) -> str | None:
     """The fingerprint a table was last built with, None if it was never built."""
     entry = entries(lake).get(table)
-    return entry.fingerprint if entry else None
+    return entry.fingerprint or None if entry else None
 
 
 def record(
@@ -90,7 +87,7 @@ def record(
         columns = described(lake, source)
         # after the transaction the catalog would be read again for them
         first = _first(lake, made or source) or _first(lake, source)
-        _hold(lake, table, made if whole and rows <= MOST_HELD else None)
+        held.hold(lake, table, made if whole and rows <= held.MOST else None)
     noted = {table: Entry(mark, version, rows, columns, lineage or {}, first)}
     if read:
         noted[f"{table}#read"] = Entry(read[0], read[0], read[1])
@@ -121,82 +118,13 @@ def keep_newest(lake: Lake, served: str = "") -> None:
     lake.rows("drop table newest_notes")
 
 
-def make(
-    lake: Lake,
-    table: str,
-    query: str,
-    mark: str,
-    parameters: dict[str, Any] | None = None,
-    lineage: Callable[[], Lineage] = dict,
-    largest: int = 0,
-) -> None:
-    """Inside a transaction: the rows of a select become those of a table, which is noted.
-
-    Args:
-        lake: Where.
-        table: Its name.
-        query: The select.
-        mark: What it is built from.
-        parameters: Bound into the select.
-        lineage: Gives where its columns come from.
-        largest: Rows of the largest table that the select reads: of many rows nothing is kept in memory.
-    """
-    if largest > MOST_EMPTIED:
-        lake.connection.execute(f"create or replace table lake.main.{table} as {query}", parameters)
-        record(lake, table, mark, lineage())
-    else:
-        lake.connection.execute(f"create or replace temp table making as {query}", parameters)
-        fill(lake, table, "making")
-        record(lake, table, mark, lineage(), made="making")
-        lake.connection.execute("drop table if exists temp.main.making")
-
-
-def fill(lake: Lake, table: str, made: str) -> None:
-    """Inside a transaction: the rows of a table in memory become those of a table of the lake.
-
-    One that has these columns is emptied and filled. A new one in its place changes the schema of the lake, which every
-    connection then reads again: ten times the cost of the rows. But the catalog counts every row a table ever had, joins
-    are planned by that, and it keeps the least and greatest value of each column: so now and then a table is replaced, and
-    all are after a retention. A large one always is: emptying it would read where each row stands.
-    """
-    known = entries(lake).get(table)
-    columns = known.columns if known else _columns(lake, table)
-    turn = crc32(f"{lake.run_id} {table}".encode()) % FILLED == 0
-    if columns != described(lake, made) or (known and (turn or known.rows > MOST_EMPTIED)) or recorded(lake, REPLACED):
-        lake.connection.execute(f"create or replace table lake.main.{table} as from {made}")
-        return
-    if known is None or known.rows:
-        lake.connection.execute(f"delete from lake.main.{table}")  # whole files are let go, no row is marked
-    lake.connection.execute(f"insert into lake.main.{table} from {made}")
-
-
 def _first(lake: Lake, table: str) -> list[dict[str, Any]] | None:
     return lake.records(f"select * from {table} limit {FIRST}") if lake.folder else None
-
-
-def _hold(lake: Lake, table: str, made: str | None) -> None:
-    """Bare names read the rows in memory from now on: a statement over the lake costs more than the rows of most tables."""
-    lake.connection.execute(f"drop table if exists temp.main.{table}")
-    if made:
-        lake.connection.execute(f"alter table {made} rename to {table}")
-
-
-def let_go(lake: Lake) -> None:
-    """Bare names read the lake again."""
-    for (table,) in lake.rows("select distinct table_name from duckdb_columns() where database_name = 'temp'"):
-        if table in entries(lake):
-            lake.rows(f"drop table temp.main.{table}")
 
 
 def _row(table: str, entry: Entry, run_id: str) -> tuple[Any, ...]:
     holds = (json.dumps(entry.columns), json.dumps(entry.lineage))
     return (table, entry.fingerprint, entry.version, entry.rows, *holds, run_id)
-
-
-def _columns(lake: Lake, table: str) -> list[tuple[str, str]]:
-    """Name and type of each column of a table of the lake; none where it is not there."""
-    query = "select column_name, data_type from duckdb_columns() where database_name = 'lake' and table_name = ? order by column_index"
-    return [(str(name), str(kind)) for name, kind in lake.rows(query, [table])]
 
 
 def described(lake: Lake, table: str) -> list[tuple[str, str]]:

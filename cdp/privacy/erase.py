@@ -16,7 +16,7 @@ import polars as pl
 import psycopg
 
 from cdp.errors import Conflict, UnreadableFile
-from cdp.lake import register
+from cdp.lake import held, register
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.lake.tables import create_missing
@@ -276,7 +276,7 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
                 register.record(lake, source.raw_table, mark)
 
             lake.write(work, f"erase {source.source}")
-    register.let_go(lake)
+    held.let_go(lake)
     lake.write(lambda: _drop_derived(lake), "drop what follows from erased rows")
     lake.forget()
     return counts

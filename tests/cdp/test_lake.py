@@ -14,7 +14,7 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.qualify import qualify
 
 from cdp.errors import Busy, LakeError
-from cdp.lake import delta, register
+from cdp.lake import delta, fill, held, register
 from cdp.lake.build import Select, build, find_inputs, is_empty, reads_nothing, sql_file, sql_tables
 from cdp.lake.engine import load_extensions, open_lake
 from cdp.lake.lineage import column_lineage
@@ -180,7 +180,7 @@ def table_ids(lake, table):
 def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replaced(platform, monkeypatch):
     """A new table changes the lake's schema, which every connection reads again; what it holds is the same either way."""
     lake = platform.lake
-    monkeypatch.setattr(register, "FILLED", 10**9)
+    monkeypatch.setattr(fill, "FILLED", 10**9)
     build(lake, Select("filled", "select 1 as a, 'x' as b", ""))
     first = table_ids(lake, "filled")
     build(lake, Select("filled", "select $n as a, 'y' as b from range(3)", ""), {"n": 7})
@@ -208,7 +208,7 @@ def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replace
         build(lake, Select("filled", f"select {turn} as c, 1 as d", ""))
         replaced += table_ids(lake, "filled") != before
     assert 1 <= replaced <= 12, "one in twenty"
-    monkeypatch.setattr(register, "FILLED", 10**9)
+    monkeypatch.setattr(fill, "FILLED", 10**9)
     lake.write(lambda: register.record(lake, register.REPLACED, "test"), "after a retention")
     before = table_ids(lake, "filled")
     build(lake, Select("filled", "select 8 as c, 1 as d", ""))
@@ -217,7 +217,7 @@ def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replace
     before = table_ids(lake, "filled")
     build(lake, Select("filled", "select 9 as c, 1 as d", ""))
     assert table_ids(lake, "filled") == before, "until the release"
-    monkeypatch.setattr(register, "MOST_EMPTIED", 1)
+    monkeypatch.setattr(fill, "MOST_EMPTIED", 1)
     build(lake, Select("filled", "select 3 as c, 1 as d from range(2)", ""))
     large = table_ids(lake, "filled")
     build(lake, Select("filled", "select 4 as c, 1 as d", ""))
@@ -258,7 +258,7 @@ def test_the_rows_of_a_small_table_are_read_in_memory_by_what_follows_in_a_run(p
     assert lake.rows("select count(*) from held_one") == [(9,)]
 
     def fail():
-        register.make(lake, "held_one", "select 1::bigint as i", "other")
+        fill.make(lake, "held_one", "select 1::bigint as i", "other")
         raise ValueError("stop")
 
     with pytest.raises(ValueError, match="stop"):
@@ -268,9 +268,9 @@ def test_the_rows_of_a_small_table_are_read_in_memory_by_what_follows_in_a_run(p
     assert reads_the_lake(lake, "held_one"), "another way of writing it lets it go"
     assert lake.rows("select count(*) from held_one") == [(5,)]
     build(lake, one)
-    register.let_go(lake)
+    held.let_go(lake)
     assert reads_the_lake(lake, "held_one")
-    monkeypatch.setattr(register, "MOST_HELD", 8)
+    monkeypatch.setattr(held, "MOST", 8)
     build(lake, Select("held_two", "from held_one", ""))
     assert reads_the_lake(lake, "held_two"), "of large tables nothing is kept in memory"
     assert "making" not in {name for (name,) in lake.rows("select table_name from duckdb_tables() where database_name = 'temp'")}

@@ -50,17 +50,20 @@ def create_registers(lake: Lake) -> None:
 def create_missing(lake: Lake) -> None:
     """Inside a transaction: make what is missing; the register knows that nothing of it was built yet."""
     lake.forget()
-    present = lake.tables()
-    for table, columns in OPERATIONS.items():
-        if table not in present:
-            lake.connection.execute(f"create table lake.main.{table} ({columns})")
-    notes = []
+    create_operations(lake)
+    present, notes = lake.tables(), []
     for table, shape in shapes().items():
         if table not in present:
             lake.connection.execute(f"create table lake.main.{table} ({_definition(shape)})")
             notes.append((table, register.NOT_BUILT, "0:0", 0, json.dumps(list(shape.items())), "{}", lake.run_id))
     register.insert(lake, "ops__builds", notes)
     lake.forget()
+
+
+def create_operations(lake: Lake) -> None:
+    """Inside a transaction: make the registers alone where they are missing."""
+    for table, columns in OPERATIONS.items():
+        lake.connection.execute(f"create table if not exists lake.main.{table} ({columns})")
 
 
 def _definition(shape: dict[str, str]) -> str:

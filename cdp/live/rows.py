@@ -17,7 +17,7 @@ from cdp.inbox import as_file
 from cdp.lake.build import build_table, fingerprint, sql_file, sql_tables
 from cdp.lake.engine import Lake
 from cdp.lake.register import record
-from cdp.lake.tables import create_registers
+from cdp.lake.tables import create_operations
 from cdp.privacy.guard import take_out
 from cdp.sources import stage
 from cdp.sources.canonical import canonical_selects
@@ -45,7 +45,7 @@ def small_lake() -> Iterator[Small]:
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("attach ':memory:' as lake; set timezone = 'UTC'; set search_path = 'memory.main,lake.main'")
         lake = Small(connection, "live")
-        create_registers(lake)
+        create_operations(lake)
         yield lake
 
 

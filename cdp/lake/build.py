@@ -146,7 +146,7 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, 
 
     largest = max((rows(lake, table) for table in select.inputs), default=0)
     lake.write(
-        lambda: make_table(lake, select.table, select.sql, mark, parameters, lambda: traced(lake, select), largest),
+        lambda: make_table(lake, select.table, select.sql, mark, parameters, lambda: _lineage(lake, select), largest),
         f"build {select.table}",
     )
     return Built(select.table, rows(lake, select.table), changed=True)
@@ -156,6 +156,17 @@ def traced(lake: Lake, select: Select) -> Lineage:
     """Where the columns of a select come from."""
     known = entries(lake)
     return column_lineage(select.sql, {table: known[table].columns for table in select.inputs})
+
+
+def _lineage(lake: Lake, select: Select) -> Lineage:
+    """The same inside a transaction, found once for a text and the columns of what it reads."""
+    known, note = entries(lake), f"{select.table}#lineage"
+    columns = [known[table].columns for table in select.inputs]
+    mark = hashlib.sha256(repr((select.sql, columns)).encode()).hexdigest()
+    if recorded(lake, note) == mark and select.table in known:
+        return known[select.table].lineage
+    record(lake, note, mark)
+    return traced(lake, select)
 
 
 @timed

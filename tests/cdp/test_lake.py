@@ -340,6 +340,23 @@ def test_an_erasure_keeps_the_newest_notes_though_it_gives_their_rows_other_ids(
         assert lake.rows("select fingerprint from ops__builds where table_name = 'raw_x#columns'") == [("mark 14",)]
 
 
+def test_lineage_is_found_once_for_a_text_and_the_columns_that_it_reads(platform, monkeypatch):
+    lake, asked = platform.lake, []
+    found = lambda query, inputs: asked.append(query) or column_lineage(query, inputs)  # noqa: E731
+    monkeypatch.setattr("cdp.lake.build.column_lineage", found)
+    reader = Select("traced_reader", "select a as b from traced", "")
+    for text in ("select 1 as a", "select 2 as a", "select 3 as a"):
+        build(lake, Select("traced", text, ""))
+        build(lake, reader)
+        assert entries(lake)["traced_reader"].lineage == {"b": [("traced", "a")]}
+    assert asked.count(reader.sql) == 1
+    build(lake, Select("traced", "select 'x' as a", ""))
+    build(lake, reader)
+    build(lake, Select("traced_reader", "select a as c from traced", ""))
+    assert entries(lake)["traced_reader"].lineage == {"c": [("traced", "a")]}
+    assert [query for query in asked if "from traced" in query] == [reader.sql, reader.sql, "select a as c from traced"]
+
+
 def test_lineage_of_all_columns_is_that_of_each():
     query = "with a as (select k, sum(v) as s from t group by k union all select k, w from u) select a.k, s + coalesce(w, 0) as both, count(*) over () as n from a left join u using (k)"
     inputs = {"t": [("k", "int"), ("v", "int")], "u": [("k", "int"), ("w", "int")]}

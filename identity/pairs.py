@@ -44,7 +44,7 @@ def build_pairs(lake: Lake, trained: Model | None) -> Compared:
     if register.recorded(lake, PAIRS) == mark:
         return Compared(tuple(build.Built(t, build.rows(lake, t), changed=False) for t in SHAPES))
     depends, turn = build.fingerprint(lake, (), version, "pairs 3"), delta.newest(lake)
-    since = delta.last_read(lake, PAIRS, depends) if lake.tables() >= SHAPES.keys() else None
+    since = delta.last_read(lake, PAIRS, depends) if all(register.recorded(lake, t) for t in SHAPES) else None
     from_scratch = not _stage_changed(lake, since)
     compared = _stage(lake, trained, from_scratch=from_scratch)
     numbers = [int(lake.scalar(f"select count(*) from {table}")) for table in ("fresh", "gone", "reopened")]

@@ -1,6 +1,6 @@
 """What another model or other rules would do, before they are promoted: nothing is written.
 
-The lake's tables are shadowed: bare names read `memory.main` first, so the pipeline's own selects and functions work over
+The lake's tables are shadowed: bare names read temporary tables first, so the pipeline's own selects and functions work over
 whatever differs, and over the lake for the rest.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from cdp.identity_rules import IdentityRules
+from cdp.lake import register
 from cdp.lake.build import incoming, sql_file
 from cdp.lake.delta import shadow
 from cdp.lake.engine import Lake
@@ -55,6 +56,7 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_ru
         rules: The rules to try.
         other_rules: Whether the rules differ from those the lake was built with (costs reading every record again).
     """
+    register.require(lake, ("core__contact_records", "core__payloads", "core__record_customers"))
     if other_rules:
         _shadow_rules(lake, rules)
     pairs.stage(lake, trained)

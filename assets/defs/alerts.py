@@ -9,6 +9,10 @@ from assets.reporting import OWNERS
 from cdp.alerts.rules import AlertRule, load_alerts
 from cdp.checks import Finding
 from cdp.clock import system_now
+from cdp.errors import CdpError
+from cdp.lake import register
+from cdp.lake.build import find_inputs
+from cdp.lake.tables import shapes
 from cdp.settings import Settings
 from cdp.store import alerts as kept
 from cdp.store import releases
@@ -39,9 +43,10 @@ def asked(platform: Platform) -> tuple[list[AlertRule], dict[str, float | None],
     unread: dict[str, str] = {}
     for rule in rules:  # one that cannot be asked must not take the others, or the run, with it
         try:
+            register.require(platform.lake, set(find_inputs(rule.when)) & shapes().keys())
             value = platform.lake.scalar(rule.when)
             figures[rule.name] = None if value is None else float(value)
-        except (duckdb.Error, TypeError, ValueError) as error:
+        except (duckdb.Error, CdpError, TypeError, ValueError) as error:
             unread[rule.name] = str(error).splitlines()[0]
     return rules, figures, unread
 

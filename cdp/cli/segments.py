@@ -18,6 +18,7 @@ def segments() -> None:
     from cdp.insight.rules import load_insight
     from cdp.insight.segments import SCORES, counts
     from cdp.lake.engine import open_lake
+    from cdp.lake.register import recorded
 
     workspace = open_workspace(Settings())
     rules = load_insight(workspace)
@@ -25,7 +26,7 @@ def segments() -> None:
         with connect(owner_address(workspace)) as store:
             known = releases.newest(store)
         with open_lake(workspace, read_only=True, snapshot=known[0].snapshot_id if known else None) as lake:
-            if not lake.exists(SCORES):
+            if recorded(lake, SCORES) is None:
                 raise CdpError("nobody has been measured yet", "run the pipeline once: 'cdp run'")
             found = counts(lake, rules)
     print(table(["segment", "customers"], list(found.items())))

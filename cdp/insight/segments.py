@@ -44,10 +44,8 @@ def build_history(lake: Lake, now: datetime) -> Built:
     mark = build.fingerprint(lake, (TABLE, "core__customers"), "history 1")
     if register.recorded(lake, HISTORY) == mark:
         return Built(HISTORY, build.rows(lake, HISTORY), changed=False)
-    empty = "select cast(null as varchar) as segment, cast(null as varchar) as customer_id, cast(null as timestamptz) as since, cast(null as timestamptz) as until where false"
-    before = f"select * from {HISTORY}" if lake.exists(HISTORY) else empty
     query = f"""
-        with before as ({before}), living as (select customer_id from core__customers union select customer_id from {TABLE})
+        with before as (from {HISTORY}), living as (select customer_id from core__customers union select customer_id from {TABLE})
         select b.segment, b.customer_id, b.since, case when b.until is null and s.customer_id is null then $now else b.until end as until
         from before b join living using (customer_id)
         left join {TABLE} s on s.segment = b.segment and s.customer_id = b.customer_id

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib import resources
+from importlib.metadata import version
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import pyarrow as pa
@@ -14,12 +15,11 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
 
-from cdp.errors import LakeError
 from cdp.lake import delta, register
 from cdp.lake.engine import Lake
 from cdp.lake.fill import make as make_table
 from cdp.lake.lineage import DIALECT, column_lineage
-from cdp.lake.register import Lineage, entries, record, recorded
+from cdp.lake.register import Traced, entries, record, recorded
 
 TELLS = "Changes are told by: "
 
@@ -146,27 +146,20 @@ def build(lake: Lake, select: Select, parameters: dict[str, Any] | None = None, 
 
     largest = max((rows(lake, table) for table in select.inputs), default=0)
     lake.write(
-        lambda: make_table(lake, select.table, select.sql, mark, parameters, lambda: _lineage(lake, select), largest),
+        lambda: make_table(lake, select.table, select.sql, mark, parameters, lambda: traced(lake, select), largest),
         f"build {select.table}",
     )
     return Built(select.table, rows(lake, select.table), changed=True)
 
 
-def traced(lake: Lake, select: Select) -> Lineage:
-    """Where the columns of a select come from."""
+def traced(lake: Lake, select: Select) -> Traced:
+    """Where the columns of a select come from, found once for its text and the columns that it reads."""
     known = entries(lake)
-    return column_lineage(select.sql, {table: known[table].columns for table in select.inputs})
-
-
-def _lineage(lake: Lake, select: Select) -> Lineage:
-    """The same inside a transaction, found once for a text and the columns of what it reads."""
-    known, note = entries(lake), f"{select.table}#lineage"
-    columns = [known[table].columns for table in select.inputs]
-    mark = hashlib.sha256(repr((select.sql, columns)).encode()).hexdigest()
-    if recorded(lake, note) == mark and select.table in known:
-        return known[select.table].lineage
-    record(lake, note, mark)
-    return traced(lake, select)
+    columns = {table: known[table].columns for table in select.inputs}
+    by = hashlib.sha256(repr((select.sql, columns, version("sqlglot"), "lineage 1")).encode()).hexdigest()
+    if recorded(lake, select.table) and recorded(lake, f"{select.table}#lineage") == by:
+        return Traced(known[select.table].lineage, by)
+    return Traced(column_lineage(select.sql, columns), by)
 
 
 @timed
@@ -179,7 +172,7 @@ def refresh(
     query: Callable[[], str],
     scope: delta.Scope | None = None,
     parameters: dict[str, Any] | None = None,
-    lineage: Callable[[], Lineage] = dict,
+    lineage: Callable[[], Traced] = Traced,
 ) -> Built:
     """Bring a table to what its inputs say now, writing only rows that changed.
 
@@ -203,7 +196,7 @@ def refresh(
     if scoped:
         lake.rows(f"delete from made where cast({scoped.key} as varchar) not in (from touched)")
     before = entries(lake)[table] if since else None
-    found = before.lineage if before else lineage()
+    found = Traced(before.lineage) if before else lineage()
 
     def make() -> str | None:
         version = delta.write(lake, table, tells, scoped)
@@ -216,7 +209,7 @@ def refresh(
 
 
 def rows(lake: Lake, table: str) -> int:
-    """Rows of a built table."""
+    """Rows of a table."""
     return entries(lake)[table].rows
 
 
@@ -265,8 +258,7 @@ def incoming(lake: Lake, table: pa.Table) -> Iterator[None]:
 
 def fingerprint(lake: Lake, inputs: tuple[str, ...], *parts: Any) -> str:
     """What a table's content depends on: the state of its inputs and whatever else is given."""
+    register.require(lake, inputs)
     known = entries(lake)
-    if missing := [table for table in inputs if table not in known or known[table].fingerprint == register.NOT_BUILT]:
-        raise LakeError(f"table {', '.join(missing)} was never built", "run the whole pipeline once: 'cdp run'")
     text = repr((parts, [(table, known[table].version) for table in inputs]))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -79,7 +79,7 @@ def _told(lake: Lake) -> dict[tuple[str, str], tuple[int, int]]:
 def last_read(lake: Lake, table: str, depends: str) -> Since | None:
     """What changed since `table` was last made; None where it must be made anew."""
     read = register.entries(lake).get(f"{table}#read")
-    if read is None or read.fingerprint != depends or table not in register.entries(lake):
+    if read is None or read.fingerprint != depends or register.recorded(lake, table) is None:
         return None
     return Since(lake, read.rows)
 

@@ -28,7 +28,8 @@ T = TypeVar("T")
 class Lake:
     """A connection to the lake.
 
-    Bare names read the lake; only full names (`lake.main.x`) write it; unqualified `create` lands in memory.
+    Bare names read temporary tables first (what this run has made of small tables, see `cdp.lake.held`), then the lake;
+    only full names (`lake.main.x`) write it; unqualified `create` lands in memory.
 
     Args:
         connection: The DuckDB connection with the lake attached.
@@ -89,6 +90,9 @@ class Lake:
             self._answers = {}
             try:
                 self.connection.begin()
+                # catalogs commit in the reverse order of their first use: were temporary tables not the first, a commit
+                # that fails in the lake would leave in memory what it was about to write
+                self.connection.execute("drop table if exists temp.main.nothing")
                 result = work()
                 note = json.dumps({"run_id": self.run_id})
                 self.connection.execute(

@@ -5,7 +5,7 @@ from typing import Any
 from zlib import crc32
 
 from cdp.lake.engine import Lake
-from cdp.lake.register import REPLACED, Lineage, described, entries, record, recorded
+from cdp.lake.register import REPLACED, Traced, described, entries, record, recorded
 
 FILLED = 20  # runs on average that a table is filled before it is replaced
 MOST_EMPTIED = 100_000  # rows: emptying reads where each of them is
@@ -17,7 +17,7 @@ def make(
     query: str,
     mark: str,
     parameters: dict[str, Any] | None = None,
-    lineage: Callable[[], Lineage] = dict,
+    lineage: Callable[[], Traced] = Traced,
     largest: int = 0,
 ) -> None:
     """Inside a transaction: the rows of a select become those of a table, which is noted.
@@ -47,20 +47,23 @@ def fill(lake: Lake, table: str, made: str) -> None:
     One that has these columns is emptied and filled. A new one in its place changes the schema of the lake, which every
     connection then reads again: ten times the cost of the rows. But the catalog counts every row a table ever had, joins
     are planned by that, and it keeps the least and greatest value of each column: so now and then a table is replaced, and
-    all are after a retention. A large one always is: emptying it would read where each row stands.
+    all are by a rebuild and after a retention. A large one always is: emptying it would read where each row stands.
     """
     known = entries(lake).get(table)
-    columns = known.columns if known else _columns(lake, table)
-    turn = crc32(f"{lake.run_id} {table}".encode()) % FILLED == 0
-    if columns != described(lake, made) or (known and (turn or known.rows > MOST_EMPTIED)) or recorded(lake, REPLACED):
+    if (
+        known is None
+        or known.columns != described(lake, made)
+        or known.rows > MOST_EMPTIED
+        or has_its_turn(lake.run_id, table)
+        or recorded(lake, REPLACED)
+    ):
         lake.connection.execute(f"create or replace table lake.main.{table} as from {made}")
         return
-    if known is None or known.rows:
+    if known.rows:
         lake.connection.execute(f"delete from lake.main.{table}")  # whole files are let go, no row is marked
     lake.connection.execute(f"insert into lake.main.{table} from {made}")
 
 
-def _columns(lake: Lake, table: str) -> list[tuple[str, str]]:
-    """Name and type of each column of a table of the lake; none where it is not there."""
-    query = "select column_name, data_type from duckdb_columns() where database_name = 'lake' and table_name = ? order by column_index"
-    return [(str(name), str(kind)) for name, kind in lake.rows(query, [table])]
+def has_its_turn(run_id: str, table: str) -> bool:
+    """Whether this run replaces the table, however small it is."""
+    return crc32(f"{run_id} {table}".encode()) % FILLED == 0

@@ -1,10 +1,11 @@
 """The register of what each lake table was built from and what it holds; read once a connection, kept in step."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cdp.errors import LakeError
 from cdp.lake import held
 from cdp.lake.engine import Lake
 
@@ -16,8 +17,19 @@ Lineage = dict[str, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
+class Traced:
+    """Where a table's columns come from, and by what (text, columns that it reads, version of the tracing) it was found."""
+
+    lineage: Lineage = field(default_factory=dict)
+    by: str = ""
+
+
+NOWHERE = Traced()
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One built table.
+    """One table; its fingerprint is NOT_BUILT where it is there and was never built.
 
     Attributes:
         fingerprint: What it was built from.
@@ -36,7 +48,7 @@ class Entry:
 
 
 def entries(lake: Lake) -> dict[str, Entry]:
-    """Every built table that is still there."""
+    """Every table that is noted and still there."""
     if lake.register is None:
         present = lake.tables()
         lake.register = {
@@ -56,11 +68,22 @@ def recorded(lake: Lake, table: str) -> str | None:
     return entry.fingerprint or None if entry else None
 
 
+def require(lake: Lake, tables: Iterable[str]) -> None:
+    """Refuse to read tables that were never built; those the pipeline makes are there all the same, and empty.
+
+    Raises:
+        LakeError: Which ones, and what to do.
+    """
+    known = entries(lake)
+    if missing := [table for table in tables if table not in known or known[table].fingerprint == NOT_BUILT]:
+        raise LakeError(f"table {', '.join(missing)} was never built", "run the whole pipeline once: 'cdp run'")
+
+
 def record(
     lake: Lake,
     table: str,
     mark: str,
-    lineage: Lineage | None = None,
+    traced: Traced = NOWHERE,
     content: str | None = None,
     read: tuple[str, int] | None = None,
     made: str | None = None,
@@ -73,7 +96,7 @@ def record(
         lake: Where.
         table: Its name.
         mark: What it was built from.
-        lineage: Where its columns come from.
+        traced: Where its columns come from.
         content: What stands for its content where reading it all again would cost more than it saves.
         read: What it depends on beside its inputs, and the turn up to which it has read them (see `cdp.lake.delta`).
         made: Its rows in memory, which stay there for those that read the table in this run.
@@ -86,9 +109,13 @@ def record(
         rows = int(version.split(":")[0]) if ":" in version else int(lake.scalar(f"select count(*) from {source}"))
         columns = described(lake, source)
         # after the transaction the catalog would be read again for them
-        first = _first(lake, made or source) or _first(lake, source)
+        first = _first(lake, made or source)
+        if made and not whole and rows and not first:
+            first = _first(lake, source)
         held.hold(lake, table, made if whole and rows <= held.MOST else None)
-    noted = {table: Entry(mark, version, rows, columns, lineage or {}, first)}
+    noted = {table: Entry(mark, version, rows, columns, traced.lineage, first)}
+    if traced.by:
+        noted[f"{table}#lineage"] = Entry(traced.by, traced.by, 0)
     if read:
         noted[f"{table}#read"] = Entry(read[0], read[0], read[1])
     known = entries(lake)

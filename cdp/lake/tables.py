@@ -1,4 +1,4 @@
-"""Tables of the lake that are not made by a select: the registers of the pipeline itself."""
+"""The lake's tables as they are before the first run: the registers of the pipeline itself, and all others, empty."""
 
 import json
 from functools import cache, partial
@@ -72,6 +72,6 @@ def _definition(shape: dict[str, str]) -> str:
 
 def forget_builds(lake: Lake) -> None:
     """Have every derived table made again; what was ingested stays, and so do ids, consent and ledger."""
-    query = "delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'"
-    lake.write(lambda: lake.connection.execute(query), "forget builds")
+    query = "delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!' and table_name <> ?"
+    lake.write(lambda: lake.connection.execute(query, [register.REPLACED]), "forget builds")
     lake.forget()

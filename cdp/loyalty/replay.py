@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from cdp.lake import register
 from cdp.lake.engine import Lake
 from cdp.loyalty import orders, targets
 from cdp.loyalty.groups import Group, Posting, account_id
@@ -105,6 +106,7 @@ def people(
     lake: Lake, store: psycopg.Connection, programme: Programme, present: Programme, now: datetime, log: Log = silent
 ) -> Iterator[Person]:
     """Every known customer under the programme."""
+    register.require(lake, targets.INPUTS)
     same = programme.fingerprint == present.fingerprint
     parts, done = targets.parts_of(lake), 0
     for part in range(parts):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cdp.identity_rules import IdentityRules, Limit, shipped_rules
+from cdp.lake import held
 from cdp.stewardship import Act, Conflict, merge, split, undo
 from identity import artefact, households, ids, whatif
 from identity.ids import uuid7
@@ -160,10 +161,7 @@ def test_what_if_says_what_would_change_and_writes_nothing(case):
     assert harder.split > 0
     assert harder.customers_after > harder.customers_before
     assert case.lake.snapshot() == before
-    for (table,) in case.lake.rows(
-        "select table_name from duckdb_tables() where database_name = 'memory' and table_name like 'core!_!_%' escape '!'"
-    ):
-        case.lake.rows(f"drop table memory.main.{table}")
+    held.let_go(case.lake)
 
 
 def test_a_model_is_refused_where_it_is_absent_or_of_another_program(case):

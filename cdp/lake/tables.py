@@ -4,7 +4,7 @@ import json
 from functools import cache, partial
 from importlib import resources
 
-from cdp.lake import register
+from cdp.lake import held, register
 from cdp.lake.engine import Lake
 
 OPERATIONS = {
@@ -72,6 +72,23 @@ def _definition(shape: dict[str, str]) -> str:
 
 def forget_builds(lake: Lake) -> None:
     """Have every derived table made again; what was ingested stays, and so do ids, consent and ledger."""
-    query = "delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!' and table_name <> ?"
-    lake.write(lambda: lake.connection.execute(query, [register.REPLACED]), "forget builds")
+    held.let_go(lake)
+    lake.write(partial(drop_derived, lake), "drop what is derived")
     lake.forget()
+
+
+def drop_derived(lake: Lake) -> None:
+    """Inside a transaction: everything that follows from the raw tables goes, and what the catalog knows of it; it is there again, empty."""
+    for table in sorted(name for name in lake.tables() if name.startswith(("core_", "mart_"))):
+        lake.connection.execute(f"drop table lake.main.{table}")
+    register.keep_newest(lake)
+    lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")
+    lake.connection.execute("delete from lake.main.ops__changed_keys")
+    for table in sorted(name for name in lake.tables() if name.startswith("ops_")):
+        anew(lake, table)
+    create_missing(lake)
+
+
+def anew(lake: Lake, table: str) -> None:
+    """Make the table again from its rows: the catalog keeps the least and greatest value a table ever had."""
+    lake.connection.execute(f"create or replace table lake.main.{table} as from lake.main.{table}")

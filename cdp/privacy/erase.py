@@ -16,10 +16,10 @@ import polars as pl
 import psycopg
 
 from cdp.errors import Conflict, UnreadableFile
-from cdp.lake import held, register
+from cdp.lake import register
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
-from cdp.lake.tables import create_missing
+from cdp.lake.tables import anew, forget_builds
 from cdp.privacy import landing, matching
 from cdp.privacy.landing import Action
 from cdp.privacy.matching import Rows
@@ -276,23 +276,5 @@ def _lake(job: Job, suppression: Suppression, who: People) -> dict[str, object]:
                 register.record(lake, source.raw_table, mark)
 
             lake.write(work, f"erase {source.source}")
-    held.let_go(lake)
-    lake.write(lambda: _drop_derived(lake), "drop what follows from erased rows")
-    lake.forget()
+    forget_builds(lake)
     return counts
-
-
-def anew(lake: Lake, table: str) -> None:
-    """Make the table again from its rows: the catalog keeps the least and greatest value a table ever had."""
-    lake.connection.execute(f"create or replace table lake.main.{table} as from lake.main.{table}")
-
-
-def _drop_derived(lake: Lake) -> None:
-    for table in sorted(name for name in lake.tables() if name.startswith(("core_", "mart_"))):
-        lake.connection.execute(f"drop table lake.main.{table}")
-    register.keep_newest(lake)
-    lake.connection.execute("delete from lake.main.ops__builds where table_name not like 'raw!_%' escape '!'")
-    lake.connection.execute("delete from lake.main.ops__changed_keys")
-    for table in sorted(name for name in lake.tables() if name.startswith("ops_")):
-        anew(lake, table)
-    create_missing(lake)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from cdp.lake import register
-from cdp.privacy.erase import Job, anew, redact
+from cdp.lake.tables import anew
+from cdp.privacy.erase import Job, redact
 from cdp.retention import Retention
 from cdp.sources.canonical import has_order, row_parties, states_decision
 from cdp.sources.model import Source

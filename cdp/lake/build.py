@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib import resources
-from importlib.metadata import version
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import pyarrow as pa
@@ -18,7 +17,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from cdp.lake import delta, register
 from cdp.lake.engine import Lake
 from cdp.lake.fill import make as make_table
-from cdp.lake.lineage import DIALECT, column_lineage
+from cdp.lake.lineage import DIALECT, TRACING, column_lineage
 from cdp.lake.register import Traced, entries, record, recorded
 
 TELLS = "Changes are told by: "
@@ -156,7 +155,7 @@ def traced(lake: Lake, select: Select) -> Traced:
     """Where the columns of a select come from, found once for its text and the columns that it reads."""
     known = entries(lake)
     columns = {table: known[table].columns for table in select.inputs}
-    by = hashlib.sha256(repr((select.sql, columns, version("sqlglot"), "lineage 1")).encode()).hexdigest()
+    by = hashlib.sha256(repr((select.sql, columns, TRACING)).encode()).hexdigest()
     if recorded(lake, select.table) and recorded(lake, f"{select.table}#lineage") == by:
         return Traced(known[select.table].lineage, by)
     return Traced(column_lineage(select.sql, columns), by)
@@ -185,7 +184,7 @@ def refresh(
         query: Gives the select that makes the rows, called when the inputs show what has to be made again.
         scope: What has to be made again; all of it where None.
         parameters: Bound into the select.
-        lineage: Gives where its columns come from; asked where the table is made by another select than before.
+        lineage: Gives where its columns come from.
     """
     if recorded(lake, table) == mark:
         return Built(table, rows(lake, table), changed=False)
@@ -196,7 +195,7 @@ def refresh(
     if scoped:
         lake.rows(f"delete from made where cast({scoped.key} as varchar) not in (from touched)")
     before = entries(lake)[table] if since else None
-    found = Traced(before.lineage) if before else lineage()
+    found = lineage()
 
     def make() -> str | None:
         version = delta.write(lake, table, tells, scoped)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from cdp.lake import register
+from cdp.lake import held, register
 from cdp.lake.engine import Lake
 from cdp.lake.fill import fill
 
@@ -87,8 +87,7 @@ def last_read(lake: Lake, table: str, depends: str) -> Since | None:
 def shadow(lake: Lake, table: str, query: str, parameters: dict[str, Any] | None = None) -> None:
     """Put a select's rows in the place of a lake table for bare names, which read temporary tables first; nothing is written."""
     lake.rows(f"create or replace temp table shadow_made as {query}", parameters)
-    lake.rows(f"drop table if exists temp.main.{table}")
-    lake.rows(f"alter table shadow_made rename to {table}")
+    held.hold(lake, table, "shadow_made")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope
 
 DIALECT = "duckdb"
+TRACING = f"lineage 1, sqlglot {sqlglot.__version__}"  # type: ignore[attr-defined] # not exported by name; what another finds may differ
 
 
 def column_lineage(query: str, inputs: dict[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:

@@ -130,15 +130,15 @@ def _gives(rule: Rule, lines: list[Line], before: list[tuple[Rule, Fraction, Wei
     left_out, wanted = {sku.upper() for sku in rule.exclude_skus}, {sku.upper() for sku in rule.where.skus}
     lines = [line for line in lines if line.sku.upper() not in left_out and (not wanted or line.sku.upper() in wanted)]
     money = max(Fraction(0), Fraction(sum((line.amount for line in lines), Decimal(0))))
-    weights: Weights = {line.line_no: line.amount for line in lines if line.amount > 0}
-    nothing: tuple[Fraction, Weights] = Fraction(0), {}
+    weights = {line.line_no: line.amount for line in lines if line.amount > 0}
+    nothing = Fraction(0), dict[int, Fraction]()
     if (wanted and not lines) or (rule.where.amount_from is not None and money < Fraction(rule.where.amount_from)):
         return nothing
     if rule.per_money is not None:
         return money * Fraction(rule.per_money.units) / Fraction(rule.per_money.amount), weights
     if rule.per_item is not None:
-        items: Weights = {line.line_no: line.quantity for line in lines if line.quantity > 0}
-        return Fraction(rule.per_item) * int(sum(items.values())), items
+        items = {line.line_no: line.quantity for line in lines if line.quantity > 0}
+        return Fraction(rule.per_item) * sum(items.values()), items
     if rule.fixed is not None:
         return Fraction(rule.fixed), weights
     assert rule.times is not None

@@ -129,7 +129,7 @@ def _gives(rule: Rule, lines: list[Line], before: list[tuple[Rule, Fraction, Wei
     """What a rule gives by itself, and how that lies on the lines."""
     left_out, wanted = {sku.upper() for sku in rule.exclude_skus}, {sku.upper() for sku in rule.where.skus}
     lines = [line for line in lines if line.sku.upper() not in left_out and (not wanted or line.sku.upper() in wanted)]
-    money = max(Fraction(0), Fraction(sum((line.amount for line in lines), Decimal(0))))
+    money = max(Fraction(0), sum((Fraction(line.amount) for line in lines), Fraction(0)))
     weights = {line.line_no: line.amount for line in lines if line.amount > 0}
     nothing = Fraction(0), dict[int, Fraction]()
     if (wanted and not lines) or (rule.where.amount_from is not None and money < Fraction(rule.where.amount_from)):

@@ -17,20 +17,13 @@ from identity import artefact
 ARRIVAL = "cdp/arrival"
 
 
-def promoted(workspace: Workspace) -> str:
-    """The model in use, where the lake was made with another: by promotion or roll-back; empty where it was not."""
-    folder = workspace.path("models")
-    now, before = artefact.current(folder), artefact.used(folder)
-    return now if now and before and now != before else ""
-
-
 def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> dg.SensorResult:
     """What has arrived, and a run for it where one is due; the days of new files are partitions from now on."""
     with database(workspace), connect(owner_address(workspace)) as store:
         there = seen(workspace.path("landing"), load_sources(workspace))
         new = landed.register(store, there, now)
         unread = set(landed.unread(store))
-        arrived = Arrived([state for state in there if state in unread], *inbox.pending(store), promoted(workspace))
+        arrived = Arrived([state for state in there if state in unread], *inbox.pending(store), artefact.unused(workspace.path("models")))
     bury_dead_runs(instance)
     running = bool(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]), limit=1))
     before = instance.get_runs(dg.RunsFilter(tags={ARRIVAL: arrived.key}))

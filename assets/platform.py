@@ -13,6 +13,8 @@ import psycopg
 from pydantic import PrivateAttr
 
 from assets.alive import here
+from assets.automation import JOB
+from cdp import up_to_date
 from cdp.clock import parse_as_of, system_now
 from cdp.consent.policy import Policy, load_policy
 from cdp.identity_rules import IdentityRules, load_identity_rules
@@ -25,9 +27,10 @@ from cdp.service import Service, load_service
 from cdp.settings import Settings
 from cdp.sources.load import load_sources
 from cdp.sources.model import Source
-from cdp.store import assignment
+from cdp.store import assignment, standing
 from cdp.store.connect import connect, database, owner_address
 from cdp.store.lock import queue
+from cdp.store.standing import Standing
 from cdp.workspace import Workspace, open_workspace
 from identity import artefact
 from identity.artefact import Model
@@ -54,6 +57,16 @@ def heartbeat(lake: Lake, say: Callable[[str], None]) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+
+
+def _whole(context: dg.InitResourceContext) -> bool:
+    """Whether the run that ends goes through the whole job, and no step of it failed."""
+    run, instance = context.run, context.instance
+    if run is None or instance is None or run.job_name != JOB:
+        return False
+    if run.asset_selection or run.resolved_op_selection or run.parent_run_id:  # a part of it, by choice or again
+        return False
+    return not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[misc]
@@ -92,6 +105,9 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             connect(owner_address(self._workspace)) as store,
             heartbeat(lake, say),
         ):
+            store.execute(standing.OWN_WRITES)
+            standing.forget(store)
+            told, touches = up_to_date.rules(self._workspace), standing.touches(store)
             create_registers(lake)
             register.compact(lake, MOST_NOTES)
             if self.full and not (context.run and context.run.parent_run_id):  # a part executed again needs the rest
@@ -99,6 +115,8 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             self._lake, self._store = lake, store
             self._started_at = assignment.position(store)
             yield self
+            if touches is not None and _whole(context) and told == up_to_date.rules(self._workspace):
+                standing.note(store, Standing(run_id, self._now, system_now(), touches, lake.snapshot(), told))
 
     @property
     def workspace(self) -> Workspace:

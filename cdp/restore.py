@@ -17,7 +17,7 @@ from cdp.privacy import erase, purge, suppression, trail
 from cdp.privacy.erase import Job
 from cdp.settings import Settings
 from cdp.sources.load import load_sources
-from cdp.store import server
+from cdp.store import server, standing
 from cdp.store.connect import API_ROLE, LAKE_SCHEMA, SCHEMA, connect, database, owner_address
 from cdp.store.lock import queue
 from cdp.store.migrate import migrate
@@ -109,6 +109,8 @@ def _load(workspace: Workspace, source: Path, log: Log) -> None:
     log("loading the database")
     program("pg_restore", owner_address(workspace), "--exit-on-error", "--no-password", str(source / DUMP))
     migrate(workspace)
+    with connect(owner_address(workspace)) as store:
+        standing.forget(store)  # lists merge and people are erased again: the next run looks at everything
 
 
 def _api_may(workspace: Workspace, login: str) -> None:

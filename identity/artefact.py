@@ -120,6 +120,12 @@ def used(folder: Path) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
+def unused(folder: Path) -> str:
+    """The version in use where the lake was made with another: by promotion or roll-back; empty where it was not."""
+    now, before = current(folder), used(folder)
+    return now if now and before and now != before else ""
+
+
 def versions(folder: Path) -> list[str]:
     """All versions that are there, by name."""
     return sorted(path.parent.name for path in folder.glob("*/model.json"))

@@ -1,15 +1,17 @@
 """`cdp init`, `cdp run`, `cdp dagster`: make a workspace, run the pipeline, look at it."""
 
 import time
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from cdp.cli.main import app
 from cdp.cli.output import say
-from cdp.errors import CdpError
+from cdp.errors import Busy, CdpError
 from cdp.settings import Settings
 from cdp.store.connect import connect, database, owner_address
+from cdp.store.standing import Standing
 from cdp.workspace import Workspace, create, open_workspace
 
 
@@ -58,31 +60,32 @@ def init() -> None:
 def run(
     as_of: Annotated[str, typer.Option("--as-of", help="The run's clock: RFC 3339 or a date. Now by default.")] = "",
     full: Annotated[bool, typer.Option("--full", help="Build every table from scratch.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go through every step also where nothing is new.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for a run in progress, or say so and stop.")
     ] = True,
 ) -> None:
-    """Run the whole pipeline over what is new: the same job that the Dagster UI runs.
+    """Run the whole pipeline over what is new: the same job that the Dagster UI runs. Where nothing is new it says so.
 
-    Examples: cdp run · cdp run --as-of 2011-12-09 · cdp run --no-wait
+    Examples: cdp run · cdp run --as-of 2011-12-09 · cdp run --no-wait · cdp run --force
     """
     workspace = open_workspace(Settings())
-    run_pipeline(workspace, as_of=as_of, full=full, wait=wait)
+    run_pipeline(workspace, as_of=as_of, full=full, force=force, wait=wait)
 
 
-def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, wait: bool = True) -> None:
-    """Run the job and print what it did.
+def run_pipeline(
+    workspace: Workspace, *, as_of: str = "", full: bool = False, force: bool = False, wait: bool = True
+) -> None:
+    """Run the job and print what it did; before that, look whether there is anything to do.
 
     Raises:
         CdpError: If the run failed; the message is the error that stopped it.
     """
-    from assets import launch
     from cdp.cli import summary
-    from cdp.clock import parse_as_of
+    from cdp.clock import parse_as_of, system_now
     from cdp.sources.load import load_sources, unknown_folders
 
-    if as_of:
-        parse_as_of(as_of)
+    now = parse_as_of(as_of) if as_of else system_now()
     sources = load_sources(workspace)
     for folder in unknown_folders(workspace, sources):
         say(
@@ -94,6 +97,13 @@ def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, w
             pass  # an unreachable database is said here, not in the middle of a run
         if not wait:
             _refuse_if_busy(workspace)
+        if not (full or force) and (left := _nothing_new_since(workspace, now)):
+            say(summary.of_state(workspace))
+            say(f"nothing is new since run {left.run_id[:8]} ended at {left.finished_at:%H:%M:%S} UTC: no file, event, decision, setting or model\n"
+                "  → run 'cdp run --force' to go through every step all the same")  # fmt: skip
+            return
+        from assets import launch  # slow to load
+
         succeeded, run_id = launch.run_job(workspace.path("dagster"), as_of=as_of, full=full, wait=wait)
         if not succeeded:
             cause = launch.failure(workspace.path("dagster"), run_id)
@@ -102,6 +112,19 @@ def run_pipeline(workspace: Workspace, *, as_of: str = "", full: bool = False, w
                 f"{_remedy(cause, workspace.settings.memory_limit)}: what was committed is kept; 'cdp dagster' shows the whole run",
             )
         say(summary.of_run(workspace, run_id, time.monotonic() - started))
+
+
+def _nothing_new_since(workspace: Workspace, now: datetime) -> Standing | None:
+    """The run since which nothing is new; none while another is under way, which may change anything."""
+    from cdp import up_to_date
+    from cdp.store.lock import queue
+    from identity import artefact
+
+    try:
+        with queue(workspace, "look", wait=False, log=say), connect(owner_address(workspace)) as store:
+            return up_to_date.since(workspace, store, now, artefact.unused(workspace.path("models")))
+    except Busy:
+        return None
 
 
 def _remedy(cause: str, memory: str) -> str:

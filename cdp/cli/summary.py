@@ -13,6 +13,11 @@ BLOCKED = "select source, file, reason from ops__files where status = 'blocked' 
 
 
 def of_run(workspace: Workspace, run_id: str, seconds: float) -> str:
+    """What there is now, and how long it took."""
+    return f"{of_state(workspace)}\nrun {run_id[:8]} took {seconds:.1f} s"
+
+
+def of_state(workspace: Workspace) -> str:
     """The reconciliation of all files so far, what was left out, and what is served now."""
     with open_lake(workspace) as lake:
         files, blocked = lake.rows(FILES), lake.rows(BLOCKED)
@@ -30,5 +35,4 @@ def of_run(workspace: Workspace, run_id: str, seconds: float) -> str:
         f"{kinds.get('known', 0):,} known customers, {kinds.get('anonymous', 0):,} anonymous; "
         f"{points[1]:,} ledger entries, {points[0]:,} points"
     )
-    parts.append(f"run {run_id[:8]} took {seconds:.1f} s")
     return "\n".join(parts)

@@ -277,7 +277,7 @@ def test_a_damaged_file_fails_the_contract_check_is_named_and_stops_nothing_else
     assert "pos/broken.csv was left out" in log
     assert "column transaction_id" in log
     assert "0 known customers, 1 anonymous" in log
-    cdp(workspace, "run")
+    cdp(workspace, "run", "--force")
     with dg.DagsterInstance.from_config(str(workspace.path("dagster"))) as instance:
         key = dg.AssetCheckKey(dg.AssetKey("raw_pos__sale_lines"), "contract")
         records = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)

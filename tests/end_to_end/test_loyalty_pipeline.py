@@ -165,7 +165,7 @@ def test_two_units_a_ladder_and_events_post_what_plain_sql_says_once(new_workspa
             gold.add(who)
     assert min(checked.values()) > 20
 
-    cdp(workspace, "run", "--as-of", "2026-02-01")
+    cdp(workspace, "run", "--force", "--as-of", "2026-02-01")
     cdp(workspace, "run", "--full", "--as-of", "2026-02-01")
     with open_lake(workspace, read_only=True) as lake:
         assert lake.rows("select count(*) from core__ledger_entries") == [(len(entries),)], (

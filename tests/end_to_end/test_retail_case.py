@@ -418,7 +418,7 @@ def served_state(retail_case):
 
 def test_a_second_run_writes_nothing(retail_case):
     before = served_state(retail_case)
-    cdp(retail_case.workspace, "run", "--as-of", RETAIL_AS_OF)
+    cdp(retail_case.workspace, "run", "--force", "--as-of", RETAIL_AS_OF)
     assert served_state(retail_case) == before
 
 

@@ -1,0 +1,69 @@
+"""How the last run that ended well left things: what the next one compares with to see that nothing is new."""
+
+from dataclasses import astuple, dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import class_row
+
+from cdp.store.connect import LAKE_SCHEMA
+
+# the count does not move for what this connection writes: a run has read what it wrote
+OWN_WRITES = "set cdp.run = 'yes'"
+# what is being written now has perhaps been counted and cannot be read yet: no count, then
+TOUCHES = """
+    select case when not exists (select from pg_locks where locktype = 'transactionid' and mode = 'ExclusiveLock') then last_value end
+    from touches
+"""  # a transaction that has written holds the lock of its number until it ends
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One finished run.
+
+    Attributes:
+        run_id: The run.
+        as_of: Its clock.
+        finished_at: When it ended.
+        touches: The count of statements that others had run over the store when it began.
+        snapshot_id: The lake's snapshot when it ended.
+        rules: The name of all that it was told (`cdp.up_to_date.rules`).
+    """
+
+    run_id: str
+    as_of: datetime
+    finished_at: datetime
+    touches: int
+    snapshot_id: int
+    rules: str
+
+
+def touches(store: psycopg.Connection) -> int | None:
+    """How many statements of others may have changed what a run reads; None while somebody's transaction is open."""
+    found = store.execute(TOUCHES).fetchall()[0][0]
+    return None if found is None else int(found)
+
+
+def forget(store: psycopg.Connection) -> None:
+    """From now on nothing is known to be up to date."""
+    store.execute("delete from standing")
+
+
+def note(store: psycopg.Connection, left: Standing) -> None:
+    """A run has ended well and left this."""
+    store.execute(
+        "insert into standing (run_id, as_of, finished_at, touches, snapshot_id, rules) values (%s, %s, %s, %s, %s, %s)",
+        astuple(left),
+    )
+
+
+def last(store: psycopg.Connection) -> Standing | None:
+    """What the last run left, if it ended well and none has begun since."""
+    query = "select run_id, as_of, finished_at, touches, snapshot_id, rules from standing"
+    with store.cursor(row_factory=class_row(Standing)) as cursor:
+        return cursor.execute(query).fetchone()
+
+
+def snapshot(lake: psycopg.Connection) -> int:
+    """The lake's newest snapshot, by its catalog: the lake itself need not be opened."""
+    return int(lake.execute(f"select max(snapshot_id) from {LAKE_SCHEMA}.ducklake_snapshot").fetchall()[0][0])  # noqa: S608 - a constant

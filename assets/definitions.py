@@ -7,11 +7,15 @@ import dagster as dg
 from assets.automation import CHECKS_JOB, JOB, governed
 from assets.platform import Platform
 from assets.progress import progress
+from cdp import up_to_date
+from cdp.settings import Settings
+from cdp.workspace import Workspace
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """The whole graph. Steps run in one process: a process for each would cost 5 to 10 s a step."""
+    up_to_date.at_load(Workspace(Settings()))  # before any of it is read
     job = dg.define_asset_job(
         JOB,
         selection=dg.AssetSelection.all(),

@@ -60,13 +60,16 @@ def heartbeat(lake: Lake, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _whole(context: dg.InitResourceContext) -> bool:
-    """Whether the run that ends goes through the whole job, and no step of it failed."""
+    """Whether the run that ends went through the whole job, and every step of it succeeded."""
     run, instance = context.run, context.instance
-    if run is None or instance is None or run.job_name != JOB:
+    if run is None or instance is None or run.job_name != JOB or not run.step_keys_to_execute:
         return False
-    if run.asset_selection or run.resolved_op_selection or run.parent_run_id:  # a part of it, by choice or again
+    if (
+        run.asset_selection or run.op_selection or run.resolved_op_selection or run.parent_run_id
+    ):  # a part of it, by choice or again
         return False
-    return not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    ended = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+    return {entry.step_key for entry in ended} >= set(run.step_keys_to_execute)
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[misc]
@@ -87,6 +90,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     _store: psycopg.Connection = PrivateAttr()
     _now: datetime = PrivateAttr()
     _started_at: int = PrivateAttr()
+    _undone: bool = PrivateAttr(default=False)
     _model: tuple[str | None, Model | None] = PrivateAttr(default=(None, None))
 
     @contextmanager
@@ -107,15 +111,16 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
         ):
             store.execute(standing.OWN_WRITES)
             standing.forget(store)
-            told, touches = up_to_date.rules(self._workspace), standing.touches(store)
+            told, touches = up_to_date.at_load(self._workspace), standing.touches(store)
             create_registers(lake)
             register.compact(lake, MOST_NOTES)
             if self.full and not (context.run and context.run.parent_run_id):  # a part executed again needs the rest
                 forget_builds(lake)
-            self._lake, self._store = lake, store
+            self._lake, self._store, self._undone = lake, store, False
             self._started_at = assignment.position(store)
             yield self
-            if touches is not None and _whole(context) and told == up_to_date.rules(self._workspace):
+            same = told == up_to_date.rules(self._workspace)
+            if touches is not None and same and not self._undone and _whole(context):
                 standing.note(store, Standing(run_id, self._now, system_now(), touches, lake.snapshot(), told))
 
     @property
@@ -142,6 +147,10 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     def started_at(self) -> int:
         """Position of the assignment when the run began."""
         return self._started_at
+
+    def leave_undone(self) -> None:
+        """A step knows that the next run has something to do, even if nothing new comes."""
+        self._undone = True
 
     @property
     def landing(self) -> Path:

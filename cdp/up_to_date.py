@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime, timedelta
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from cdp.store.connect import connect, lake_address
 from cdp.store.standing import Standing
 from cdp.workspace import Workspace
 
-FRESH = timedelta(hours=1)  # what time alone changes (points end, a grant runs out) is brought up to date after that
+FRESH = timedelta(
+    hours=1
+)  # what time alone changes (points end, a grant runs out, a day begins) waits no longer than that
 ROOMS = ("cdp", "identity", "assets")
 PLACES = {"home", "threads", "memory_limit", "api_host", "api_port", "ui_port"}  # where and how quickly, not what
 TOLD = ("*.yaml", "sources/*", "programmes/*")
@@ -23,19 +26,19 @@ TOLD = ("*.yaml", "sources/*", "programmes/*")
 def rules(workspace: Workspace) -> str:
     """A name for all that a run is told: the workspace's rules, the settings, and the code itself; the same name, the same run."""
     told = [(workspace.home, pattern) for pattern in TOLD] + [(room, "**/*") for room in _rooms()]
-    states = sorted(_state(folder, path) for folder, pattern in told for path in folder.glob(pattern) if _says(path))
-    settings = workspace.settings.model_dump(exclude=PLACES)
-    return hashlib.sha256(repr((states, settings)).encode()).hexdigest()
+    name = hashlib.sha256(repr(workspace.settings.model_dump(exclude=PLACES)).encode())
+    for folder, pattern in told:
+        for path in sorted(folder.glob(pattern)):
+            if path.is_file() and path.parent.name != "__pycache__":
+                content = hashlib.sha256(path.read_bytes()).digest()
+                name.update(repr((pattern, f"{path.relative_to(folder)}", content)).encode())
+    return name.hexdigest()
 
 
-def _says(path: Path) -> bool:
-    return path.is_file() and path.suffix != ".pyc"
-
-
-def _state(folder: Path, path: Path) -> tuple[str, str, int, int]:
-    """The workspace may move: its own name says nothing."""
-    found = path.stat()
-    return folder.name if folder.name in ROOMS else "", f"{path.relative_to(folder)}", found.st_size, found.st_mtime_ns
+@cache
+def at_load(workspace: Workspace) -> str:
+    """The rules as they were when this process first asked: before it read them, where its definitions are loaded."""
+    return rules(workspace)
 
 
 def _rooms() -> list[Path]:
@@ -43,17 +46,17 @@ def _rooms() -> list[Path]:
     return [Path(place) for spec in found if spec for place in spec.submodule_search_locations or ()]
 
 
-def since(workspace: Workspace, store: psycopg.Connection, now: datetime, model: str) -> Standing | None:
-    """The run since which nothing is new; None where something is, or may be.
+def since(workspace: Workspace, store: psycopg.Connection, now: datetime, *, same_model: bool) -> Standing | None:
+    """The run since which nothing is new; None where something is, may be, or a run is under way.
 
     Args:
-        workspace: The workspace; its queue is held, so that no run changes anything meanwhile.
+        workspace: The workspace.
         store: The owner's connection.
         now: The clock of the run that would be.
-        model: The model in use, where the lake was made with another.
+        same_model: Whether the lake was made with the identity model in use.
     """
     left = standing.last(store)
-    if left is None or model or now.date() != left.as_of.date() or not left.as_of <= now < left.as_of + FRESH:
+    if left is None or not same_model or not left.as_of <= now < left.as_of + FRESH:
         return None
     if left.touches != standing.touches(store) or inbox.pending(store)[0]:
         return None

@@ -108,6 +108,9 @@ def roll_back(folder: Path) -> str:
     return names[-2]
 
 
+NONE = "none"  # noted where a run had no model
+
+
 def note_used(folder: Path, version: str) -> None:
     """What the lake holds was made with this version."""
     if folder.is_dir() and used(folder) != version:
@@ -124,6 +127,11 @@ def unused(folder: Path) -> str:
     """The version in use where the lake was made with another: by promotion or roll-back; empty where it was not."""
     now, before = current(folder), used(folder)
     return now if now and before and now != before else ""
+
+
+def is_used(folder: Path) -> bool:
+    """Whether what the lake holds was made with the version in use; with none, where there is none."""
+    return (current(folder) or NONE) == used(folder)
 
 
 def versions(folder: Path) -> list[str]:

@@ -46,7 +46,7 @@ EVERYWHERE = [
           "stop campaigns, look at the flags in core__customer_consents, and run 'cdp run --full'",
           lambda p: books.consents(p.lake), blocking=True, reads=["core__consent_decisions", "core__customers"]),
     check("ops__loyalty_reconciliation", "ledger_adds_up", "Σ open lots − Σ deficits = balance = Σ entries in every account.",
-          "run again: it derives what differs from its entries; if it stays, restore the last backup beside and compare the accounts",
+          "run again ('cdp run --force'): it derives what differs from its entries; if it stays, restore the last backup beside and compare the accounts",
           lambda p: books.ledger(p.store, p.programme), blocking=True),
     check("mart__churn", "drift", "Customers are as they were when the model was measured.",
           "look at the card of mart__churn: if its holdout still holds, nothing; if not, set horizon_days in insight.yaml to what fits now",

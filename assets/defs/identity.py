@@ -58,7 +58,7 @@ def core__model(platform: Platform) -> dg.MaterializeResult:
     restored = platform.workspace.path("privacy", PURGE_MODELS).exists()
     erasing = restored or bool(requests.listed(platform.store, ["running"], "erasure"))
     built, trained = lifecycle.build_model(platform.lake, platform.models, platform.rules, erasing=erasing)
-    artefact.note_used(platform.models, trained.version if trained else "none")
+    artefact.note_used(platform.models, trained.version if trained else artefact.NONE)
     shown = {"weights": plots.match_weights(trained), "m and u": plots.m_and_u(trained)}
     return report(platform.lake, built, extra={**lifecycle.facts(trained), **shown})
 

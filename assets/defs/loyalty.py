@@ -34,6 +34,10 @@ def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) 
     """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
     written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
     rewarded, claims = referrals.settle(platform.store, platform.programme, platform.now)
+    if rewarded or (
+        written and platform.programme.asks_the_past
+    ):  # what has posted may change what the next run's orders owe
+        platform.leave_undone()
     written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
     built = history.build_entries(platform.lake, platform.store)
     return report(
@@ -60,13 +64,15 @@ def ops__loyalty_reconciliation(context: dg.AssetExecutionContext, platform: Pla
     """Grain: measure. What does not add up is derived again from its entries, counted, and named if it still does not."""
     idempotency.forget(platform.store, platform.now)
     found = reconcile.mend(platform.store, platform.programme, platform.now, context.log.warning)
+    if found.mended or found.wrong:  # after the ledger was read back
+        platform.leave_undone()
     built, rows = reconcile.build_reconciliation(platform.lake, found)
     check = dg.AssetCheckResult(
         passed=all(well for _, _, well in rows),
         check_name="books_add_up",
         metadata={measure: count for measure, count, _ in rows}
         | {
-            "what to do": "run again: what differs is derived anew; what stays is named in the log by account and order"
+            "what to do": "run again ('cdp run --force'): what differs is derived anew; what stays is named in the log by account and order"
         },
     )
     return report(platform.lake, built, check_results=[check])

@@ -40,6 +40,7 @@ def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mater
     done = publish(platform.lake, platform.store, platform.now, platform.started_at, context.log.info)
     if done.left_alone:
         context.log.warning(f"{len(done.left_alone)} customers changed online meanwhile; the next run catches up")
+        platform.leave_undone()
     metadata = {
         "rows written": done.written,
         "batches": done.batches,
@@ -59,9 +60,7 @@ def released(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materi
     """Grain: run. The finished snapshot that readers pin; what no release needs any more is expired."""
     register.compact(platform.lake, served=register.REPLACED)
     snapshot = platform.lake.snapshot()
-    before = releases.newest(platform.store, 1)
-    if not before or before[0].snapshot_id != snapshot:
-        releases.record(platform.store, context.run_id, snapshot, platform.now, system_now())
+    releases.record(platform.store, context.run_id, snapshot, platform.now, system_now())
     kept = releases.newest(platform.store, platform.workspace.settings.keep_releases)
     expired = expire(platform.lake, [release.snapshot_id for release in kept])
     remove_orphans(platform.lake)  # what a killed run left; this run holds the queue, so nobody else is writing

@@ -8,7 +8,7 @@ import typer
 
 from cdp.cli.main import app
 from cdp.cli.output import say
-from cdp.errors import Busy, CdpError
+from cdp.errors import CdpError
 from cdp.settings import Settings
 from cdp.store.connect import connect, database, owner_address
 from cdp.store.standing import Standing
@@ -84,6 +84,7 @@ def run_pipeline(
     from cdp.cli import summary
     from cdp.clock import parse_as_of, system_now
     from cdp.sources.load import load_sources, unknown_folders
+    from cdp.store.migrate import refuse_older
 
     now = parse_as_of(as_of) if as_of else system_now()
     sources = load_sources(workspace)
@@ -93,13 +94,15 @@ def run_pipeline(
         )
     started = time.monotonic()
     with database(workspace):
-        with connect(owner_address(workspace)):
-            pass  # an unreachable database is said here, not in the middle of a run
+        with connect(
+            owner_address(workspace)
+        ) as store:  # an unreachable database is said here, not in the middle of a run
+            refuse_older(store)
         if not wait:
             _refuse_if_busy(workspace)
         if not (full or force) and (left := _nothing_new_since(workspace, now)):
             say(summary.of_state(workspace))
-            say(f"nothing is new since run {left.run_id[:8]} ended at {left.finished_at:%H:%M:%S} UTC: no file, event, decision, setting or model\n"
+            say(f"nothing is new since run {left.run_id[:8]} ended on {left.finished_at:%Y-%m-%d at %H:%M} UTC: no file, event, decision, setting or model\n"
                 "  → run 'cdp run --force' to go through every step all the same")  # fmt: skip
             return
         from assets import launch  # slow to load
@@ -115,16 +118,11 @@ def run_pipeline(
 
 
 def _nothing_new_since(workspace: Workspace, now: datetime) -> Standing | None:
-    """The run since which nothing is new; none while another is under way, which may change anything."""
     from cdp import up_to_date
-    from cdp.store.lock import queue
     from identity import artefact
 
-    try:
-        with queue(workspace, "look", wait=False, log=say), connect(owner_address(workspace)) as store:
-            return up_to_date.since(workspace, store, now, artefact.unused(workspace.path("models")))
-    except Busy:
-        return None
+    with connect(owner_address(workspace)) as store:
+        return up_to_date.since(workspace, store, now, same_model=artefact.is_used(workspace.path("models")))
 
 
 def _remedy(cause: str, memory: str) -> str:

@@ -193,6 +193,11 @@ class Programme(Strict):
             rule.by_tier or rule.limit or rule.where.level for version in self.versions for rule in version.rules
         )
 
+    @property
+    def asks_the_past(self) -> bool:
+        """Whether what an order owes depends on what is in the store: on what has posted, or on who has paid to join."""
+        return self.remembers or self.join == "paid"
+
     @cached_property
     def follows(self) -> tuple[str, ...]:
         """Other units whose ends follow a level that this one decides."""

@@ -69,8 +69,7 @@ OPENINGS = """
 
 def build_targets(lake: Lake, store: psycopg.Connection, programme: Programme) -> build.Built:
     """`core__loyalty_targets`: grain = order or event × unit × what it posts (earn, redeem; clawback and restore of a return), and record × opening balance."""
-    asks = programme.remembers or programme.join == "paid"
-    known = (books.issued_so_far(store, programme.programme), plans.so_far(store)) if asks else ()
+    known = (books.issued_so_far(store, programme.programme), plans.so_far(store)) if programme.asks_the_past else ()
     mark = build.fingerprint(lake, INPUTS, programme.fingerprint, known, "targets 6")
     return build.build_table(lake, TABLE, mark, lambda: _table(lake, store, programme))
 

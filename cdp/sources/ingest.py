@@ -76,6 +76,11 @@ class IngestReport:
         """The files that were left out."""
         return [file for file in self.files if file.blocked]
 
+    @property
+    def unopened(self) -> list[str]:
+        """Those that could not be opened: their rights may be mended at any time, and the file looks as it did."""
+        return [file.file for file in self.files if not file.sha256]
+
 
 Suppress = Callable[[Lake, Source], list[str]]
 

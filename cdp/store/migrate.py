@@ -8,6 +8,7 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy import create_engine, pool
 
+from cdp.errors import WorkspaceError
 from cdp.store.connect import API_ROLE, LAKE_ROLE, LAKE_SCHEMA, SCHEMA, connect, owner_address
 from cdp.workspace import Workspace
 
@@ -76,6 +77,21 @@ def migrate(workspace: Workspace) -> None:
             command.upgrade(config, "head")
             alchemy.commit()
         _grant(connection)
+
+
+def refuse_older(store: psycopg.Connection) -> None:
+    """Say what to do where the store has not the shape this program needs.
+
+    Raises:
+        WorkspaceError: If its newest migration is another.
+    """
+    newest = max(
+        path.name.split("_")[0] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py")
+    )
+    if store.execute("select version_num from alembic_version").fetchall() != [(newest,)]:
+        raise WorkspaceError(
+            "the workspace was made by another version of this program", "run 'cdp init' to bring it up to date"
+        )
 
 
 def _create_database(workspace: Workspace) -> None:

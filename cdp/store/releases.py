@@ -23,12 +23,22 @@ COLUMNS = "release_id, run_id, snapshot_id, as_of, finished_at"
 def record(
     connection: psycopg.Connection, run_id: str, snapshot_id: int, as_of: datetime, finished_at: datetime
 ) -> None:
-    """Note a release and commit it."""
+    """Note a release and commit it; a snapshot that is released already is not again."""
     with connection.transaction():
+        before = newest(connection)
+        if before and before[0].snapshot_id == snapshot_id:
+            return
         connection.execute(
             "insert into releases (run_id, snapshot_id, as_of, finished_at) values (%s, %s, %s, %s)",
             [run_id, snapshot_id, as_of, finished_at],
         )
+
+
+def move(connection: psycopg.Connection, run_id: str, snapshot_id: int) -> bool:
+    """Readers of the release that this run made read this snapshot from now on; false where it made none."""
+    return bool(
+        connection.execute("update releases set snapshot_id = %s where run_id = %s", [snapshot_id, run_id]).rowcount
+    )
 
 
 def newest(connection: psycopg.Connection, count: int = 1) -> list[Release]:

@@ -1,27 +1,35 @@
 """Nothing new: what makes a run worth its while, one by one; and that `cdp run` asks before it runs."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
+from assets.automation import JOB
+from assets.defs.publish import published
+from assets.platform import Platform, _whole
 from cdp import up_to_date
 from cdp.clock import parse_as_of
 from cdp.settings import Settings
-from cdp.store import assignment, inbox, standing
+from cdp.sources.ingest import FileReport, IngestReport
+from cdp.store import assignment, inbox, releases, standing
 from cdp.store.assignment import Move
 from cdp.store.connect import SCHEMA, api_address, connect, lake_address, owner_address
-from cdp.store.lock import queue
 from cdp.workspace import open_workspace
+from identity import artefact
 from identity.ids import uuid7
 from tests.conftest import NOW, cdp, opened
 
 AS_OF = f"{NOW:%Y-%m-%d}"  # the town's run had the end of that day
 AT = parse_as_of(AS_OF)
-# no run reads these, or looks at them by itself
+# these change nothing that a run makes, or are looked at by themselves
 UNREAD = {
     "alembic_version", "alerts", "api_keys", "audience_members", "audit_seals", "changes", "customer_tiers", "derived_state",
     "idempotency_keys", "inbox", "landed_files", "releases", "sessions", "standing", "webhook_dead_letters", "webhooks",
@@ -47,13 +55,27 @@ def noted(store, left, **changed):
     standing.note(store, replace(left, **changed))
 
 
-def left_by(town, store, now=AT, model=""):
-    found = up_to_date.since(town, store, now, model)
+def left_by(town, store, now=AT, same_model=True):
+    found = up_to_date.since(town, store, now, same_model=same_model)
     return found and found.run_id
 
 
 def test_a_run_leaves_word_and_nothing_is_new_since(town, store):
     assert left_by(town, store) == standing.last(store).run_id
+
+
+def test_what_is_made_after_the_release_is_released_too(store):
+    """The transparency report counts the requests that a release let end."""
+    assert releases.newest(store)[0].snapshot_id == standing.last(store).snapshot_id
+
+
+def test_a_store_of_another_version_is_refused_with_what_to_do(town, store):
+    store.execute("update alembic_version set version_num = '0016'")
+    done = cdp(town, "run", check=False)
+    assert done.returncode == 1
+    assert "cdp init" in done.stderr
+    store.execute("update alembic_version set version_num = (select max(v) from (values ('0016'), ('0017')) as x (v))")
+    assert "cdp init" not in cdp(town, "run", "--as-of", AS_OF).stderr
 
 
 def test_the_command_says_that_nothing_is_new_what_there_is_and_runs_nothing(town, store):
@@ -88,12 +110,16 @@ def test_time_alone_is_a_reason_for_a_run_after_an_hour_and_so_is_an_earlier_one
     noted(store, standing.last(store), as_of=AT)
 
 
-def test_so_is_midnight(town, store):
-    assert left_by(town, store, AT + timedelta(seconds=1)) is None
-
-
-def test_so_is_another_model(town, store):
-    assert left_by(town, store, model="another") is None
+def test_so_is_another_model_and_none_where_there_was_one(town, store):
+    assert left_by(town, store, same_model=False) is None
+    folder = town.path("models")
+    assert artefact.is_used(folder)
+    version = artefact.current(folder)
+    (folder / "current").unlink()
+    assert not artefact.is_used(folder)
+    artefact.promote(folder, version)
+    artefact.note_used(folder, version)
+    assert artefact.is_used(folder)
 
 
 def test_so_is_a_file_that_is_new_or_another_by_the_same_name(town, store):
@@ -127,15 +153,35 @@ def test_so_is_a_changed_rule(town, store, changed):
     assert left_by(town, store)
 
 
-def test_so_is_another_setting_and_other_code(town, store, monkeypatch, tmp_path):
-    other = open_workspace(Settings(home=town.home, phone_regions="CN,GB"))
-    assert left_by(other, store) is None
+def test_so_is_another_setting_but_not_another_place_or_pace(town, store):
+    assert left_by(open_workspace(Settings(home=town.home, phone_regions="CN,GB")), store) is None
+    assert left_by(open_workspace(Settings(home=town.home, threads=1, memory_limit="1GB", ui_port=4000)), store)
+
+
+def test_so_is_other_code_down_to_one_letter_of_a_select(town, monkeypatch, tmp_path):
+    rooms = [shutil.copytree(room, tmp_path / room.name, copy_function=os.link) for room in up_to_date._rooms()]
+    assert [room.name for room in rooms] == ["cdp", "identity", "assets"]
+    monkeypatch.setattr(up_to_date, "_rooms", lambda: rooms)
     before = up_to_date.rules(town)
-    (tmp_path / "cdp").mkdir()
-    (tmp_path / "cdp" / "rule.sql").write_text("select 1", encoding="utf-8")
-    rooms = up_to_date._rooms()
-    monkeypatch.setattr(up_to_date, "_rooms", lambda: [tmp_path / "cdp", *rooms[1:]])
+    (rooms[0] / "__pycache__").mkdir(exist_ok=True)
+    (rooms[0] / "__pycache__" / "beside.cpython-311.pyc").write_bytes(b"x")
+    assert up_to_date.rules(town) == before
+    select = rooms[0] / "sql" / "profile" / "core__customers.sql"
+    text = select.read_text(encoding="utf-8")
+    select.unlink()
+    select.write_text(text.replace("select", "Select", 1), encoding="utf-8")
+    os.utime(select, ns=(0, 0))
     assert up_to_date.rules(town) != before
+
+
+def test_rules_are_those_of_before_they_were_read_whatever_happens_while_a_run_waits(town):
+    there = open_workspace(Settings(home=town.home))
+    before, path = up_to_date.at_load(there), town.path("retention.yaml")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "\n# changed\n", encoding="utf-8")
+    assert up_to_date.at_load(open_workspace(Settings(home=town.home))) == before != up_to_date.rules(there)
+    path.write_text(text, encoding="utf-8")
+    assert up_to_date.rules(there) == before
 
 
 def test_so_is_a_commit_to_the_lake(town, store):
@@ -185,11 +231,32 @@ def test_while_somebody_writes_the_count_says_nothing(town, store):
     assert left_by(town, store)
 
 
-def test_it_does_not_look_while_another_run_is_under_way_and_waits_for_its_turn(town, store):
-    with queue(town, "run one", wait=True, log=print):
-        done = cdp(town, "run", "--no-wait", "--as-of", AS_OF, check=False)
-    assert done.returncode == 1
-    assert "nothing is new" not in done.stderr
+def test_a_run_that_mended_the_ledger_after_it_was_read_back_has_the_next_one_read_it(town, store):
+    store.execute(
+        "update ledger_accounts set balance = balance + 1 where account_id = (select min(account_id) from ledger_accounts)"
+    )
+    assert "do not add up" in cdp(town, "run", "--as-of", AS_OF).stderr
+    assert standing.last(store) is None
+    cdp(town, "run", "--as-of", AS_OF)
+    assert left_by(town, store)
+
+
+def test_a_run_takes_the_word_away_as_soon_as_it_begins(town, store, monkeypatch):
+    """Nobody is told that nothing is new while a run is under way: it may be one from scratch."""
+    left = standing.last(store)
+    monkeypatch.setenv("CDP_HOME", str(town.home))
+    with dg.build_init_resource_context() as context, Platform(as_of=AS_OF).yield_for_execution(context):
+        assert standing.last(store) is None
+        assert left_by(town, store) is None
+    assert standing.last(store) is None, "nor does what is no whole run leave a new one"
+    standing.note(store, left)
+
+
+def test_the_first_touch_of_a_new_store_counts(workspace):
+    with connect(owner_address(workspace)) as store:
+        before = standing.touches(store)
+        store.execute("update profiles set customer_id = customer_id")
+        assert standing.touches(store) == before + 1
 
 
 def test_a_run_that_failed_leaves_no_word_and_the_next_one_runs(town, store):
@@ -203,6 +270,66 @@ def test_a_run_that_failed_leaves_no_word_and_the_next_one_runs(town, store):
     done = cdp(town, "run", "--as-of", AS_OF)
     assert "nothing is new" not in done.stderr
     assert left_by(town, store)
+
+
+@dg.op
+def one():
+    pass
+
+
+@dg.op
+def two():
+    pass
+
+
+@dg.job(name=JOB, executor_def=dg.in_process_executor)
+def whole_job():
+    one()
+    two()
+
+
+def test_only_a_run_all_of_whose_steps_are_known_to_have_succeeded_was_a_whole_one():
+    """One that could not write its events any more failed nowhere."""
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def whole(**chosen):
+            run = instance.create_run_for_job(whole_job, **chosen)
+            return lambda: _whole(SimpleNamespace(run=run, instance=instance)), run
+
+        asked, run = whole()
+        assert not asked(), "no step has ended"
+        execute_run(InMemoryJob(whole_job), run, instance)
+        assert asked()
+        asked, run = whole(op_selection=["one"])
+        execute_run(InMemoryJob(whole_job.get_subset(op_selection=["one"])), run, instance)
+        assert not asked(), "a part of it"
+
+
+class Undone:
+    """What a step sees of the platform where it only says that something is left to do."""
+
+    workspace = lake = store = now = started_at = landing = None
+    said = False
+
+    def leave_undone(self):
+        self.said = True
+
+
+@pytest.mark.parametrize("left_alone", [[], ["a customer"]])
+def test_publish_says_that_it_left_customers_alone(left_alone, monkeypatch):
+    monkeypatch.setattr(
+        "assets.defs.publish.publish", lambda *_: SimpleNamespace(left_alone=left_alone, written=0, batches=0, rows={})
+    )
+    platform, context = Undone(), dg.build_asset_context()
+    published(context, platform)
+    assert platform.said == bool(left_alone)
+
+
+@pytest.mark.parametrize(("sha256", "left"), [("", True), ("abc", False)])
+def test_a_file_that_could_not_be_opened_is_looked_at_again_though_it_looks_as_it_did(sha256, left):
+    """Only its rights change when it is mended."""
+    done = IngestReport("web", [FileReport("a.jsonl", sha256, 0, "a.jsonl", blocked="cannot be read")])
+    assert done.unopened == (["a.jsonl"] if left else [])
 
 
 @contextmanager

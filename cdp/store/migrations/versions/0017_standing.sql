@@ -1,8 +1,9 @@
 -- Counts statements that may have changed what a run reads: all but those of runs, which read what they write.
 -- A sequence, because it is never taken back: a count that is the same means that nobody wrote.
 create sequence store.touches;
+select setval('store.touches', 1);  -- one that was never used shows the same before and after its first use
 
-create function store.touch() returns trigger language plpgsql security definer set search_path = store as $$
+create function store.touch() returns trigger language plpgsql security definer set search_path = store, pg_temp as $$
 begin
     if coalesce(current_setting('cdp.run', true), '') = '' then
         perform nextval('store.touches');
@@ -10,7 +11,8 @@ begin
     return null;
 end $$;
 
--- Left out: what no run reads, or what has a look of its own (files, events). A later table says itself which it is.
+-- Left out: what changes nothing that a run makes (it keeps or tidies them), or what has a look of its own (files, events).
+-- A later table says itself which it is.
 do $$
 declare one record;
 begin

@@ -64,9 +64,8 @@ def _whole(context: dg.InitResourceContext) -> bool:
     run, instance = context.run, context.instance
     if run is None or instance is None or run.job_name != JOB or not run.step_keys_to_execute:
         return False
-    if (
-        run.asset_selection or run.op_selection or run.resolved_op_selection or run.parent_run_id
-    ):  # a part of it, by choice or again
+    parts = (run.asset_selection, run.op_selection, run.resolved_op_selection, run.parent_run_id)
+    if any(parts):  # a part of it, by choice or again
         return False
     ended = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
     return {entry.step_key for entry in ended} >= set(run.step_keys_to_execute)

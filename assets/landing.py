@@ -41,6 +41,8 @@ def settle(
     redacted = {file.file for file in done.files if file.original}
     states = landed.read_whole(set(files), before, seen(platform.landing, [source]), redacted)
     landed.settle(platform.store, states, platform.now)
+    if done.unopened:
+        platform.leave_undone()
     if chosen_days(context) is None:
         for day, brought in by_day(done).items():
             context.log_event(dg.AssetMaterialization(source.raw_table, partition=day, metadata=counted(brought)))

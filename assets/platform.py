@@ -30,6 +30,7 @@ from cdp.sources.model import Source
 from cdp.store import assignment, standing
 from cdp.store.connect import connect, database, owner_address
 from cdp.store.lock import queue
+from cdp.store.migrate import require_migrated
 from cdp.store.standing import Standing
 from cdp.workspace import Workspace, open_workspace
 from identity import artefact
@@ -60,15 +61,22 @@ def heartbeat(lake: Lake, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _whole(context: dg.InitResourceContext) -> bool:
-    """Whether the run that ends went through the whole job, and every step of it succeeded."""
+    """Whether the run that ends went through the whole job, and every step of it is known to have succeeded."""
     run, instance = context.run, context.instance
-    if run is None or instance is None or run.job_name != JOB or not run.step_keys_to_execute:
+    if run is None or instance is None or run.job_name != JOB or run.execution_plan_snapshot_id is None:
         return False
-    parts = (run.asset_selection, run.op_selection, run.resolved_op_selection, run.parent_run_id)
-    if any(parts):  # a part of it, by choice or again
+    chosen = (
+        run.asset_selection,
+        run.asset_check_selection,
+        run.op_selection,
+        run.resolved_op_selection,
+        run.parent_run_id,
+    )
+    if any(part is not None for part in chosen):  # a part of it, or again
         return False
+    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
     ended = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
-    return {entry.step_key for entry in ended} >= set(run.step_keys_to_execute)
+    return {entry.step_key for entry in ended} >= set(plan.step_keys_to_execute)
 
 
 class Platform(dg.ConfigurableResource):  # type: ignore[misc]
@@ -108,6 +116,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             connect(owner_address(self._workspace)) as store,
             heartbeat(lake, say),
         ):
+            require_migrated(store)
             store.execute(standing.OWN_WRITES)
             standing.forget(store)
             told, touches = up_to_date.at_load(self._workspace), standing.touches(store)

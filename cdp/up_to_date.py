@@ -1,6 +1,7 @@
 """Whether a run would find anything: it costs a moment to ask, and many seconds to go through every table for nothing."""
 
 import hashlib
+import os
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ FRESH = timedelta(
 )  # what time alone changes (points end, a grant runs out, a day begins) waits no longer than that
 ROOMS = ("cdp", "identity", "assets")
 PLACES = {"home", "threads", "memory_limit", "api_host", "api_port", "ui_port"}  # where and how quickly, not what
-TOLD = ("*.yaml", "sources/*", "programmes/*")
+TOLD = ("*.yaml", "sources/*.y*ml", "programmes/*.y*ml")
 
 
 def rules(workspace: Workspace) -> str:
@@ -30,9 +31,15 @@ def rules(workspace: Workspace) -> str:
     for folder, pattern in told:
         for path in sorted(folder.glob(pattern)):
             if path.is_file() and path.parent.name != "__pycache__":
-                content = hashlib.sha256(path.read_bytes()).digest()
-                name.update(repr((pattern, f"{path.relative_to(folder)}", content)).encode())
+                name.update(repr((pattern, f"{path.relative_to(folder)}", _content(path))).encode())
     return name.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return os.urandom(32)  # it cannot be known: never the same
 
 
 @cache

@@ -49,8 +49,6 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
         suppress = guard(platform.workspace, platform.now)
         done = ingest(platform.lake, source, platform.landing, platform.now, context.log.info, suppress, files)
         landing.settle(context, platform, source, files, before, done)
-        if done.unopened:
-            platform.leave_undone()
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
         built = Built(source.raw_table, done.rows, changed=bool(done.files), seconds=done.seconds, bytes=done.bytes)

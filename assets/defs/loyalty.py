@@ -34,10 +34,8 @@ def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) 
     """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
     written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
     rewarded, claims = referrals.settle(platform.store, platform.programme, platform.now)
-    if rewarded or (
-        written and platform.programme.asks_the_past
-    ):  # what has posted may change what the next run's orders owe
-        platform.leave_undone()
+    if (written or rewarded) and platform.programme.asks_the_past:
+        platform.leave_undone()  # what has posted may change what orders owe
     written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
     built = history.build_entries(platform.lake, platform.store)
     return report(

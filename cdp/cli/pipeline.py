@@ -84,7 +84,7 @@ def run_pipeline(
     from cdp.cli import summary
     from cdp.clock import parse_as_of, system_now
     from cdp.sources.load import load_sources, unknown_folders
-    from cdp.store.migrate import refuse_older
+    from cdp.store.migrate import require_migrated
 
     now = parse_as_of(as_of) if as_of else system_now()
     sources = load_sources(workspace)
@@ -97,7 +97,7 @@ def run_pipeline(
         with connect(
             owner_address(workspace)
         ) as store:  # an unreachable database is said here, not in the middle of a run
-            refuse_older(store)
+            require_migrated(store)
         if not wait:
             _refuse_if_busy(workspace)
         if not (full or force) and (left := _nothing_new_since(workspace, now)):

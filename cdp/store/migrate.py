@@ -12,6 +12,7 @@ from cdp.errors import WorkspaceError
 from cdp.store.connect import API_ROLE, LAKE_ROLE, LAKE_SCHEMA, SCHEMA, connect, owner_address
 from cdp.workspace import Workspace
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_201_001
 # What the API's role writes, beside reading: what an agent's merge, split or undo does, consent, requests, the audit log.
 WRITTEN = {
@@ -71,7 +72,7 @@ def migrate(workspace: Workspace) -> None:
             poolclass=pool.NullPool,
         )
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(MIGRATIONS))
         with engine.connect() as alchemy:
             config.attributes["connection"] = alchemy
             command.upgrade(config, "head")
@@ -79,18 +80,20 @@ def migrate(workspace: Workspace) -> None:
         _grant(connection)
 
 
-def refuse_older(store: psycopg.Connection) -> None:
+def require_migrated(store: psycopg.Connection) -> None:
     """Say what to do where the store has not the shape this program needs.
 
     Raises:
-        WorkspaceError: If its newest migration is another.
+        WorkspaceError: If its newest migration is not this program's.
     """
-    newest = max(
-        path.name.split("_")[0] for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py")
-    )
-    if store.execute("select version_num from alembic_version").fetchall() != [(newest,)]:
+    newest = max(path.name.split("_")[0] for path in MIGRATIONS.joinpath("versions").glob("[0-9]*.py"))
+    made = store.execute("select to_regclass('alembic_version') is not null").fetchall()[0][0]
+    found = str(store.execute("select version_num from alembic_version").fetchall()[0][0]) if made else ""
+    if found > newest:
+        raise WorkspaceError("the store was made by a newer version of this program", "install that version")
+    if found < newest:
         raise WorkspaceError(
-            "the workspace was made by another version of this program", "run 'cdp init' to bring it up to date"
+            "the store was made by an older version of this program", "run 'cdp init' to bring it up to date"
         )
 
 

@@ -12,9 +12,12 @@ from cdp.store.connect import LAKE_SCHEMA
 OWN_WRITES = "set cdp.run = 'yes'"
 # what is being written now has perhaps been counted and cannot be read yet: no count, then
 TOUCHES = """
-    select case when not exists (select from pg_locks where locktype = 'transactionid' and mode = 'ExclusiveLock') then last_value end
-    from touches
-"""  # a transaction that has written holds the lock of its number until it ends
+    select case when not exists (
+        select from pg_locks l left join pg_stat_activity a using (pid)
+        where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and coalesce(a.datname, current_database()) = current_database()
+            and coalesce(a.backend_type, 'client backend') = 'client backend'
+    ) then last_value end from touches
+"""  # a transaction that has written holds the lock of its number until it ends; the server's own tidying counts for nothing
 
 
 @dataclass(frozen=True)

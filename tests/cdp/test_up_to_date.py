@@ -8,20 +8,26 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import dagster as dg
+import psycopg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
+from dagster_shared.record import copy
 
+from assets import definitions, landing
 from assets.automation import JOB
+from assets.defs import loyalty, privacy
 from assets.defs.publish import published
 from assets.platform import Platform, _whole
 from cdp import up_to_date
 from cdp.clock import parse_as_of
+from cdp.errors import WorkspaceError
 from cdp.settings import Settings
 from cdp.sources.ingest import FileReport, IngestReport
 from cdp.store import assignment, inbox, releases, standing
 from cdp.store.assignment import Move
 from cdp.store.connect import SCHEMA, api_address, connect, lake_address, owner_address
+from cdp.store.migrate import require_migrated
 from cdp.workspace import open_workspace
 from identity import artefact
 from identity.ids import uuid7
@@ -69,13 +75,31 @@ def test_what_is_made_after_the_release_is_released_too(store):
     assert releases.newest(store)[0].snapshot_id == standing.last(store).snapshot_id
 
 
-def test_a_store_of_another_version_is_refused_with_what_to_do(town, store):
-    store.execute("update alembic_version set version_num = '0016'")
-    done = cdp(town, "run", check=False)
-    assert done.returncode == 1
-    assert "cdp init" in done.stderr
-    store.execute("update alembic_version set version_num = (select max(v) from (values ('0016'), ('0017')) as x (v))")
-    assert "cdp init" not in cdp(town, "run", "--as-of", AS_OF).stderr
+@pytest.mark.parametrize(
+    ("version", "hint"), [("0001", "cdp init"), ("9999", "install that version"), (None, "cdp init")]
+)
+def test_a_store_of_another_version_is_refused_with_what_to_do(store, version, hint):
+    require_migrated(store)
+    with store.transaction() as changed:
+        if version is None:
+            store.execute("alter table alembic_version rename to no_version")
+        else:
+            store.execute("update alembic_version set version_num = %s", [version])
+        with pytest.raises(WorkspaceError) as refused:
+            require_migrated(store)
+        raise psycopg.Rollback(changed)
+    assert hint in refused.value.hint
+    require_migrated(store)
+
+
+def test_a_run_asks_for_that_before_it_does_anything(town, store, monkeypatch):
+    def refuse(_):
+        raise WorkspaceError("older", "run 'cdp init'")
+
+    monkeypatch.setattr("assets.platform.require_migrated", refuse)
+    with pytest.raises(WorkspaceError), platform_of(town, monkeypatch):
+        pass
+    assert standing.last(store) is not None
 
 
 def test_the_command_says_that_nothing_is_new_what_there_is_and_runs_nothing(town, store):
@@ -241,15 +265,56 @@ def test_a_run_that_mended_the_ledger_after_it_was_read_back_has_the_next_one_re
     assert left_by(town, store)
 
 
-def test_a_run_takes_the_word_away_as_soon_as_it_begins(town, store, monkeypatch):
-    """Nobody is told that nothing is new while a run is under way: it may be one from scratch."""
-    left = standing.last(store)
+@contextmanager
+def platform_of(town, monkeypatch, *, whole=True):
+    """What the steps of a run have, of one that went through the whole job or not."""
+    monkeypatch.setattr("assets.platform._whole", lambda _: whole)
     monkeypatch.setenv("CDP_HOME", str(town.home))
-    with dg.build_init_resource_context() as context, Platform(as_of=AS_OF).yield_for_execution(context):
+    with dg.build_init_resource_context() as context, Platform(as_of=AS_OF).yield_for_execution(context) as platform:
+        yield platform
+
+
+def test_a_run_takes_the_word_away_as_soon_as_it_begins_and_leaves_another(town, store, monkeypatch):
+    """Nobody is told that nothing is new while a run is under way: it may be one from scratch."""
+    with platform_of(town, monkeypatch) as platform:
         assert standing.last(store) is None
         assert left_by(town, store) is None
-    assert standing.last(store) is None, "nor does what is no whole run leave a new one"
+    assert standing.last(store).as_of == platform.now == AT
+
+
+def test_it_leaves_none_where_it_was_not_whole_or_a_step_left_work_or_a_rule_changed_or_somebody_was_writing(
+    town, store, monkeypatch
+):
+    left, path = standing.last(store), town.path("retention.yaml")
+    text = path.read_text(encoding="utf-8")
+    with platform_of(town, monkeypatch, whole=False):
+        pass
+    assert standing.last(store) is None
+    with platform_of(town, monkeypatch) as platform:
+        platform.leave_undone()
+    assert standing.last(store) is None
+    with platform_of(town, monkeypatch):
+        path.write_text(text + "\n# changed\n", encoding="utf-8")
+    assert standing.last(store) is None
+    path.write_text(text, encoding="utf-8")
+    with connect(owner_address(town)) as other, other.transaction():
+        other.execute("update derived_state set position = position")
+        with platform_of(town, monkeypatch):
+            pass
+    assert standing.last(store) is None
     standing.note(store, left)
+
+
+def test_rules_are_named_before_the_definitions_read_them(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def ask(_):
+        raise Asked
+
+    monkeypatch.setattr(up_to_date, "at_load", ask)
+    with pytest.raises(Asked):
+        definitions.defs()
 
 
 def test_the_first_touch_of_a_new_store_counts(workspace):
@@ -292,17 +357,26 @@ def test_only_a_run_all_of_whose_steps_are_known_to_have_succeeded_was_a_whole_o
     """One that could not write its events any more failed nowhere."""
     with dg.DagsterInstance.ephemeral() as instance:
 
-        def whole(**chosen):
-            run = instance.create_run_for_job(whole_job, **chosen)
-            return lambda: _whole(SimpleNamespace(run=run, instance=instance)), run
+        def whole(job=whole_job, *, executed=True, **chosen):
+            run = instance.create_run_for_job(job, **chosen)
+            if executed:
+                execute_run(InMemoryJob(job), run, instance)
+            return _whole(SimpleNamespace(run=run, instance=instance))
 
-        asked, run = whole()
-        assert not asked(), "no step has ended"
+        assert whole()
+        assert not whole(executed=False)
+        assert not whole(whole_job.get_subset(op_selection=["one"]), op_selection=["one"])
+        first = instance.create_run_for_job(whole_job)
+        assert not whole(parent_run_id=first.run_id, root_run_id=first.run_id), "again"
+        run = instance.create_run_for_job(whole_job)
         execute_run(InMemoryJob(whole_job), run, instance)
-        assert asked()
-        asked, run = whole(op_selection=["one"])
-        execute_run(InMemoryJob(whole_job.get_subset(op_selection=["one"])), run, instance)
-        assert not asked(), "a part of it"
+        for chosen in (
+            {"asset_selection": frozenset()},
+            {"asset_check_selection": frozenset()},
+            {"job_name": "another"},
+        ):
+            assert not _whole(SimpleNamespace(run=copy(run, **chosen), instance=instance)), chosen
+        assert _whole(SimpleNamespace(run=copy(run, step_keys_to_execute=None), instance=instance)), "as a sensor asks"
 
 
 class Undone:
@@ -326,10 +400,45 @@ def test_publish_says_that_it_left_customers_alone(left_alone, monkeypatch):
 
 
 @pytest.mark.parametrize(("sha256", "left"), [("", True), ("abc", False)])
-def test_a_file_that_could_not_be_opened_is_looked_at_again_though_it_looks_as_it_did(sha256, left):
+def test_a_file_that_could_not_be_opened_is_looked_at_again_though_it_looks_as_it_did(sha256, left, monkeypatch):
     """Only its rights change when it is mended."""
+    monkeypatch.setattr("assets.landing.landed.settle", lambda *_: None)
+    monkeypatch.setattr("assets.landing.seen", lambda *_: [])
+    monkeypatch.setattr("assets.landing.chosen_days", lambda _: ["2026-03-01"])
     done = IngestReport("web", [FileReport("a.jsonl", sha256, 0, "a.jsonl", blocked="cannot be read")])
-    assert done.unopened == (["a.jsonl"] if left else [])
+    platform = Undone()
+    landing.settle(dg.build_asset_context(), platform, None, [], [], done)
+    assert platform.said is left
+
+
+@pytest.mark.parametrize(
+    ("written", "rewarded", "asks", "left"),
+    [(1, 0, True, True), (0, 1, True, True), (0, 0, True, False), (1, 1, False, False)],
+)
+def test_postings_on_which_others_depend_are_looked_at_again(written, rewarded, asks, left, monkeypatch):
+    for name, answer in (
+        ("settle.settle", written), ("referrals.settle", (rewarded, {})), ("reconcile.expire", 1),
+        ("history.build_entries", None), ("report", None),
+    ):  # fmt: skip
+        monkeypatch.setattr(f"assets.defs.loyalty.{name}", lambda *_, answer=answer, **__: answer)
+    platform = Undone()
+    platform.programme = SimpleNamespace(asks_the_past=asks)
+    loyalty.core__ledger_entries.op.compute_fn.decorated_fn(dg.build_asset_context(), platform)
+    assert platform.said is left
+
+
+@pytest.mark.parametrize(
+    ("changed", "moved", "left"), [(True, True, False), (True, False, True), (False, False, False)]
+)
+def test_a_report_that_no_release_shows_yet_is_left_to_the_next_run(changed, moved, left, monkeypatch):
+    made = SimpleNamespace(changed=changed), ""
+    monkeypatch.setattr("assets.defs.privacy.transparency.build_transparency", lambda *_: made)
+    monkeypatch.setattr("assets.defs.privacy.releases.move", lambda *_: moved)
+    monkeypatch.setattr("assets.defs.privacy.report", lambda *_, **__: None)
+    platform = Undone()
+    platform.lake = SimpleNamespace(snapshot=lambda: 1)
+    privacy.mart__transparency.op.compute_fn.decorated_fn(SimpleNamespace(run_id="r"), platform)
+    assert platform.said is left
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 # Everything starts from a bare python3 (3.11 or newer, with venv): `make` makes .venv and installs into it.
 PYTHON ?= python3
 WORKERS ?= 2
+ONLY ?= not long
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -24,8 +25,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Simulate people, run the pipeline, report, serve API and Dagster UI until Ctrl-C
 	@$(BIN)/cdp demo
 
-test: $(STAMP) ## Run the tests, a module to a worker
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+test: $(STAMP) ## Run the tests, a module to a worker; the long proofs only with ONLY=
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "$(ONLY)" $(ARGS)
 
 check: lint types imports ## Lint, types and import rules
 
@@ -38,7 +39,8 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(BIN)/lint-imports
 
-prove: $(STAMP) ## The long proofs; results go to benchmarks/results
+prove: $(STAMP) ## The long proofs: tests of minutes, then what is measured, into benchmarks/results
+	@$(BIN)/python -m pytest -n $(WORKERS) -m long
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## Resolve the dependencies again (needs uv); hashes for every platform, no addresses

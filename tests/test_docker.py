@@ -21,6 +21,8 @@ import yaml
 from cdp.store.connect import connect, owner_address
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.long
+
 DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.fuzz import prove
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_answer_is_one_that_is_declared(town):
     found = prove(town, cases=1, seconds=40, examples=3)
     assert not found["wrong"], found["said"][-8000:]

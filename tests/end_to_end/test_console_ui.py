@@ -21,7 +21,7 @@ from cdp.workspace import Workspace
 from tests.conftest import RETAIL_AS_OF, ROOT, RetailCase, cdp
 from tests.end_to_end.test_dagster_ui import chromium
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 SHOTS = ROOT / ".ci" / "screenshots" / "console"
 AXE = ROOT / "tests" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 PASSWORD = "seven quiet tills at noon"

@@ -22,6 +22,8 @@ from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace, open_workspace
 from tests.conftest import NOW, RETAIL_AS_OF, api_key, cdp
 
+pytestmark = pytest.mark.long
+
 MANY = 100
 REGIONS = ("GB", "CN")
 

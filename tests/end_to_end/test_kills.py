@@ -7,6 +7,8 @@ import pytest
 from benchmarks.kills import AS_OF, prove
 from cdp.simulate.write import simulate
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.timeout(1800)
 def test_kill_9_then_run_ends_like_a_run_left_alone(tmp_path):

@@ -10,6 +10,8 @@ from cdp.lake.engine import open_lake
 from cdp.store.connect import connect, owner_address
 from tests.conftest import cdp
 
+pytestmark = pytest.mark.long
+
 POS = "transaction_id,line_no,store_id,till,sold_at,loyalty_card,phone,email,customer_name,marketing_opt_in,sku,description,quantity,unit_price,discount,currency,tender,points_redeemed,original_transaction_id\n"
 LINE = "{t},{n},ST1,1,{day}/01/2026 10:00:00,{card},,,,,{sku},x,{q},{p},0,GBP,card,{points},{original}\n"
 

@@ -14,6 +14,8 @@ from cdp.store.connect import connect, owner_address
 from tests.conftest import cdp
 from tests.identity.test_files import odd_value
 
+pytestmark = pytest.mark.long
+
 HEADER = "transaction_id,line_no,store_id,till,sold_at,loyalty_card,phone,email,customer_name,marketing_opt_in,sku,description,quantity,unit_price,discount,currency,tender,points_redeemed,original_transaction_id\n"
 
 

@@ -23,7 +23,7 @@ from tests.conftest import NOW, cdp
 from tests.end_to_end.test_dagster_ui import SHOTS, ask, chromium
 from tests.end_to_end.test_week import state
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.browser, pytest.mark.timeout(1800)]
 DAYS = [f"2026-02-{day:02}" for day in range(20, 27)]
 RUNS = "{ runsOrError(limit: 30) { ... on Runs { results { runId status jobName tags { key value } } } } }"
 WHY = "query W($id: ID!) { runOrError(runId: $id) { ... on Run { eventConnection { events { ... on ExecutionStepFailureEvent { error { message } } ... on RunFailureEvent { error { message } } } } } } }"
@@ -49,12 +49,16 @@ def land_a_week(workspace, town):
             lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
             head, rest = (lines[:1], lines[1:]) if ".csv" in file.name else ([], lines)
             share = rest[number :: len(DAYS)]
-            target = workspace.path("landing", file.relative_to(town / "landing").parent, f"{day}-{file.name.removesuffix('.gz')}")
+            target = workspace.path(
+                "landing", file.relative_to(town / "landing").parent, f"{day}-{file.name.removesuffix('.gz')}"
+            )
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(b"".join([*head, *share]))
             os.utime(target, (NOW.timestamp(), NOW.timestamp()))
         with dg.DagsterInstance.from_config(str(workspace.path("dagster"))) as instance:
-            found = look(workspace, instance, datetime.fromisoformat(f"{day}T12:00:00+00:00"))  # what the sensor does, but for its run
+            found = look(
+                workspace, instance, datetime.fromisoformat(f"{day}T12:00:00+00:00")
+            )  # what the sensor does, but for its run
             instance.add_dynamic_partitions("landing_day", found.dynamic_partitions_requests[0].partition_keys)
 
 
@@ -172,7 +176,9 @@ SENSOR = "landing"
 STATES = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { status } } } }"
 
 
-def test_a_week_is_backfilled_from_the_graph_to_the_lake_of_one_run_and_again_changes_nothing(operator, new_workspace, tmp_path):
+def test_a_week_is_backfilled_from_the_graph_to_the_lake_of_one_run_and_again_changes_nothing(
+    operator, new_workspace, tmp_path
+):
     """Everything is materialised for the first time: seven days that no run has read, over an empty lake."""
     workspace = operator.workspace
     operator.switches(SENSOR, on=False)
@@ -234,9 +240,16 @@ def test_rejected_lines_are_seen_corrected_and_read_again_and_the_counts_reconci
     known = operator.known()
     operator.launch("replay_quarantine", REPLAY.format(preview="false"))
     operator.waits(known, "cdp_run")
-    ((lines, accepted),) = operator.lake("select lines, accepted from ops__reconciliation where file like 'corrected-%'")
+    ((lines, accepted),) = operator.lake(
+        "select lines, accepted from ops__reconciliation where file like 'corrected-%'"
+    )
     assert lines == accepted >= 5, "the five, and what the town's tills had sent before"
-    assert operator.lake("select 1 from ops__reconciliation where lines <> accepted + duplicates + quarantined + suppressed") == []
+    assert (
+        operator.lake(
+            "select 1 from ops__reconciliation where lines <> accepted + duplicates + quarantined + suppressed"
+        )
+        == []
+    )
     assert operator.lake("select count(*) from core__orders where order_key like 'T%' and total = 0") == [(5,)]
     operator.open("/assets/ops__rejected_rows", "replayed")
     operator.shot("replayed")
@@ -280,7 +293,9 @@ def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(w
     before, known = rows(), operator.known()
     operator.land("late.csv", SALES + "".join(sale(1000 + n, "1.00") for n in range(30)))
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not [r for r in operator.runs() if r["runId"] not in known and r["status"] == "STARTED"]:
+    while time.monotonic() < deadline and not [
+        r for r in operator.runs() if r["runId"] not in known and r["status"] == "STARTED"
+    ]:
         time.sleep(0.2)
     time.sleep(2)
     postmaster = int(week.path("pg", "data", "postmaster.pid").read_text().splitlines()[0])
@@ -306,6 +321,8 @@ def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(w
     assert rows() == before + 30
     cdp(week, "run", "--as-of", "2026-11-30")
     assert rows() == before + 30
-    assert operator.lake("select count(*), count(distinct order_id) from core__orders where order_key like 'T10__'") == [(30, 30)]
+    assert operator.lake(
+        "select count(*), count(distinct order_id) from core__orders where order_key like 'T10__'"
+    ) == [(30, 30)]
     with connect(owner_address(week)) as store:
         assert store.execute("select count(*) from landed_files where read_at is null").fetchall() == [(0,)]

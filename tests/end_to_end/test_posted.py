@@ -15,6 +15,8 @@ from identity.arrive import attach
 from identity.ids import uuid7
 from tests.conftest import NOW, api_key, cdp
 
+pytestmark = pytest.mark.long
+
 LATER = NOW + timedelta(hours=1)
 PATHS = {"pos": "/v1/pos/sales", "service": "/v1/service/tickets"}
 

@@ -14,6 +14,8 @@ from cdp.privacy.suppression import Suppression
 from cdp.store.connect import connect, owner_address
 from tests.conftest import NOW, cdp
 
+pytestmark = pytest.mark.long
+
 LIST = """email,phone,full_name,country,purpose,status,captured_at,received_at,method,evidence,explicit
 {0},,,,email_marketing,granted,,2020-01-01T00:00:00Z,old list,,
 {1},,,,email_marketing,granted,2026-02-20T00:00:00Z,2026-02-20T00:00:00Z,form,page 7,
@@ -91,7 +93,9 @@ def test_retention_takes_old_visits_out_of_landing_lake_and_store(town, denied):
 
     def moves():
         with open_lake(town, read_only=True) as lake:
-            return lake.rows("select table_id from ducklake_table_info('lake') where table_name = 'mart__journey_moves'")
+            return lake.rows(
+                "select table_id from ducklake_table_info('lake') where table_name = 'mart__journey_moves'"
+            )
 
     before, table = served(), moves()
     assert before

@@ -1,8 +1,12 @@
 """A fifth source added by YAML alone, real data, counts known beforehand."""
 
+import pytest
+
 from cdp.lake.engine import open_lake
 from cdp.store.connect import connect, owner_address
 from tests.conftest import cdp
+
+pytestmark = pytest.mark.long
 
 
 def test_online_retail_as_a_fifth_source(new_workspace, reference):

@@ -17,6 +17,8 @@ from cdp.store.connect import connect, owner_address
 from identity import artefact
 from tests.conftest import RETAIL_AS_OF, cdp
 
+pytestmark = pytest.mark.long
+
 END = datetime.fromisoformat("2011-12-31T12:00:00+00:00")
 DAYS = [
     ["web/events-1.jsonl.gz", "pos/sales-1.csv.gz"], ["app/events-1.jsonl.gz"], ["service/tickets-1.jsonl.gz", "web/events-3.jsonl.gz"],

@@ -330,7 +330,7 @@ def odd_value(rng):
     return rng.choice(kinds)()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_every_malformed_person_links_or_stays_alone(tmp_path, form):
     """10,000 odd values: emoji, right-to-left, 10 kB names, control characters, impossible dates."""

@@ -12,6 +12,7 @@ from assets.drawings import kept
 from cdp.lake.build import Built
 from cdp.lake.engine import Lake
 from cdp.lake.register import entries
+from cdp.lake.tables import meanings
 from cdp.privacy import columns
 from cdp.settings import Settings
 from cdp.sources.load import load_sources
@@ -55,7 +56,7 @@ def _column(name: str, kind: str, contract: Column | None, *, pii: bool) -> dg.T
         *([f"at least {contract.minimum:g}"] if contract.minimum is not None else []), *([f"at most {contract.maximum:g}"] if contract.maximum is not None else []),
     ]  # fmt: skip
     return dg.TableColumn(
-        name, kind, contract.description if contract else None,
+        name, kind, (contract and contract.description) or meanings().get(name),
         dg.TableColumnConstraints(nullable=not (contract and contract.required), other=limits),
         {"pii": ""} if pii else {},
     )  # fmt: skip

@@ -103,6 +103,9 @@ def _reconciles(done: IngestReport) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=not wrong, check_name="reconciliation", metadata=metadata)
 
 
+LEFT_OUT = "mend each file that is left out, or have it sent again under its name; it is read by the next run, and removing it ends this"
+
+
 def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
     many = [file.file for file in done.files if file.quarantined > source.limits.warn * file.lines]
     blocked = done.left_out | {file.file: file.blocked for file in done.blocked}
@@ -110,7 +113,9 @@ def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
     metadata = {
         "left out": blocked,
         "over the warning limit": many,
-        "what to do": "look at ops__rejected_rows",
+        "what to do": LEFT_OUT
+        if blocked
+        else "look at what was rejected and why ('cdp quarantine list', ops__rejected_rows), correct it by a rule and replay it",
     }
     return dg.AssetCheckResult(
         passed=not blocked and not many, check_name="contract", severity=severity, metadata=metadata

@@ -7,7 +7,7 @@ from assets import plots
 from assets.checking import check
 from assets.platform import Platform
 from assets.reporting import OWNERS, observed
-from cdp.checks.quarantine import replays
+from cdp.checks.quarantine import files, replays
 from cdp.privacy.trail import tell
 from cdp.quarantine import replay, rows
 from cdp.quarantine.rules import Rule
@@ -117,4 +117,8 @@ def defs() -> dg.Definitions:
         "ops__rejected_rows", "replays_reconcile", "Every line that was read again is a line of the file it came back in.",
         "look at the files named: 'cdp quarantine list', and at ops__reconciliation", lambda p: replays(p.lake),
     )  # fmt: skip
-    return dg.Definitions(assets=[asset], asset_checks=[reconcile], jobs=[replay_quarantine])
+    add_up = check(
+        "ops__rejected_rows", "files_add_up", "Every line of every file is accepted, duplicate, quarantined or suppressed.",
+        "land the files named again under another name: what is known counts as duplicate; report it if they differ again", lambda p: files(p.lake),
+    )  # fmt: skip
+    return dg.Definitions(assets=[asset], asset_checks=[reconcile, add_up], jobs=[replay_quarantine])

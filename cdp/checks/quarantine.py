@@ -1,4 +1,4 @@
-"""Checks of what was rejected and read again."""
+"""Checks of what was read, rejected and read again."""
 
 from cdp.checks import Finding
 from cdp.lake.build import is_empty
@@ -21,3 +21,13 @@ def replays(lake: Lake) -> Finding:
         "in files that wait for a run": sum(int(row["lines"]) for row in rows if row["came"] is None),
     }  # fmt: skip
     return Finding(not wrong, facts, wrong)
+
+
+def files(lake: Lake) -> Finding:
+    """Every file's lines are accepted, duplicate, quarantined or suppressed, whichever run read it."""
+    query = """
+        select source, file, lines, accepted, duplicates, quarantined, suppressed from ops__reconciliation
+        where lines <> accepted + duplicates + quarantined + suppressed order by all
+    """
+    wrong = lake.records(query)
+    return Finding(not wrong, {"files": int(lake.scalar("select count(*) from ops__reconciliation"))}, wrong)

@@ -29,6 +29,13 @@ def shapes() -> dict[str, dict[str, str]]:
     return found
 
 
+@cache
+def meanings() -> dict[str, str]:
+    """What a column of a name holds, in whichever table it stands. Times are UTC, shares 0 to 1."""
+    found: dict[str, str] = json.loads((resources.files("cdp") / "lake" / "columns.json").read_text(encoding="utf-8"))
+    return found
+
+
 ADDED = (("ops__rejected_rows", "replayed_as"),)  # columns that older lakes lack
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import dagster as dg
 import pytest
 
 from assets.definitions import JOB, defs
+from assets.reporting import contracts
 from cdp.lake.build import find_inputs, sql_file, sql_tables
+from cdp.lake.tables import OPERATIONS, meanings, shapes
 from tests.conftest import ROOT, RetailCase, cdp
 
 SNAPSHOT = Path(__file__).parent / "graph.json"
@@ -67,13 +70,18 @@ print(len(assets.definitions.defs().resolve_all_asset_specs()))
     assert not (tmp_path / "absent").exists()
 
 
-def test_the_graph_is_the_one_that_was_agreed(specs):
-    """Keys, dependencies, groups and owners. To agree on another: delete graph.json, run this test, read the difference."""
+def test_the_graph_is_the_one_that_was_agreed(specs, definitions):
+    """Keys, dependencies, groups, owners, and checks with whether a run stops at them. To agree on another: delete graph.json, run this test, read the difference."""
+    graph = definitions.resolve_asset_graph()
+    checks = defaultdict[str, dict[str, bool]](dict)
+    for check in sorted(graph.asset_check_keys):
+        checks[check.asset_key.to_user_string()][check.name] = graph.get(check).blocking
     found = {
         key: {
             "group": spec.group_name,
             "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
             "owners": sorted(spec.owners),
+            **({"checks": checks[key]} if key in checks else {}),
         }
         for key, spec in sorted(specs.items())
     }
@@ -105,11 +113,31 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_makes_it(specs):
     assert {spec.group_name for spec in specs.values()} == groups
 
 
+def test_every_asset_says_what_it_is_made_of_and_who_reads_it(specs):
+    readers = {dep.asset_key.to_user_string() for spec in specs.values() for dep in spec.deps}
+    for key, spec in specs.items():
+        assert ("\n\nMade of " in spec.description) == bool(spec.deps), key
+        assert ("\n\nRead by " in spec.description) == (key in readers), key
+    said = specs["core__record_customers"].description
+    assert "Made of core__clusters." in said
+    assert "core__customers" in said.split("Read by ")[1]
+
+
+def test_every_column_says_what_it_holds(specs):
+    """Of the lake's own tables, and of the files of the shipped sources."""
+    shaped = {name for shape in shapes().values() for name in shape}
+    registers = {column.split()[0].strip('"') for columns in OPERATIONS.values() for column in columns.split(", ")}
+    assert not sorted((shaped | registers) - meanings().keys())
+    assert not sorted(name for name, text in meanings().items() if not text.endswith(".") or len(text) < 8)
+    for table, columns in contracts(None).items():
+        assert not [name for name, column in columns.items() if not (column.description or meanings().get(name))], table
+
+
 def test_tags_say_where_people_are(specs):
     about = {key: spec.tags["cdp/personal_data"] for key, spec in specs.items()}
     rows = {"core__contact_records": "personal", "ops__rejected_rows": "personal", "raw_web__events": "personal", "core__customer_consents": "personal",
             "mart__customer_scores": "pseudonymous", "mart__churn": "pseudonymous", "mart__rfm": "pseudonymous", "ops__segment_history": "pseudonymous",
-            "core__ledger_entries": "pseudonymous", "ops__release": "none", "mart__transparency": "none"}  # fmt: skip
+            "core__ledger_entries": "pseudonymous", "ops__release": "none", "mart__transparency": "none", "core__purposes": "none", "core__jurisdiction_countries": "none"}  # fmt: skip
     assert {key: about[key] for key in rows} == rows
 
 
@@ -189,6 +217,7 @@ def test_assets_report_rows_columns_and_lineage(instance):
         .schema.columns
     }
     assert "pii" in columns["email"].tags
+    assert all(column.description for column in columns.values())
     assert "pii" not in columns["quantity"].tags
     assert not columns["transaction_id"].constraints.nullable
     assert "matches ^[A-Z]{3}$" in columns["currency"].constraints.other

@@ -4,8 +4,10 @@ import os
 from datetime import timedelta
 
 import pytest
+from dagster import AssetCheckSeverity
 
-from cdp.checks import arrivals, books, people, quarantine
+from assets.checking import result
+from cdp.checks import Finding, arrivals, books, people, quarantine
 from cdp.loyalty.programme import load_programme
 from cdp.sources.ingest import ingest
 from tests.cdp.test_ingest import source
@@ -105,6 +107,26 @@ def test_consent_ledger_and_assignment_of_a_sound_town_hold(wrong):
     assert quarantine.replays(wrong.lake).ok
 
 
+def test_a_file_whose_lines_are_not_all_accounted_for_is_found(wrong):
+    assert quarantine.files(wrong.lake).ok
+    undo = altered(wrong, "update lake.main.ops__reconciliation set lines = lines + 1 where source = 'pos'",
+                   "update lake.main.ops__reconciliation set lines = lines - 1 where source = 'pos'")  # fmt: skip
+    found = quarantine.files(wrong.lake)
+    assert not found.ok
+    assert {row["source"] for row in found.rows} == {"pos"}
+    assert found.facts["files"] > len(found.rows)
+    undo()
+    assert quarantine.files(wrong.lake).ok
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_only_a_failed_check_says_what_to_do_next_and_only_a_blocking_one_is_an_error(blocking):
+    failed = result(Finding(False, {"seen": 1}, [{"source": "pos"}]), "mend it", blocking=blocking)
+    assert (failed.passed, failed.metadata["what to do"].value) == (False, "mend it")
+    assert failed.severity is (AssetCheckSeverity.ERROR if blocking else AssetCheckSeverity.WARN)
+    assert "what to do" not in result(Finding(True), "mend it", blocking=blocking).metadata
+
+
 def test_a_flag_that_is_allowed_though_denied_is_found(wrong):
     wrong.lake.write(lambda: wrong.lake.connection.execute("create table lake.main.kept as from lake.main.core__customer_consents"), "keep")  # fmt: skip
     for change, name in (
@@ -160,7 +182,9 @@ def test_a_model_that_joins_what_stewards_told_apart_is_found_once_there_are_lab
 def test_records_that_moved_since_the_last_release_are_counted(wrong):
     assert people.churn(wrong.store, None, NOW).ok
     with wrong.store.transaction(force_rollback=True):
-        wrong.store.execute("set local cdp.erasing = 'yes'")  # the one way in which history is changed; taken back below
+        wrong.store.execute(
+            "set local cdp.erasing = 'yes'"
+        )  # the one way in which history is changed; taken back below
         wrong.store.execute("update assignment_history set previous_customer_id = gen_random_uuid(), at = %s", [NOW])
         found = people.churn(wrong.store, NOW - DAY, NOW)
         assert not found.ok

@@ -16,9 +16,8 @@ from cdp.store.connect import connect, lake_address
 from cdp.store.standing import Standing
 from cdp.workspace import Workspace
 
-FRESH = timedelta(
-    hours=1
-)  # what time alone changes (points end, a grant runs out, a day begins) waits no longer than that
+# what time alone changes (points end, a grant runs out, a day begins) waits no longer than that
+FRESH = timedelta(hours=1)
 ROOMS = ("cdp", "identity", "assets")
 PLACES = {"home", "threads", "memory_limit", "api_host", "api_port", "ui_port"}  # where and how quickly, not what
 TOLD = ("*.yaml", "sources/*.y*ml", "programmes/*.y*ml")

@@ -104,6 +104,9 @@ def _reconciles(done: IngestReport) -> dg.AssetCheckResult:
 
 
 LEFT_OUT = "mend each file that is left out, or have it sent again under its name; it is read by the next run, and removing it ends this"
+REJECTED = (
+    "look at what was rejected and why ('cdp quarantine list', ops__rejected_rows), correct it by a rule and replay it"
+)
 
 
 def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
@@ -113,9 +116,7 @@ def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
     metadata = {
         "left out": blocked,
         "over the warning limit": many,
-        "what to do": LEFT_OUT
-        if blocked
-        else "look at what was rejected and why ('cdp quarantine list', ops__rejected_rows), correct it by a rule and replay it",
+        "what to do": LEFT_OUT if blocked else REJECTED,
     }
     return dg.AssetCheckResult(
         passed=not blocked and not many, check_name="contract", severity=severity, metadata=metadata

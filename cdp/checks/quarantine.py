@@ -3,6 +3,7 @@
 from cdp.checks import Finding
 from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
+from cdp.sources.ingest import UNRECONCILED
 
 
 def replays(lake: Lake) -> Finding:
@@ -25,9 +26,5 @@ def replays(lake: Lake) -> Finding:
 
 def files(lake: Lake) -> Finding:
     """Every file's lines are accepted, duplicate, quarantined or suppressed, whichever run read it."""
-    query = """
-        select source, file, lines, accepted, duplicates, quarantined, suppressed from ops__reconciliation
-        where lines <> accepted + duplicates + quarantined + suppressed order by all
-    """
-    wrong = lake.records(query)
+    wrong = lake.records(UNRECONCILED)
     return Finding(not wrong, {"files": int(lake.scalar("select count(*) from ops__reconciliation"))}, wrong)

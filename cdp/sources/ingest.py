@@ -24,7 +24,7 @@ KNOWN = """
 """  # a file that could not be opened has no fingerprint, and is in no register of files
 READ = "select count(*) from ops__files where source = ? and file = ? and sha256 = ? and status = 'read'"
 UNRECONCILED = """
-    select source, file from ops__reconciliation
+    select source, file, lines, accepted, duplicates, quarantined, suppressed from ops__reconciliation
     where lines <> accepted + duplicates + quarantined + suppressed order by source, file
 """
 UNOPENED = "select source, file from ops__reconciliation where sha256 = '' order by source, file"
@@ -138,7 +138,7 @@ def ingest(
     report.seconds = time.monotonic() - started
     report.bytes = lake.written(source.raw_table, time.time() - report.seconds)
     report.rows = build.rows(lake, source.raw_table)
-    report.unreconciled = [str(file) for of, file in lake.remembered(UNRECONCILED) if of == source.source]
+    report.unreconciled = [str(file) for of, file, *_ in lake.remembered(UNRECONCILED) if of == source.source]
     return report
 
 

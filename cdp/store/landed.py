@@ -72,12 +72,15 @@ def of(store: psycopg.Connection, source: str, only: Iterable[date] | None = Non
 
 def unread(store: psycopg.Connection) -> list[Seen]:
     """What was registered and no run has looked at, as it was registered."""
-    query = "select source, file, size, modified_ns from landed_files where read_at is null order by 1, 2"
-    return [(str(s), str(f), int(z), int(m)) for s, f, z, m in store.execute(query).fetchall()]
+    return _states(store, "read_at is null")
 
 
 def unseen(store: psycopg.Connection, seen: Iterable[Seen]) -> list[Seen]:
     """Those of these files that no run has looked at as they are now, registered or not."""
-    query = "select source, file, size, modified_ns from landed_files where read_at is not null"
-    known = {(str(s), str(f), int(z), int(m)) for s, f, z, m in store.execute(query).fetchall()}
+    known = set(_states(store, "read_at is not null"))
     return [state for state in seen if state not in known]
+
+
+def _states(store: psycopg.Connection, which: str) -> list[Seen]:
+    query = f"select source, file, size, modified_ns from landed_files where {which} order by 1, 2"  # noqa: S608 - constants
+    return [(str(s), str(f), int(z), int(m)) for s, f, z, m in store.execute(query).fetchall()]

@@ -20,6 +20,9 @@ TOUCHES = """
 """  # a transaction that has written holds the lock of its number until it ends; the server's own tidying counts for nothing
 
 
+COLUMNS = "run_id, as_of, finished_at, touches, snapshot_id, rules"
+
+
 @dataclass(frozen=True)
 class Standing:
     """One finished run.
@@ -54,17 +57,13 @@ def forget(store: psycopg.Connection) -> None:
 
 def note(store: psycopg.Connection, left: Standing) -> None:
     """A run has ended well and left this."""
-    store.execute(
-        "insert into standing (run_id, as_of, finished_at, touches, snapshot_id, rules) values (%s, %s, %s, %s, %s, %s)",
-        astuple(left),
-    )
+    store.execute(f"insert into standing ({COLUMNS}) values (%s, %s, %s, %s, %s, %s)", astuple(left))  # noqa: S608 - a constant
 
 
 def last(store: psycopg.Connection) -> Standing | None:
     """What the last run left, if it ended well and none has begun since."""
-    query = "select run_id, as_of, finished_at, touches, snapshot_id, rules from standing"
     with store.cursor(row_factory=class_row(Standing)) as cursor:
-        return cursor.execute(query).fetchone()
+        return cursor.execute(f"select {COLUMNS} from standing").fetchone()  # noqa: S608 - a constant
 
 
 def snapshot(lake: psycopg.Connection) -> int:

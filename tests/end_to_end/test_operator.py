@@ -213,7 +213,7 @@ def test_a_damaged_file_fails_its_contract_and_the_page_says_what_to_do(operator
     operator.page.get_by_text("[Show JSON]").first.click()
     operator.page.get_by_text("damaged.csv").first.wait_for(timeout=10_000)
     operator.shot("contract")
-    assert operator.page.get_by_text("look at ops__rejected_rows").count()
+    assert operator.page.get_by_text("mend each file that is left out").count()
 
 
 REPLAY = """ops:

@@ -5,7 +5,8 @@ whatever differs, and over the lake for the rest.
 """
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -21,6 +22,23 @@ STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_rec
 SHOWN = 5
 
 
+@dataclass(frozen=True)
+class Balances:
+    """What becomes of the balances in one unit; units are never added up.
+
+    Attributes:
+        programme: The programme.
+        unit: Its unit: points, coins.
+        customers: Customers whose balance would be another one.
+        held: What those hold now, in the unit.
+    """
+
+    programme: str
+    unit: str
+    customers: int
+    held: int
+
+
 @dataclass
 class Difference:
     """What would change for the customers there are.
@@ -31,7 +49,7 @@ class Difference:
         split: Customers that would be several.
         customers_after: Customers there would be.
         moved: Records that would go to another id.
-        points: Points on the accounts of customers that change.
+        balances: Balances that would be other ones, by programme and unit.
         consents: Consent flags of customers that change.
         examples: Customers to look at, by kind of change.
     """
@@ -42,9 +60,23 @@ class Difference:
     customers_before: int = 0
     customers_after: int = 0
     moved: int = 0
-    points: int = 0
+    balances: list[Balances] = field(default_factory=list)
     consents: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    def rows(self) -> list[tuple[str, int]]:
+        """What changes, in words, a line each."""
+        held = [(f"{each.unit} that those hold now ({each.programme})", each.held) for each in self.balances]
+        return [
+            ("customers now", self.customers_before), ("customers then", self.customers_after), ("unchanged", self.unchanged),
+            ("merged with another", self.merged), ("split", self.split), ("records whose id moves", self.moved),
+            ("balances that change", sum(each.customers for each in self.balances)), *held,
+            ("consent flags of those that change", self.consents),
+        ]  # fmt: skip
 
 
 def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_rules: bool) -> Difference:
@@ -70,8 +102,10 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_ru
     shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
     shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
     label = graph.resolve(lake, threshold, rules).label
-    records = [row[0] for row in lake.rows("select record_id from record_numbers order by no")]
-    return _difference(lake, dict(zip(records, label.tolist(), strict=True)))
+    records = [str(row[0]) for row in lake.rows("select record_id from record_numbers order by no")]
+    first: dict[int, str] = {}  # a cluster is named after its smallest record, as a run names it: names decide ties
+    named = {record: first.setdefault(part, record) for record, part in zip(records, label.tolist(), strict=True)}
+    return _difference(lake, named)
 
 
 def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
@@ -91,31 +125,54 @@ def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
         shadow(lake, table, sql_file("identity", table).sql)
 
 
-def _difference(lake: Lake, label: dict[str, int]) -> Difference:
-    parts: dict[str, set[int]] = defaultdict(set)
-    holders: dict[int, set[str]] = defaultdict(set)
-    for record, customer in lake.rows("select record_id, customer_id from core__record_customers"):
-        if record in label:
-            parts[customer].add(label[record])
-            holders[label[record]].add(customer)
+def _difference(lake: Lake, label: dict[str, str]) -> Difference:
+    now = [(r, c) for r, c in lake.rows("select record_id, customer_id from core__record_customers") if r in label]
+    parts: dict[str, Counter[str]] = defaultdict(Counter)
+    holders: dict[str, set[str]] = defaultdict(set)
+    for record, customer in now:
+        parts[customer][label[record]] += 1
+        holders[label[record]].add(customer)
     merged = sorted(c for c, found in parts.items() if any(len(holders[part]) > 1 for part in found))
     split = sorted(c for c, found in parts.items() if len(found) > 1)
     changed = sorted({*merged, *split})
     with incoming(lake, pl.DataFrame({"customer_id": changed}, schema={"customer_id": pl.String}).to_arrow()):
-        points = lake.scalar(
-            "select coalesce(sum(balance), 0) from core__loyalty_balances semi join incoming using (customer_id)"
-        )
         consents = lake.scalar("select count(*) from core__customer_consents semi join incoming using (customer_id)")
+    then = _ids(parts)
+    moved = sum(then[label[record]] != customer for record, customer in now)
     return Difference(
-        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), _moved(lake, label), int(points or 0), int(consents or 0),
+        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), moved, _balances(lake, label, parts, then), int(consents or 0),
         {"merged": merged[:SHOWN], "split": split[:SHOWN]},
     )  # fmt: skip
 
 
-def _moved(lake: Lake, label: dict[str, int]) -> int:
-    """Records whose id would be another one, as ids go by the largest overlap."""
-    now = [(r, c) for r, c in lake.rows("select record_id, customer_id from core__record_customers") if r in label]
-    overlap = Counter((str(label[record]), str(customer)) for record, customer in now)
-    parts = sorted({str(part) for part in label.values()})
-    chosen = ids.assign(parts, [(part, customer, n) for (part, customer), n in overlap.items()], [], lambda: "new")
-    return sum(chosen[str(label[record])] != customer for record, customer in now)
+def _ids(parts: dict[str, Counter[str]]) -> dict[str, str]:
+    """The id that each part would have, as ids go by the largest overlap."""
+    overlap = [(part, customer, n) for customer, found in parts.items() for part, n in found.items()]
+    return ids.assign({part for part, _, _ in overlap}, overlap, [], lambda: "new")
+
+
+def _balances(
+    lake: Lake, label: dict[str, str], parts: dict[str, Counter[str]], then: dict[str, str]
+) -> list[Balances]:
+    """Balances that would not be what they are, under the id that is kept, else where most of the records go."""
+    kept = {customer: part for part, customer in then.items()}
+    before: Counter[tuple[str, str, str]] = Counter()
+    after: Counter[tuple[str, str, str]] = Counter()
+    query = """
+        select e.record_id, c.customer_id, e.programme, e.unit, sum(e.amount)
+        from core__ledger_entries as e
+        join core__record_customers as c using (record_id)
+        group by e.record_id, c.customer_id, e.programme, e.unit
+    """
+    for record, customer, programme, unit, amount in lake.rows(query):
+        if record in label:
+            before[customer, programme, unit] += int(amount)
+            after[label[record], programme, unit] += int(amount)
+    other: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for programme, unit in sorted({key[1:] for key in before}):
+        for customer, found in parts.items():
+            part = kept[customer] if customer in kept else min(found, key=lambda each: (-found[each], each))
+            held = before[customer, programme, unit]
+            if after[part, programme, unit] != held:
+                other[programme, unit].append(held)
+    return [Balances(*key, len(held), sum(held)) for key, held in sorted(other.items())]

@@ -36,23 +36,31 @@ def chosen(platform: Platform, version: str) -> Model:
     return found
 
 
+def quality(platform: Platform, model: Model) -> dict[str, object]:
+    """What is known of how good it is: by itself, and by what stewards decided of the pairs they were asked about."""
+    measured = labels.measure(platform.store, model)
+    known = ("expected_precision", "expected_recall_of_candidates", "expected_matches")
+    return {
+        "threshold": round(model.threshold, 4),
+        **{name.replace("_", " "): model.facts[name] for name in known if name in model.facts},
+        "steward labels agreed": f"{measured.agreeing} of {measured.labels}",
+    }
+
+
 def difference(platform: Platform, model: Model) -> dict[str, object]:
-    """What it would do to the customers there are; nothing is written."""
+    """What it would do to the customers there are, and how good either is; nothing is written."""
     with platform.lake.busy():
         found = whatif.compare(platform.lake, model, platform.rules, other_rules=False)
-    in_use, measured = artefact.current(platform.models), labels.measure(platform.store, model)
-    rows = [
-        ("customers now", found.customers_before), ("customers then", found.customers_after), ("unchanged", found.unchanged),
-        ("merged with another", found.merged), ("split", found.split), ("records whose id moves", found.moved),
-        ("points on accounts of those that change", found.points), ("consent flags of those that change", found.consents),
-        ("steward labels agreed", f"{measured.agreeing} of {measured.labels}"),
-    ]  # fmt: skip
-    shown = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    in_use, then = artefact.load(platform.models), quality(platform, model)
+    now = quality(platform, in_use) if in_use else {}
+    name = in_use.version if in_use else "none"
+    changes = "\n".join(f"| {what} | {value:,} |" for what, value in found.rows())
+    known = "\n".join(f"| {what} | {now.get(what, '')} | {value} |" for what, value in then.items())
     examples = "\n".join(
         f"\n{kind}, to look at in the console: {', '.join(c)}" for kind, c in found.examples.items() if c
     )
-    table = dg.MetadataValue.md(f"**{in_use} → {model.version}**\n\n| | |\n|---|---|\n{shown}\n{examples}")
-    return {"difference": table, **dict(rows)}
+    shown = f"**{name} → {model.version}**\n\n| | |\n|---|---|\n{changes}\n\n| | {name} | {model.version} |\n|---|---|---|\n{known}\n{examples}"
+    return {"difference": dg.MetadataValue.md(shown), **dict(found.rows()), **then}
 
 
 @dg.op(description="Learns a model from what the lake holds now. It is kept, not used.")
@@ -64,10 +72,11 @@ def train(context: dg.OpExecutionContext, platform: Platform) -> None:
         raise dg.Failure(TOO_LITTLE)
     artefact.save(model, platform.models)
     same = " (the data taught the same as before)" if model.version == artefact.current(platform.models) else ""
+    plotted = {"weights": plots.match_weights(model), "m and u": plots.m_and_u(model)}
     observed(
         context,
         "core__model",
-        {"trained": f"{model.version}{same}", "weights": plots.match_weights(model), "m and u": plots.m_and_u(model)},
+        {"trained": f"{model.version}{same}", **quality(platform, model), **plotted},
     )
 
 

@@ -58,7 +58,7 @@ def list_models() -> None:
                 measured = labels.measure(store, found)
                 right = f"{measured.agreeing} of {measured.labels}" if measured.labels else ""
                 facts = found.facts
-                rows.append((version, "in use" if version == used else "", facts["records"], found.threshold,
+                rows.append((version, "in use" if version == used else "", facts["records"], round(found.threshold, 4),
                              facts["expected_precision"], facts["expected_recall_of_candidates"], right))  # fmt: skip
     headers = ["version", "", "payloads", "threshold", "expected precision", "of candidate matches", "labels agreed"]
     print(table(headers, rows) if rows else "no model yet: 'cdp run' trains the first")
@@ -89,16 +89,9 @@ def compare(
     with database(workspace), open_lake(workspace, read_only=True) as lake:
         found = whatif.compare(lake, trained, chosen, other_rules=rules is not None)
     if json_out:
-        print(json.dumps(vars(found)))
+        print(json.dumps(found.plain()))
         return
-    print(
-        table(
-            ["customers", "number"],
-            [("now", found.customers_before), ("then", found.customers_after), ("unchanged", found.unchanged),
-             ("would merge with another", found.merged), ("would be split", found.split), ("records whose id would move", found.moved)],
-        )
-    )  # fmt: skip
-    print(f"\npoints on accounts of those that change: {found.points:,}; their consent flags: {found.consents:,}")
+    print(table(["what changes", ""], found.rows()))
     for kind, customers in found.examples.items():
         if customers:
             print(f"{kind}, to look at: {', '.join(customers)}")

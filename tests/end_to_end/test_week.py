@@ -29,6 +29,7 @@ STATE = {
     "flags": "select a.records, f.purpose, f.contact_point, f.allowed, f.status, f.reason from core__customer_consents f join together a using (customer_id)",
     "partition": "select records from together",
     "points": "select order_id, sum(amount) from core__ledger_entries group by order_id",
+    "counts": "select source, sum(lines), sum(accepted), sum(duplicates), sum(quarantined), sum(suppressed) from ops__reconciliation group by source",
     "orders": "select order_id, record_id, kind, ordered_at, total from core__orders",
 }
 
@@ -63,6 +64,14 @@ def state(workspace):
             "create table memory.main.together as select customer_id, list_sort(list(record_id)) as records from core__record_customers group by 1"
         )
         return {name: sorted(map(repr, lake.rows(query))) for name, query in STATE.items()}
+
+
+def customers(workspace):
+    """Record → customer, and customer → points."""
+    with open_lake(workspace, read_only=True) as lake:
+        return dict(lake.rows("select record_id, customer_id from core__record_customers")), dict(
+            lake.rows("select customer_id, sum(balance) from core__loyalty_balances group by 1")
+        )
 
 
 @pytest.mark.timeout(1800)
@@ -197,16 +206,23 @@ def test_a_model_is_trained_compared_promoted_and_rolled_back_with_what_it_would
     succeeded, seen, _ = launch("compare_model", compare={"version": other})
     assert succeeded
     assert seen["customers now"] > 1000
-    assert {"merged with another", "split", "records whose id moves", "points on accounts of those that change"} <= set(
-        seen
-    )
+    assert seen["threshold"] == round(strict.threshold, 4)
+    assert {"expected precision", "steward labels agreed"} <= set(seen) & set(said), "training says how good it is too"
+    assert f"{before} → {other}" in seen["difference"]
     assert artefact.current(folder) == before
+    was, held = customers(week)
     succeeded, promoted, _ = launch("promote_model", promote={"version": other})
     assert (succeeded, promoted["promoted"], artefact.current(folder)) == (True, other, other)
+    assert {name: promoted[name] for name in seen} == seen, "what compare showed is shown once more"
     cdp(week, "run", "--as-of", RETAIL_AS_OF)
-    with_other = state(week)["partition"]
-    assert len(with_other) == seen["customers then"]
+    now, holds = customers(week)
+    assert not set(was.values()) - set(now.values()), "a stricter model only splits: every id stays"
+    assert seen["split"] == len({was[record] for record in was if was[record] != now[record]}) > 10
+    assert seen["records whose id moves"] == sum(was[record] != now[record] for record in was)
+    assert seen["customers then"] == len(set(now.values()))
+    assert seen["balances that change"] == sum(held.get(c, 0) != holds.get(c, 0) for c in set(was.values()))
     succeeded, back, _ = launch("roll_back_model")
     assert (succeeded, back["rolled back to"], artefact.current(folder)) == (True, before, before)
+    assert back["merged with another"] > seen["split"], "those that were split, and the parts they were split into"
     cdp(week, "run", "--as-of", RETAIL_AS_OF)
-    assert len(state(week)["partition"]) == seen["customers now"]
+    assert customers(week) == (was, held)

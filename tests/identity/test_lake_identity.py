@@ -1,6 +1,7 @@
 """Identity over a real lake: runs over what is new equal full runs, decisions hold, ids last, nothing what-if writes."""
 
 import os
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -140,28 +141,60 @@ def test_different_birth_dates_and_given_names_are_two_people_whatever_they_shar
     assert not set(homes.values()) & set(assigned.values())
 
 
-def test_what_if_says_what_would_change_and_writes_nothing(case):
-    run(case)
-    for table, columns in (
-        ("core__loyalty_balances", "customer_id varchar, balance bigint"),
-        ("core__customer_consents", "customer_id varchar, allowed boolean"),
+@pytest.fixture
+def books(case):
+    """Each record has earned ten points, every second one four coins; nothing was decided."""
+    lake = case.lake
+    entries = "select record_id, 'club' as programme, 'points' as unit, 10 as amount from core__contact_records union all select record_id, 'club', 'coins', 4 from core__contact_records where hash(record_id) % 2 = 0"
+    for table, query in (
+        ("core__ledger_entries", entries),
+        ("core__customer_consents", "select '' as customer_id, true as allowed where false"),
     ):
-        case.lake.write(
-            lambda t=table, c=columns: case.lake.connection.execute(f"create or replace table lake.main.{t} ({c})"),
-            "empty",
+        lake.write(
+            lambda t=table, q=query: lake.connection.execute(f"create or replace table lake.main.{t} as {q}"), "books"
         )
-    before = case.lake.snapshot()
-    trained = artefact.load(case.workspace.path("models"))
+    return lake
+
+
+def sums(lake, assigned):
+    """Customer and unit → what its records hold."""
+    found = Counter()
+    for record, unit, amount in lake.rows("select record_id, unit, amount from core__ledger_entries"):
+        found[assigned[record], unit] += amount
+    return found
+
+
+@pytest.mark.parametrize("stricter", [12, -8])
+def test_what_if_says_what_a_run_would_then_do_and_writes_nothing(case, books, stricter):
+    _, _, before = run(case)
+    models = case.workspace.path("models")
+    trained = artefact.load(models)
     same = whatif.compare(case.lake, trained, shipped_rules(), other_rules=False)
-    assert (same.merged, same.split) == (0, 0)
+    assert (same.merged, same.split, same.moved, same.balances) == (0, 0, 0, [])
     assert same.unchanged == same.customers_before == same.customers_after
-    harder = whatif.compare(
-        case.lake, replace(trained, threshold=trained.threshold + 12), shipped_rules(), other_rules=False
-    )
-    assert harder.split > 0
-    assert harder.customers_after > harder.customers_before
-    assert case.lake.snapshot() == before
+    at, other = case.lake.snapshot(), replace(trained, threshold=trained.threshold + stricter)
+    told = whatif.compare(case.lake, other, shipped_rules(), other_rules=False)
+    assert case.lake.snapshot() == at, "nothing is written"
     held.let_go(case.lake)
+
+    artefact.save(other, models)
+    artefact.promote(models, other.version)
+    _, _, after = run(case)
+    was, now = sums(books, before), sums(books, after)
+    gone = set(before.values()) - set(after.values())
+    most = {c: Counter(after[r] for r in before if before[r] == c).most_common(1)[0][0] for c in gone}
+    every = [(customer, unit) for customer in set(before.values()) for unit in ("coins", "points")]
+    changed = [key for key in every if now[most.get(key[0], key[0]), key[1]] != was[key]]
+    kept = partition(before) & partition(after)
+    assert (told.split if stricter > 0 else told.merged) > 0
+    assert told.customers_after == len(set(after.values()))
+    assert told.unchanged == len(kept)
+    assert told.moved == sum(before[record] != after[record] for record in before)
+    figures = {(each.unit, each.customers, each.held) for each in told.balances}
+    assert figures == {(unit, sum(k[1] == unit for k in changed), sum(was[k] for k in changed if k[1] == unit)) for unit in ("coins", "points")}  # fmt: skip
+    artefact.promote(models, trained.version)
+    _, _, back = run(case)
+    assert partition(back) == partition(before)
 
 
 def test_a_model_is_refused_where_it_is_absent_or_of_another_program(case):

@@ -2,9 +2,11 @@
 
 import dagster as dg
 
+from assets.checking import check
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from cdp import inbox
+from cdp.checks import Finding
 from cdp.privacy import erase, guard, retention, transparency
 from cdp.privacy.erase import Job
 from cdp.retention import load_retention
@@ -38,13 +40,16 @@ def mart__transparency(context: dg.AssetExecutionContext, platform: Platform) ->
     return report(platform.lake, built, extra={"report": dg.MetadataValue.md(shown)})
 
 
-@dg.asset_check(asset="core__contact_records", additional_deps=["core__record_identifiers"], blocking=True)
-def suppressed_people_stay_away(platform: Platform) -> dg.AssetCheckResult:
-    """No record that is about to be clustered is an erased person's."""
+def away(platform: Platform) -> Finding:
+    """Records that are about to be clustered although they are an erased person's."""
     found = guard.came_back(platform.lake, platform.workspace)
-    return dg.AssetCheckResult(
-        passed=not found, metadata={"records": found, "what to do": "report it; nothing was published"}
-    )
+    return Finding(not found, {"records": found})
+
+
+suppressed_people_stay_away = check(
+    "core__contact_records", "suppressed_people_stay_away", "No record that is about to be clustered is an erased person's.",
+    "report it; nothing was published", away, blocking=True, reads=["core__record_identifiers"],
+)  # fmt: skip
 
 
 def _job(context: dg.AssetExecutionContext, platform: Platform) -> Job:

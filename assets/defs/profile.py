@@ -2,9 +2,11 @@
 
 import dagster as dg
 
+from assets.checking import check
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
+from cdp.checks import Finding
 from cdp.consent import customers
 from cdp.lake.build import sql_tables
 
@@ -16,21 +18,10 @@ def flagged(platform: Platform) -> dg.MaterializeResult:
     return report(platform.lake, customers.build_customer_consents(platform.lake, platform.now))
 
 
-@dg.asset_check(asset="core__consent_decisions", additional_deps=["core__purposes"])
-def decisions_can_be_used(platform: Platform) -> dg.AssetCheckResult:
+def usable(platform: Platform) -> Finding:
     """Decisions that decide nothing yet: their purpose is not in consent.yaml, or they are dated after the run."""
-    rows = [dg.TableRecord(row) for row in customers.unusable(platform.lake, platform.now)]
-    hint = "add the purpose to consent.yaml, or mend the clock or the time zone of the source"
-    return dg.AssetCheckResult(
-        passed=not rows,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"decisions": dg.MetadataValue.table(rows, _UNUSABLE), "what to do": hint},
-    )
-
-
-_UNUSABLE = dg.TableSchema(
-    [dg.TableColumn(name, "string") for name in ("why", "source", "purpose")] + [dg.TableColumn("decisions", "int")]
-)
+    rows = customers.unusable(platform.lake, platform.now)
+    return Finding(not rows, {"kinds of decisions that decide nothing": len(rows)}, rows)
 
 
 @dg.definitions
@@ -40,11 +31,15 @@ def defs() -> dg.Definitions:
     made = dg.asset(
         name=flags.table, group_name=CONSENT, deps=list(flags.inputs), kinds={"duckdb", "sql"}, owners=OWNERS, description=flags.description
     )  # fmt: skip
+    can = check(
+        "core__consent_decisions", "decisions_can_be_used", "Every decision is for a purpose of consent.yaml, and made before the run.",
+        "add the purpose to consent.yaml, or mend the clock or the time zone of the source", usable, reads=["core__purposes"],
+    )  # fmt: skip
     return dg.Definitions(
         assets=[
             made(flagged),
             *(sql_asset(CONSENT, table) for table in sql_tables(CONSENT) if table != flags.table),
             *(sql_asset("profile", table) for table in sql_tables("profile")),
         ],
-        asset_checks=[decisions_can_be_used],
+        asset_checks=[can],
     )

@@ -74,6 +74,14 @@ def customers(workspace):
         )
 
 
+def groups(assigned, held):
+    """The records of each customer, and its points."""
+    found = defaultdict(list)
+    for record, customer in assigned.items():
+        found[customer].append(record)
+    return sorted((sorted(records), held.get(customer, 0)) for customer, records in found.items())
+
+
 @pytest.mark.timeout(1800)
 def test_a_week_of_landing_days_ends_like_one_run_over_all_of_it(week, retail_case):
     with dg.DagsterInstance.from_config(str(week.path("dagster"))) as instance:
@@ -217,7 +225,8 @@ def test_a_model_is_trained_compared_promoted_and_rolled_back_with_what_it_would
     cdp(week, "run", "--as-of", RETAIL_AS_OF)
     now, holds = customers(week)
     assert not set(was.values()) - set(now.values()), "a stricter model only splits: every id stays"
-    assert seen["split"] == len({was[record] for record in was if was[record] != now[record]}) > 10
+    parted = {was[record] for record in was if was[record] != now[record]}
+    assert seen["split"] == len(parted) > 10
     assert seen["records whose id moves"] == sum(was[record] != now[record] for record in was)
     assert seen["customers then"] == len(set(now.values()))
     assert seen["balances that change"] == sum(held.get(c, 0) != holds.get(c, 0) for c in set(was.values()))
@@ -225,4 +234,6 @@ def test_a_model_is_trained_compared_promoted_and_rolled_back_with_what_it_would
     assert (succeeded, back["rolled back to"], artefact.current(folder)) == (True, before, before)
     assert back["merged with another"] > seen["split"], "those that were split, and the parts they were split into"
     cdp(week, "run", "--as-of", RETAIL_AS_OF)
-    assert customers(week) == (was, held)
+    again, holds = customers(week)  # at a tie the older id is kept; here all are of one moment
+    assert groups(again, holds) == groups(was, held)
+    assert all(again[record] == was[record] for record in was if was[record] not in parted)

@@ -1,14 +1,16 @@
 """What every asset tells the UI: rows, columns, lineage, whether anything changed."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.drawings import kept
+from assets.platform import Platform
 from cdp.lake.build import Built
 from cdp.lake.engine import Lake
 from cdp.lake.register import entries
@@ -89,12 +91,42 @@ def cost(built: Built) -> dict[str, Any]:
     """How long the step took that made it, what it wrote, and how much that is a second; nothing where nothing was made."""
     if not built.changed or not built.seconds:
         return {}
-    return {
-        "seconds": round(built.seconds, 3),
-        "bytes": built.bytes,
-        "rows per second": round(built.rows / built.seconds, 1),
-        "bytes per second": round(built.bytes / built.seconds),
-    }
+    rows = built.rows if built.made is None else built.made
+    return {"rows made": rows, **_speed(built.seconds, rows, built.bytes)}
+
+
+def _speed(seconds: float, rows: int | None, size: int) -> dict[str, Any]:
+    by_rows = {} if rows is None else {"rows per second": round(rows / seconds, 1)}
+    return {"seconds": round(seconds, 3), "bytes": size, **by_rows, "bytes per second": round(size / seconds)}
+
+
+Step = Callable[..., dg.MaterializeResult]
+LOGGED = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s::pg_lsn)"
+
+
+def costed(counted: str = "") -> Callable[[Step], Step]:
+    """A step that makes no table of the lake tells its cost too, and while it works the log of the run says so.
+
+    Its bytes are those that PostgreSQL logged meanwhile: what others wrote at that time is among them.
+
+    Args:
+        counted: Its metadata that counts rows; without it no rows a second are told.
+    """
+
+    def around(make: Step) -> Step:
+        @wraps(make)
+        def measured(*context: Any, platform: Platform, **given: Any) -> dg.MaterializeResult:
+            ((before,),) = platform.store.execute("select pg_current_wal_insert_lsn()::text").fetchall()
+            with platform.lake.busy() as began:
+                done = make(*context, platform=platform, **given)
+            ((size,),) = platform.store.execute(LOGGED, [before]).fetchall()
+            told = dict(done.metadata or {})
+            rows = int(told[counted]) if counted else None
+            return done._replace(metadata=told | _speed(time.monotonic() - began, rows, int(size)))
+
+        return measured
+
+    return around
 
 
 NOTHING = dg.MetadataValue.md("nothing to draw yet")

@@ -70,16 +70,19 @@ def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak
     _keep(lake, "cuts_found", found.cuts)
     _keep_clusters(lake, found, link_weights(found.label, left, right, weight, weak))
 
+    made: dict[str, int] = {}
+
     def write() -> None:
         for table, (tells, key, query) in MADE.items():
             lake.rows(f"create or replace temp table made as {query}")
+            made[table] = int(lake.scalar("select count(*) from made"))
             version = delta.write(lake, table, tells, delta.Scoped(key) if scoped else None)
             register.record(lake, table, mark, content=version, read=(depends, turn), made="made", whole=not scoped)
 
     lake.write(write, "cluster")
     sizes = np.bincount(found.label)
     return Clustered(
-        tuple(build.Built(table, build.rows(lake, table), changed=True) for table in MADE),
+        tuple(build.Built(table, build.rows(lake, table), changed=True, made=made[table]) for table in MADE),
         len(found.label), len(np.unique(found.component)), int((sizes > 0).sum()), _split(found), int(sizes.max(initial=0)),
     )  # fmt: skip
 

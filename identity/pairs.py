@@ -22,6 +22,7 @@ SHAPES = {
     WORTH: "node bigint, weight double",
     LIMITS: "rule smallint, most bigint",
 }
+STAGED = {LIMITS: "limits", KEYS: "fresh_keys", PAIRS: "scored", WORTH: "worth"}  # rows that are made for each
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def build_pairs(lake: Lake, trained: Model | None) -> Compared:
             register.record(lake, table, mark, content=mark, read=(depends, turn))
 
     lake.write(write, "score pairs")
-    built = tuple(build.Built(t, build.rows(lake, t), changed=True) for t in SHAPES)
+    made = {t: int(lake.scalar(f"select count(*) from {rows}")) for t, rows in STAGED.items()}
+    built = tuple(build.Built(t, build.rows(lake, t), changed=True, made=made[t]) for t in SHAPES)
     return Compared(built, build.rows(lake, WORTH), numbers[0], numbers[1], numbers[2], compared)
 
 
@@ -153,10 +155,8 @@ def _write(lake: Lake, *, from_scratch: bool) -> None:
             if lake.scalar(f"select count(*) from lake.main.{table} where {condition}"):
                 con.execute(f"delete from lake.main.{table} where {condition}")
     con.execute(f"delete from lake.main.{LIMITS}")
-    con.execute(f"insert into lake.main.{LIMITS} from limits")
-    con.execute(f"insert into lake.main.{KEYS} from fresh_keys order by key")
-    con.execute(f"insert into lake.main.{PAIRS} from scored order by l, r")
-    con.execute(f"insert into lake.main.{WORTH} from worth order by node")
+    for table, rows in STAGED.items():
+        con.execute(f"insert into lake.main.{table} from {rows} order by all")
     if from_scratch:
         for table in (PAIRS, WORTH):
             delta.tell_everything(lake, table)

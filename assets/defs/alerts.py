@@ -5,7 +5,7 @@ import duckdb
 
 from assets.checking import check
 from assets.platform import Platform
-from assets.reporting import OWNERS
+from assets.reporting import OWNERS, costed
 from cdp.alerts.rules import AlertRule, load_alerts
 from cdp.checks import Finding
 from cdp.clock import system_now
@@ -20,6 +20,7 @@ from cdp.workspace import open_workspace
 
 
 @dg.asset(group_name="publish", deps=["ops__release"], kinds={"postgres", "duckdb", "yaml"}, owners=OWNERS)
+@costed()
 def ops__kpis(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: rule of alerts.yaml that looks at a figure. Its value as of this run."""
     rules, figures, unread = asked(platform)

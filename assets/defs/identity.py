@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets import plots
 from assets.platform import Platform
-from assets.reporting import OWNERS, report
+from assets.reporting import OWNERS, costed, report
 from assets.sql_assets import sql_asset
 from cdp.lake.build import sql_tables
 from cdp.privacy.erase import PURGE_MODELS
@@ -153,6 +153,7 @@ def core__households(platform: Platform) -> dg.MaterializeResult:
 
 
 @dg.asset(group_name=GROUP, deps=["core__review_pairs"], kinds={"postgres"}, owners=OWNERS)
+@costed("pairs")
 def ops__review_queue(platform: Platform) -> dg.MaterializeResult:
     """Grain: run. The borderline pairs that stewards are shown, those first that would move most."""
     return dg.MaterializeResult(metadata={"pairs": publish_review(platform.lake, platform.store)})

@@ -5,7 +5,7 @@ import dagster as dg
 from assets import landing
 from assets.checking import result
 from assets.platform import Platform
-from assets.reporting import OWNERS, report
+from assets.reporting import OWNERS, costed, report
 from cdp.checks import arrivals
 from cdp.lake.build import Built
 from cdp.privacy.guard import guard
@@ -18,6 +18,7 @@ from cdp.workspace import Workspace
 
 
 @dg.asset(group_name="ingest", deps=["ops__retention"], kinds={"postgres"}, owners=OWNERS)
+@costed()
 def ops__landed(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. Landing files are registered: the day on which one is first seen is its landing day, a partition of its raw table."""
     days = landing.register(context.instance, platform)

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.checking import check
 from assets.platform import Platform
-from assets.reporting import OWNERS, report
+from assets.reporting import OWNERS, costed, report
 from cdp import inbox
 from cdp.checks import Finding
 from cdp.privacy import erase, guard, retention, transparency
@@ -14,6 +14,7 @@ from cdp.store import releases
 
 
 @dg.asset(group_name="ingest", kinds={"duckdb", "postgres"}, owners=OWNERS)
+@costed("customers erased")
 def ops__erasures(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. Erasures whose identity is proven are carried out before anything is read: the rest of the run makes anew.
 
@@ -24,6 +25,7 @@ def ops__erasures(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
 
 
 @dg.asset(group_name="ingest", deps=["ops__erasures"], kinds={"duckdb", "postgres", "yaml"}, owners=OWNERS)
+@costed("rows")
 def ops__retention(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. What is older than retention.yaml allows leaves landing files, lake and store."""
     ended = retention.enforce(_job(context, platform), load_retention(platform.workspace))

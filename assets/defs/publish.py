@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets.platform import Platform
-from assets.reporting import OWNERS
+from assets.reporting import OWNERS, costed
 from cdp.clock import system_now
 from cdp.insight.stage import measured
 from cdp.lake import register
@@ -35,6 +35,7 @@ RELEASED = (
 INTO_STORE: dict[str, Any] = {"group_name": "publish", "kinds": {"postgres"}, "owners": OWNERS}
 
 
+@costed("rows written")
 def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. Rows of the served tables that differed and were written, by table, with their change-feed rows."""
     done = publish(platform.lake, platform.store, platform.now, platform.started_at, context.log.info)
@@ -50,12 +51,14 @@ def published(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mater
     return dg.MaterializeResult(metadata=metadata)
 
 
+@costed("rows written")
 def scored(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. Scores that differed and were written, for the customer view, audiences and the manager's page."""
     written = scores.publish_scores(platform.lake, platform.store, platform.now, context.log.info)
     return dg.MaterializeResult(metadata={"rows written": written})
 
 
+@costed()
 def released(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. The finished snapshot that readers pin; what no release needs any more is expired."""
     register.compact(platform.lake, served=register.REPLACED)
@@ -68,6 +71,7 @@ def released(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materi
     return dg.MaterializeResult(metadata={"snapshot": snapshot, "snapshots expired": expired})
 
 
+@costed("requests finished")
 def purged(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. What engines keep behind of erased people (snapshots, dead rows, logs) is removed, and their requests end."""
     job = Job(platform.workspace, platform.lake, platform.store, platform.sources, platform.now, context.log.info)

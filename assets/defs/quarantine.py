@@ -6,7 +6,7 @@ from pydantic import Field
 from assets import plots
 from assets.checking import check
 from assets.platform import Platform
-from assets.reporting import OWNERS, observed
+from assets.reporting import OWNERS, costed, observed
 from cdp.checks.quarantine import files, replays
 from cdp.privacy.trail import tell
 from cdp.quarantine import replay, rows
@@ -26,6 +26,7 @@ def rejected_rows(sources: list[Source]) -> dg.AssetsDefinition:
     deps = [source.raw_table for source in sources]
 
     @dg.asset(name=TABLE, group_name="ingest", deps=deps, kinds={"duckdb"}, owners=OWNERS, description=GRAIN)
+    @costed("waiting")
     def made(platform: Platform) -> dg.MaterializeResult:
         return dg.MaterializeResult(metadata=waiting(platform))
 

@@ -39,6 +39,7 @@ def counts(lake: Lake, rules: Insight) -> dict[str, int]:
     return {name: int(found.get(name, 0)) for name in [*sorted(set(found) - set(names)), *names]}
 
 
+@build.timed
 def build_history(lake: Lake, now: datetime) -> Built:
     """`ops__segment_history`: grain = segment × customer × stay. Since when, and until when; who is no customer any more has no history."""
     mark = build.fingerprint(lake, (TABLE, "core__customers"), "history 1")

@@ -43,13 +43,23 @@ class Select:
 
 @dataclass(frozen=True)
 class Built:
-    """What building a table did, how long it took and how much it wrote."""
+    """What building a table did, how long it took and how much it wrote.
+
+    Attributes:
+        table: Its name.
+        rows: Those it has now.
+        changed: Whether anything was written.
+        seconds: How long it took.
+        bytes: Of the files that were written.
+        made: Rows that were made for it, where it was made again in part; None where all of them were.
+    """
 
     table: str
     rows: int
     changed: bool
     seconds: float = field(default=0.0, compare=False)
     bytes: int = field(default=0, compare=False)
+    made: int | None = field(default=None, compare=False)
 
 
 P = ParamSpec("P")
@@ -194,6 +204,7 @@ def refresh(
         lake.connection.execute(f"create or replace temp table made as {query()}", parameters)
     if scoped:
         lake.rows(f"delete from made where cast({scoped.key} as varchar) not in (from touched)")
+    part = int(lake.scalar("select count(*) from made")) if scoped else None
     before = entries(lake)[table] if since else None
     found = lineage()
 
@@ -204,7 +215,8 @@ def refresh(
 
     version = lake.write(make, f"build {table}")
     lake.rows("drop table if exists temp.main.made")
-    return Built(table, rows(lake, table), changed=version is None or before is None or version != before.version)
+    changed = version is None or before is None or version != before.version
+    return Built(table, rows(lake, table), changed, made=part)
 
 
 def rows(lake: Lake, table: str) -> int:

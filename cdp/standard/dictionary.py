@@ -89,6 +89,7 @@ def _read_name(given: str | None, family: str | None, full: str | None) -> tuple
     return (read.given, read.family, read.full, read.given_key, read.family_key, read.full_key, read.is_full)
 
 
+@build.timed
 def _extend(lake: Lake, book: Dictionary, rule: str, read: Callable[..., tuple[object, ...]]) -> build.Built:
     """Add the values that the dictionary lacks. `rule` names the reading rule; another rule starts afresh."""
     table = book.table
@@ -112,7 +113,7 @@ def _extend(lake: Lake, book: Dictionary, rule: str, read: Callable[..., tuple[o
         register.record(lake, rule_table, rule_mark)
 
     lake.write(write, f"extend {table}")
-    return build.Built(table, build.rows(lake, table), changed=bool(rows))
+    return build.Built(table, build.rows(lake, table), changed=bool(rows), made=len(rows))
 
 
 def _patterns(lake: Lake, rules: IdentityRules) -> build.Built:

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from assets.definitions import JOB, defs
-from assets.reporting import contracts
+from assets.reporting import contracts, costed
 from cdp.lake.build import find_inputs, sql_file, sql_tables
 from cdp.lake.tables import OPERATIONS, meanings, shapes
 from cdp.sources.stage import BOOKKEEPING
@@ -288,6 +288,39 @@ def test_what_a_table_cost_is_told(instance, table):
     assert metadata["seconds"].value > 0
     assert metadata["rows per second"].value > 0
     assert metadata["bytes per second"].value > 0
+
+
+def test_every_asset_that_did_something_tells_what_it_cost(instance, specs):
+    dear = {}
+    for key in specs:
+        found = instance.fetch_materializations(dg.AssetKey(key), limit=100).records
+        told = [record.asset_materialization.metadata for record in found]
+        if any("changed" not in each or each["changed"].value for each in told):
+            dear[key] = {name for each in told for name in each}
+    assert len(dear) > 100
+    assert {key for key, names in dear.items() if not {"seconds", "bytes", "bytes per second"} <= names} == set()
+    served = instance.get_latest_materialization_event(dg.AssetKey("ops__published")).asset_materialization.metadata
+    assert "rows per second" in served
+
+
+def test_a_step_that_makes_no_table_tells_its_cost_and_the_log_that_it_works(platform):
+    seen = []
+
+    @costed("pairs")
+    def made(platform):
+        """What it does."""
+        seen.append(platform.lake.busy_since)
+        with platform.store.transaction():
+            platform.store.execute("create table scratch as select generate_series(1, 10000)")
+            platform.store.execute("drop table scratch")
+        return dg.MaterializeResult(metadata={"pairs": 40})
+
+    told = made(platform=platform).metadata
+    assert seen[0] is not None
+    assert platform.lake.busy_since is None
+    assert told["bytes"] > 100_000
+    assert told["rows per second"] == pytest.approx(40 / told["seconds"], rel=0.1)
+    assert made.__doc__ == "What it does."
 
 
 def test_checks_passed_on_the_reference_case(instance):

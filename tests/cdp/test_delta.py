@@ -60,9 +60,21 @@ def test_a_reader_of_another_basis_or_without_a_turn_reads_everything(lake):
 def test_rows_that_stand_twice_are_kept_twice(lake):
     put(lake, [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")])
     put(lake, [("a", "1"), ("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")])
-    assert sorted(lake.rows("from lake.main.core__things")) == [("a", "1"), ("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
+    assert sorted(lake.rows("from lake.main.core__things")) == [
+        ("a", "1"),
+        ("a", "1"),
+        ("b", "2"),
+        ("c", "3"),
+        ("d", "4"),
+    ]
     put(lake, [("a", "1"), ("b", "2"), ("b", "2"), ("c", "3"), ("d", "4")])  # as many rows as before
-    assert sorted(lake.rows("from lake.main.core__things")) == [("a", "1"), ("b", "2"), ("b", "2"), ("c", "3"), ("d", "4")]
+    assert sorted(lake.rows("from lake.main.core__things")) == [
+        ("a", "1"),
+        ("b", "2"),
+        ("b", "2"),
+        ("c", "3"),
+        ("d", "4"),
+    ]
 
 
 def test_a_failed_write_tells_nothing(lake):
@@ -112,10 +124,24 @@ def test_a_table_that_was_dropped_and_made_again_empty_is_made_whole(lake):
     scope = lambda since: delta.Scoped("owner") if since.keys("touched", "core__things.owner") else None  # noqa: E731
     refresh(lake, "core__counted", "first", "counts", ("owner",), lambda: count, scope)
     note = ("core__counted", register.NOT_BUILT, "0:0", 0, "[]", "{}", "hand")
-    lake.write(lambda: lake.rows("delete from lake.main.core__counted") and register.insert(lake, "ops__builds", [note]), "by hand")
+    lake.write(
+        lambda: lake.rows("delete from lake.main.core__counted") and register.insert(lake, "ops__builds", [note]),
+        "by hand",
+    )
     lake.forget()
     refresh(lake, "core__counted", "second", "counts", ("owner",), lambda: count, scope)
     assert lake.rows("from lake.main.core__counted order by all") == [("a", 1), ("b", 1)]
+
+
+def test_what_was_made_in_part_counts_the_rows_that_were_made(lake):
+    put(lake, [(f"o{n}", "a") for n in range(50)])
+    count = "select owner, count(*) as n from core__things group by owner"
+    scope = lambda since: delta.Scoped("owner") if since.keys("touched", "core__things.owner") else None  # noqa: E731
+    first = refresh(lake, "core__owners", "first", "owners", ("owner",), lambda: count, scope)
+    put(lake, [(f"o{n}", "a") for n in range(50)] + [("o1", "b"), ("o2", "b")])
+    again = refresh(lake, "core__owners", "second", "owners", ("owner",), lambda: count, scope)
+    assert (first.rows, first.made) == (50, None)
+    assert (again.rows, again.made, again.changed) == (50, 2, True)
 
 
 ROWS = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("12")), max_size=12)
@@ -138,5 +164,9 @@ def test_a_reader_made_again_in_part_equals_one_made_whole(lake, steps):
         mark = fingerprint(lake, ("core__things",), "counts")
         refresh(lake, "core__counts", mark, "counts", ("owner",), lambda: count, touched)
         assert sorted(lake.rows("from lake.main.core__counts")) == sorted(lake.rows(count))
-        assert sorted(lake.rows("from core__counts")) == sorted(lake.rows(count.replace("core__things", "lake.main.core__things")))
-        assert not lake.rows("select table_name from duckdb_columns() where database_name = 'temp' and regexp_matches(table_name, '^(part_of|whole|shadow)_')")
+        assert sorted(lake.rows("from core__counts")) == sorted(
+            lake.rows(count.replace("core__things", "lake.main.core__things"))
+        )
+        assert not lake.rows(
+            "select table_name from duckdb_columns() where database_name = 'temp' and regexp_matches(table_name, '^(part_of|whole|shadow)_')"
+        )

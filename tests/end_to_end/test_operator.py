@@ -255,10 +255,11 @@ def test_rejected_lines_are_seen_corrected_and_read_again_and_the_counts_reconci
     operator.shot("replayed")
 
 
-def test_a_model_is_trained_compared_and_promoted(operator):
+def test_a_model_is_trained_compared_promoted_and_rolled_back(operator):
     from identity import artefact
 
     folder = operator.workspace.path("models")
+    before = artefact.current(folder)
     operator.launch("train_model", "")
     operator.open("/assets/core__model?view=events", "trained")
     others = [v for v in artefact.versions(folder) if v != artefact.current(folder)]
@@ -277,6 +278,13 @@ def test_a_model_is_trained_compared_and_promoted(operator):
     assert artefact.current(folder) == others[0]
     operator.waits(known, "cdp_run")  # the sensor saw that the lake was made with another model
     assert artefact.used(folder) == others[0]
+    known = operator.known()
+    operator.launch("roll_back_model", "")
+    operator.open("/assets/core__model?view=events", "rolled back to")
+    operator.shot("rolled-back")
+    assert artefact.current(folder) == before
+    operator.waits(known, "cdp_run")
+    assert artefact.used(folder) == before
 
 
 def daemon(operator):

@@ -442,6 +442,7 @@ def test_the_story_is_filtered_and_paged_to_its_end(desk):
     assert set(re.findall(r"<b>(\w+)</b>\s*<b class", only.split('id="story"')[1])) <= {"Points"}
 
 
+@pytest.mark.long
 def test_a_correction_shows_at_once_survives_a_run_and_is_gone_when_it_is_taken_back(desk):
     customer, profile = desk.customer(
         "p.customer_id in (select customer_id from assignment group by 1 having count(*) > 1)"

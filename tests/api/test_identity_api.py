@@ -338,6 +338,7 @@ def test_why_and_why_not(api):
     assert same["reasons"]
 
 
+@pytest.mark.long
 def test_review_a_decision_is_kept_obeyed_by_a_later_run_and_reversible(api):
     queue = api.get("/v1/review/pairs")
     impacts = [pair["impact"] for pair in queue["pairs"]]

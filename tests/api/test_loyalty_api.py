@@ -329,6 +329,7 @@ def test_a_sale_that_earns_nothing_says_why(till, customer):
     till.post(path, {**SALE, "lines": []}, status=422)
 
 
+@pytest.mark.long
 def test_no_acknowledged_operation_is_lost_or_done_twice_when_the_api_is_killed(workspace):
     """A small version of `python -m benchmarks.api_kills`."""
     done = api_kills.prove(workspace, kills=2, clients=3)

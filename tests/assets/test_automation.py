@@ -81,6 +81,7 @@ def test_the_sensor_asks_for_one_run_over_what_landed_and_for_none_over_nothing(
     assert instance.get_materialized_partitions(dg.AssetKey("raw_web__events")) == {"2026-03-01"}
 
 
+@pytest.mark.long
 def test_what_channels_sent_is_a_reason_for_a_run_after_a_minute(landing):
     workspace, instance = landing
     with connect(owner_address(workspace)) as store:
@@ -103,6 +104,7 @@ def test_a_run_under_way_starts_no_other_and_one_that_was_killed_blocks_none(lan
     assert request.tags["dagster/max_retries"] == "0"
 
 
+@pytest.mark.long
 def test_an_arrival_whose_runs_fail_is_tried_again_and_then_left_to_people(landing, definitions):
     workspace, instance = landing
     keys = []
@@ -130,6 +132,7 @@ def test_a_promoted_model_is_a_reason_for_a_run(landing):
     folder.joinpath("current").unlink()
 
 
+@pytest.mark.long
 def test_tables_follow_what_they_are_made_of_and_a_whole_run_is_not_followed(definitions):
     """Evaluated as the daemon does: after a run over everything nothing is asked for, after a backfill all that follows, once."""
     selection = dg.AssetSelection.all() - dg.AssetSelection.groups("ingest")
@@ -163,6 +166,7 @@ def test_tables_follow_what_they_are_made_of_and_a_whole_run_is_not_followed(def
         assert asked(found.cursor).total_requested == 0
 
 
+@pytest.mark.long
 def test_what_follows_stops_where_a_blocking_check_failed_until_it_passes(definitions):
     """A run stops there, and so does the daemon: neither publishes nor releases what a check refuses."""
     selection = dg.AssetSelection.groups("publish")
@@ -243,6 +247,7 @@ def test_a_backfill_of_a_week_makes_the_lake_that_daily_runs_make_and_again_chan
     assert run(kept, end, ranged)[1] == raw_rows(daily)
 
 
+@pytest.mark.long
 def test_alerts_fire_once_are_told_again_while_they_last_and_when_they_are_over(landing, definitions):
     workspace, instance = landing
     put(workspace, "damaged.jsonl", "{\n" * 5)
@@ -309,6 +314,7 @@ def test_a_table_that_takes_long_says_so_while_it_is_made(monkeypatch):
     assert len(said) == count, "it ends with the run"
 
 
+@pytest.mark.long
 def test_the_job_of_checks_builds_nothing_and_finds_a_sound_town_sound(town, definitions, monkeypatch):
     monkeypatch.setenv("CDP_HOME", str(town.home))
     monkeypatch.setenv("DAGSTER_HOME", str(prepare_home(town.path("dagster"))))

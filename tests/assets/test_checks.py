@@ -3,6 +3,7 @@
 import uuid
 
 import dagster as dg
+import pytest
 
 from assets.automation import CHECKS_JOB
 from assets.definitions import defs
@@ -34,6 +35,7 @@ FIGURE = 'version: "1"\nrules:\n  - {{name: people, when: "select count(*) from 
 ALERTS = 'version: "1"\nrules:\n  - {name: gone, when: "select count(*) from mart__no_such_table", above: 5}\n'
 
 
+@pytest.mark.long
 def test_a_figure_that_breaks_its_rule_is_told_once_after_the_run_that_found_it_and_when_it_is_over(
     town, hook, monkeypatch
 ):
@@ -61,6 +63,7 @@ def test_a_figure_that_breaks_its_rule_is_told_once_after_the_run_that_found_it_
     assert "Well again" in said[1]
 
 
+@pytest.mark.long
 def test_every_check_of_the_nightly_job_fails_on_what_it_is_for_and_says_what_to_do(town, monkeypatch):
     monkeypatch.setenv("CDP_HOME", str(town.home))
     monkeypatch.setenv("DAGSTER_HOME", str(prepare_home(town.path("dagster"))))

@@ -329,6 +329,7 @@ def test_checks_passed_on_the_reference_case(instance):
     assert record.status.value == "SUCCEEDED"
 
 
+@pytest.mark.long
 def test_a_damaged_file_fails_the_contract_check_is_named_and_stops_nothing_else(new_workspace):
     workspace = new_workspace()
     workspace.path("landing", "pos", "broken.csv").write_text("a,b\n1,2\n", encoding="utf-8")

@@ -146,6 +146,7 @@ def test_rules_that_cannot_be_meant_are_refused_by_line(tmp_path, text, says):
         load_yaml(path, Rules)
 
 
+@pytest.mark.long
 def test_a_data_engineer_lists_shows_corrects_and_replays_from_the_shell(new_workspace, tmp_path):
     workspace = new_workspace()
     folder = workspace.path("landing", "consents")

@@ -113,6 +113,7 @@ def test_the_command_says_that_nothing_is_new_what_there_is_and_runs_nothing(tow
         assert standing.last(store) == before
 
 
+@pytest.mark.long
 def test_forced_it_goes_through_every_step_and_leaves_word_anew(town, store):
     before = standing.last(store)
     with runs(town) as ids:
@@ -255,6 +256,7 @@ def test_while_somebody_writes_the_count_says_nothing(town, store):
     assert left_by(town, store)
 
 
+@pytest.mark.long
 def test_a_run_that_mended_the_ledger_after_it_was_read_back_has_the_next_one_read_it(town, store):
     store.execute(
         "update ledger_accounts set balance = balance + 1 where account_id = (select min(account_id) from ledger_accounts)"
@@ -324,6 +326,7 @@ def test_the_first_touch_of_a_new_store_counts(workspace):
         assert standing.touches(store) == before + 1
 
 
+@pytest.mark.long
 def test_a_run_that_failed_leaves_no_word_and_the_next_one_runs(town, store):
     broken = town.path("models", "current")
     version = broken.read_text(encoding="utf-8")

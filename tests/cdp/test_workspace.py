@@ -117,6 +117,7 @@ def test_commands_explain_themselves(workspace):
         assert not command or command == ("doctor",) or "Example" in text
 
 
+@pytest.mark.long
 def test_unknown_folders_are_named_before_a_run(workspace):
     workspace.path("landing", "mystery").mkdir(exist_ok=True)
     workspace.path("landing", "mystery", "file.csv").write_text("a\n", encoding="utf-8")
@@ -125,6 +126,7 @@ def test_unknown_folders_are_named_before_a_run(workspace):
     assert "cdp source add" in log
 
 
+@pytest.mark.long
 def test_an_external_database_serves_instead_of_the_embedded_one(new_workspace, tmp_path):
     host = owner_address(new_workspace()).fields
     with psycopg.connect(make_conninfo("", **host), autocommit=True) as server:

@@ -422,6 +422,7 @@ def test_a_second_run_writes_nothing(retail_case):
     assert served_state(retail_case) == before
 
 
+@pytest.mark.long
 def test_a_full_rebuild_changes_no_id_no_entry_and_no_row(retail_case):
     before = served_state(retail_case)
     cdp(retail_case.workspace, "run", "--full", "--as-of", RETAIL_AS_OF)

@@ -212,6 +212,7 @@ def test_a_run_that_has_not_read_an_event_leaves_it_where_it_is(channel, member)
     assert f"interaction:web:{name}" in channel.story(customer)
 
 
+@pytest.mark.long
 def test_the_next_run_takes_all_of_it_over_and_adds_nothing(channel, member):
     customer, _ = member
     (provisional,) = channel.found("mei.wang@new.example")

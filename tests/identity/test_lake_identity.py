@@ -28,6 +28,7 @@ def test_a_run_over_new_data_compares_only_what_is_new_and_gives_what_a_full_run
         assert set(churn.values()) == {0}
 
 
+@pytest.mark.long
 def test_a_key_that_crosses_its_limit_reopens_those_that_hold_it(case):
     trained = artefact.load(case.workspace.path("models"))
     _, limit = trained.plan.rules[-1]
@@ -45,6 +46,7 @@ def test_a_key_that_crosses_its_limit_reopens_those_that_hold_it(case):
     assert again == assigned
 
 
+@pytest.mark.long
 def test_shuffled_input_and_another_model_keep_the_ids_of_unchanged_customers(case):
     """CDP_SHUFFLES=20 makes it the long proof."""
     _, _, before = run(case)
@@ -72,6 +74,7 @@ def test_shuffled_input_and_another_model_keep_the_ids_of_unchanged_customers(ca
     assert partition(back) == partition(before)
 
 
+@pytest.mark.long
 def test_decisions_are_obeyed_by_every_later_run_and_their_undo_restores_ids_exactly(case):
     _, _, before = run(case)
     sizes = {}
@@ -99,6 +102,7 @@ def test_decisions_are_obeyed_by_every_later_run_and_their_undo_restores_ids_exa
     assert after == before
 
 
+@pytest.mark.long
 def test_a_limit_drops_the_weakest_evidence_and_lists_the_violation(case):
     mover = [
         ("Selina", "Mover", "1977-07-07", f"{name}8821@post.cn", "+447700966666", "MV11MV", "leeds")
@@ -121,6 +125,7 @@ def test_a_limit_drops_the_weakest_evidence_and_lists_the_violation(case):
     assert set(assigned) == set(before)
 
 
+@pytest.mark.long
 def test_different_birth_dates_and_given_names_are_two_people_whatever_they_share(case):
     twins = [("Oscar", "Twin", "2001-05-06", "twin@post.cn", "+447700955555", "TW11TW", "leeds"), ("Freya", "Twin", "1998-11-23", "twin@post.cn", "+447700955555", "TW11TW", "leeds")]  # fmt: skip
     land(case.lake, [*twins, (None, "Twin", None, "twin@post.cn", None, None, None)][:2], 9_000, anew=False)
@@ -164,6 +169,7 @@ def sums(lake, assigned):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stricter", [12, -8])
 def test_what_if_says_what_a_run_would_then_do_and_writes_nothing(case, books, stricter):
     _, _, before = run(case)

@@ -1,5 +1,7 @@
 """Rules over a real lake: what stewards leave open, labels, generic values, accounts, identical values, homes."""
 
+import pytest
+
 from cdp.identity_rules import IdentityRules, shipped_rules
 from cdp.lake import delta, register
 from cdp.lake.build import sql_file
@@ -57,6 +59,7 @@ def test_decisions_are_labels_that_measure_a_model(case):
     assert (found.labels, found.agreeing, found.missed, found.wrong, found.joined) == (2, 0, 1, 1, 1)
 
 
+@pytest.mark.long
 def test_a_phone_that_becomes_generic_takes_its_past_joins_back_in_a_run_over_new_data(case):
     """Two records with nothing but a phone in common are one person, until the phone stands under too many names."""
     phone = "+447700944444"
@@ -115,6 +118,7 @@ def test_two_accounts_of_a_source_that_gives_a_person_one_stay_two_people(case):
     assert back["web:order:016000"] == back["web:order:016001"]
 
 
+@pytest.mark.long
 def test_homes_keep_their_ids_when_everything_is_made_again_and_when_somebody_moves_in(case):
     family = [("Nora", "Lasting", "1970-01-02", "nora.l@post.cn", None, "LH11LH", "leeds"), ("Otto", "Lasting", "1999-03-04", "otto.l@post.cn", None, "LH11LH", "leeds")]  # fmt: skip
     land(case.lake, family, 17_000, anew=False)

@@ -93,6 +93,7 @@ def test_keys_of_one_person_are_those_of_the_batch(material):
         assert set(blocking.keys(trained.plan, rows[node])) == made.get(node, set())
 
 
+@pytest.mark.long
 def test_training_is_repeatable(material):
     connection, trained, _ = material
     again = train.train(connection, "nodes")
@@ -100,6 +101,7 @@ def test_training_is_repeatable(material):
     assert again.facts == trained.facts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("unlearnt", [{"phone"}, {"phone", "city"}])
 def test_a_field_of_which_nothing_is_learnt_is_left_out_and_no_model_comes_of_nothing(material, monkeypatch, unlearnt):
     """A model with an untrained level is never made: the field is not compared, or there is no model."""

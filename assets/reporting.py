@@ -92,25 +92,25 @@ def cost(built: Built) -> dict[str, Any]:
     if not built.changed or not built.seconds:
         return {}
     rows = built.rows if built.made is None else built.made
-    return {"rows made": rows, **_speed(built.seconds, rows, built.bytes)}
-
-
-def _speed(seconds: float, rows: int | None, size: int) -> dict[str, Any]:
-    by_rows = {} if rows is None else {"rows per second": round(rows / seconds, 1)}
-    return {"seconds": round(seconds, 3), "bytes": size, **by_rows, "bytes per second": round(size / seconds)}
+    return {
+        "seconds": round(built.seconds, 3),
+        "bytes": built.bytes,
+        "rows made": rows,
+        "rows per second": round(rows / built.seconds, 1),
+        "bytes per second": round(built.bytes / built.seconds),
+    }
 
 
 Step = Callable[..., dg.MaterializeResult]
 LOGGED = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s::pg_lsn)"
 
 
-def costed(counted: str = "") -> Callable[[Step], Step]:
+def costed(rows: str = "", *, logged: bool = True) -> Callable[[Step], Step]:
     """A step that makes no table of the lake tells its cost too, and while it works the log of the run says so.
 
-    Its bytes are those that PostgreSQL logged meanwhile: what others wrote at that time is among them.
-
     Args:
-        counted: Its metadata that counts rows; without it no rows a second are told.
+        rows: Its metadata that counts the rows it wrote; without it no rows a second are told.
+        logged: Tell the bytes that PostgreSQL logged meanwhile; what others wrote at that time is among them.
     """
 
     def around(make: Step) -> Step:
@@ -120,9 +120,13 @@ def costed(counted: str = "") -> Callable[[Step], Step]:
             with platform.lake.busy() as began:
                 done = make(*context, platform=platform, **given)
             ((size,),) = platform.store.execute(LOGGED, [before]).fetchall()
-            told = dict(done.metadata or {})
-            rows = int(told[counted]) if counted else None
-            return done._replace(metadata=told | _speed(time.monotonic() - began, rows, int(size)))
+            seconds, told = time.monotonic() - began, dict(done.metadata or {})
+            spent: dict[str, Any] = {"seconds": round(seconds, 3)}
+            if rows:
+                spent["rows per second"] = round(int(told[rows]) / seconds, 1)
+            if logged:
+                spent |= {"bytes logged": int(size), "bytes logged per second": round(int(size) / seconds)}
+            return done._replace(metadata=spent | told)
 
         return measured
 

@@ -13,6 +13,7 @@ SCHEMA = {
 }  # fmt: skip
 
 
+@build.timed
 def build_steward_links(lake: Lake, store: psycopg.Connection) -> build.Built:
     """`core__steward_links`: the standing decision on every pair; a revoked one is gone."""
     rows = [(a, b, v, w, f'{{"changeset": "{c}"}}') for a, b, v, w, c in decisions.standing(store)]

@@ -19,7 +19,9 @@ from identity import edges, graph, ids, pairs, sharing
 from identity.artefact import Model
 
 STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_records")
+READS = ("core__contact_records", "core__payloads", "core__record_customers", "core__ledger_entries", "core__customer_consents")  # fmt: skip
 SHOWN = 5
+NEW = "new"  # an id that would be made
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,16 @@ class Balances:
 
     Attributes:
         programme: The programme.
-        unit: Its unit: points, coins.
-        customers: Customers whose balance would be another one.
-        held: What those hold now, in the unit.
+        unit: Its unit: points, coins, money spent.
+        customers: Ids under which another balance would stand, by the entries there are: what the next run posts for it comes on
+            top. An id that is retired hands its balance on.
+        held: What stands under those now, in the unit.
     """
 
     programme: str
     unit: str
     customers: int
-    held: int
+    held: float
 
 
 @dataclass
@@ -68,15 +71,21 @@ class Difference:
         """As JSON has it."""
         return asdict(self)
 
-    def rows(self) -> list[tuple[str, int]]:
+    def rows(self) -> list[tuple[str, float]]:
         """What changes, in words, a line each."""
-        held = [(f"{each.unit} that those hold now ({each.programme})", each.held) for each in self.balances]
-        return [
+        counts = [
             ("customers now", self.customers_before), ("customers then", self.customers_after), ("unchanged", self.unchanged),
             ("merged with another", self.merged), ("split", self.split), ("records whose id moves", self.moved),
-            ("balances that change", sum(each.customers for each in self.balances)), *held,
-            ("consent flags of those that change", self.consents),
         ]  # fmt: skip
+        balances = [
+            row
+            for each in self.balances
+            for row in (
+                (f"balances that change ({each.programme}, {each.unit})", each.customers),
+                (f"{each.unit} held by those now ({each.programme})", each.held),
+            )
+        ]
+        return [*counts, *balances, ("consent flags of those that merge or split", self.consents)]
 
 
 def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_rules: bool) -> Difference:
@@ -88,7 +97,7 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_ru
         rules: The rules to try.
         other_rules: Whether the rules differ from those the lake was built with (costs reading every record again).
     """
-    register.require(lake, ("core__contact_records", "core__payloads", "core__record_customers"))
+    register.require(lake, READS)
     if other_rules:
         _shadow_rules(lake, rules)
     pairs.stage(lake, trained)
@@ -140,7 +149,7 @@ def _difference(lake: Lake, label: dict[str, str]) -> Difference:
     then = _ids(parts)
     moved = sum(then[label[record]] != customer for record, customer in now)
     return Difference(
-        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), moved, _balances(lake, label, parts, then), int(consents or 0),
+        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), moved, _balances(lake, label, then), int(consents or 0),
         {"merged": merged[:SHOWN], "split": split[:SHOWN]},
     )  # fmt: skip
 
@@ -148,14 +157,11 @@ def _difference(lake: Lake, label: dict[str, str]) -> Difference:
 def _ids(parts: dict[str, Counter[str]]) -> dict[str, str]:
     """The id that each part would have, as ids go by the largest overlap."""
     overlap = [(part, customer, n) for customer, found in parts.items() for part, n in found.items()]
-    return ids.assign({part for part, _, _ in overlap}, overlap, [], lambda: "new")
+    return ids.assign({part for part, _, _ in overlap}, overlap, [], lambda: NEW)
 
 
-def _balances(
-    lake: Lake, label: dict[str, str], parts: dict[str, Counter[str]], then: dict[str, str]
-) -> list[Balances]:
-    """Balances that would not be what they are, under the id that is kept, else where most of the records go."""
-    kept = {customer: part for part, customer in then.items()}
+def _balances(lake: Lake, label: dict[str, str], then: dict[str, str]) -> list[Balances]:
+    """Balances under the ids there are, now and then."""
     before: Counter[tuple[str, str, str]] = Counter()
     after: Counter[tuple[str, str, str]] = Counter()
     query = """
@@ -167,12 +173,15 @@ def _balances(
     for record, customer, programme, unit, amount in lake.rows(query):
         if record in label:
             before[customer, programme, unit] += int(amount)
-            after[label[record], programme, unit] += int(amount)
+            after[then[label[record]], programme, unit] += int(amount)
     other: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for programme, unit in sorted({key[1:] for key in before}):
-        for customer, found in parts.items():
-            part = kept[customer] if customer in kept else min(found, key=lambda each: (-found[each], each))
-            held = before[customer, programme, unit]
-            if after[part, programme, unit] != held:
-                other[programme, unit].append(held)
-    return [Balances(*key, len(held), sum(held)) for key, held in sorted(other.items())]
+    for customer, programme, unit in before.keys() | after.keys():
+        held = before[customer, programme, unit]
+        if customer != NEW and after[customer, programme, unit] != held:
+            other[programme, unit].append(held)
+    terms = lake.rows("select programme, unit, parts from core__loyalty_terms")
+    parts = {(programme, unit): int(parts) for programme, unit, parts in terms}
+    return [
+        Balances(*key, len(held), sum(held) if parts.get(key, 1) == 1 else sum(held) / parts[key])
+        for key, held in sorted(other.items())
+    ]

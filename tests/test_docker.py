@@ -37,11 +37,14 @@ def test_the_compose_file_is_valid_and_every_service_is_guarded():
         assert name in ("setup", "storage") or "healthcheck" in service, name
         for needed in service.get("depends_on", {}):
             assert needed in SERVICES, name
+        waits = {"code": "storage", "storage": "setup", "api": "setup", "live": "setup", "setup": "postgres"}.get(name)
+        assert waits is None or "completed" in str(service["depends_on"][waits]) or waits == "postgres", name
         for secret in service.get("secrets", ()):
             assert secret in COMPOSE["secrets"], name
         for key, value in service.get("environment", {}).items():
             assert key.endswith("_FILE") or "PASSWORD" not in key or key.endswith("_HASH"), (name, key, value)
     assert set(SERVICES["proxy"]["ports"]) == {"80:80", "443:443"}
+    assert SERVICES["storage"]["command"] == ["dagster", "instance", "migrate"]
     assert not any("ports" in service for name, service in SERVICES.items() if name != "proxy"), (
         "only the proxy is reached from outside"
     )

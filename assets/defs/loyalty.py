@@ -1,6 +1,8 @@
 """Loyalty: what orders should have posted, what the ledger holds."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import dagster as dg
@@ -32,12 +34,14 @@ def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
 )
 def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
-    written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
-    rewarded, claims = referrals.settle(platform.store, platform.programme, platform.now)
-    if (written or rewarded) and platform.programme.asks_the_past:
-        platform.leave_undone()  # what has posted may change what orders owe
-    written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
-    built = history.build_entries(platform.lake, platform.store)
+    with platform.lake.busy() as began:
+        written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
+        rewarded, claims = referrals.settle(platform.store, platform.programme, platform.now)
+        if (written or rewarded) and platform.programme.asks_the_past:
+            platform.leave_undone()  # what has posted may change what orders owe
+        written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
+        built = history.build_entries(platform.lake, platform.store)
+        built = replace(built, seconds=time.monotonic() - began)  # posting is most of it
     return report(
         platform.lake,
         built,
@@ -61,10 +65,12 @@ def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) 
 def ops__loyalty_reconciliation(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: measure. What does not add up is derived again from its entries, counted, and named if it still does not."""
     idempotency.forget(platform.store, platform.now)
-    found = reconcile.mend(platform.store, platform.programme, platform.now, context.log.warning)
+    with platform.lake.busy() as began:
+        found = reconcile.mend(platform.store, platform.programme, platform.now, context.log.warning)
+        built, rows = reconcile.build_reconciliation(platform.lake, found)
+        built = replace(built, seconds=time.monotonic() - began)
     if found.mended or found.wrong:  # after the ledger was read back
         platform.leave_undone()
-    built, rows = reconcile.build_reconciliation(platform.lake, found)
     check = dg.AssetCheckResult(
         passed=all(well for _, _, well in rows),
         check_name="books_add_up",

@@ -5,6 +5,7 @@ import dagster as dg
 from assets import plots
 from assets.platform import Platform
 from assets.reporting import observed
+from cdp.errors import CdpError
 from identity import artefact, labels, lifecycle, whatif
 from identity.artefact import Model
 
@@ -51,9 +52,12 @@ def difference(platform: Platform, model: Model) -> dict[str, object]:
     """What it would do to the customers there are, and how good either is; nothing is written."""
     with platform.lake.busy():
         found = whatif.compare(platform.lake, model, platform.rules, other_rules=False)
-    in_use, then = artefact.load(platform.models), quality(platform, model)
-    now = quality(platform, in_use) if in_use else {}
-    name = in_use.version if in_use else "none"
+    name, then = artefact.current(platform.models) or artefact.NONE, quality(platform, model)
+    try:
+        in_use = artefact.load(platform.models)
+        now = quality(platform, in_use) if in_use else {}
+    except CdpError as error:  # of another program, or gone: the way out is another model
+        now = dict.fromkeys(then, str(error))
     changes = "\n".join(f"| {what} | {value:,} |" for what, value in found.rows())
     known = "\n".join(f"| {what} | {now.get(what, '')} | {value} |" for what, value in then.items())
     examples = "\n".join(

@@ -14,7 +14,7 @@ from cdp.store import releases
 
 
 @dg.asset(group_name="ingest", kinds={"duckdb", "postgres"}, owners=OWNERS)
-@costed("customers erased")
+@costed()
 def ops__erasures(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. Erasures whose identity is proven are carried out before anything is read: the rest of the run makes anew.
 
@@ -25,7 +25,7 @@ def ops__erasures(context: dg.AssetExecutionContext, platform: Platform) -> dg.M
 
 
 @dg.asset(group_name="ingest", deps=["ops__erasures"], kinds={"duckdb", "postgres", "yaml"}, owners=OWNERS)
-@costed("rows")
+@costed()
 def ops__retention(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. What is older than retention.yaml allows leaves landing files, lake and store."""
     ended = retention.enforce(_job(context, platform), load_retention(platform.workspace))

@@ -71,7 +71,7 @@ def released(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materi
     return dg.MaterializeResult(metadata={"snapshot": snapshot, "snapshots expired": expired})
 
 
-@costed("requests finished")
+@costed(logged=False)
 def purged(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: run. What engines keep behind of erased people (snapshots, dead rows, logs) is removed, and their requests end."""
     job = Job(platform.workspace, platform.lake, platform.store, platform.sources, platform.now, context.log.info)

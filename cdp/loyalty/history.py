@@ -62,6 +62,7 @@ def build_draws(lake: Lake, store: psycopg.Connection) -> build.Built:
     return _read(lake, store, "core__ledger_draws", DRAW_ROWS, DRAWS)
 
 
+@build.timed
 def _read(lake: Lake, store: psycopg.Connection, table: str, query: str, schema: dict[str, Any]) -> build.Built:
     """A table of the store as it is now; derived rows change without an entry, so their content is what counts."""
     rows = pl.DataFrame(store.execute(query).fetchall(), schema=schema, orient="row")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +13,8 @@ import dagster as dg
 import pytest
 
 from assets.definitions import JOB, defs
-from assets.reporting import contracts, costed
-from cdp.lake.build import find_inputs, sql_file, sql_tables
+from assets.reporting import contracts, cost, costed
+from cdp.lake.build import Built, find_inputs, sql_file, sql_tables
 from cdp.lake.tables import OPERATIONS, meanings, shapes
 from cdp.sources.stage import BOOKKEEPING
 from tests.conftest import ROOT, RetailCase, cdp
@@ -298,9 +299,17 @@ def test_every_asset_that_did_something_tells_what_it_cost(instance, specs):
         if any("changed" not in each or each["changed"].value for each in told):
             dear[key] = {name for each in told for name in each}
     assert len(dear) > 100
-    assert {key for key, names in dear.items() if not {"seconds", "bytes", "bytes per second"} <= names} == set()
+    assert {key for key, names in dear.items() if "seconds" not in names} == set()
+    silent = {key for key, names in dear.items() if not names & {"bytes per second", "bytes logged per second"}}
+    assert silent == {"ops__purged", "ops__rejected_rows"}, "the one rewrites PostgreSQL's log, the other only counts"
     served = instance.get_latest_materialization_event(dg.AssetKey("ops__published")).asset_materialization.metadata
     assert "rows per second" in served
+
+
+def test_rows_a_second_are_those_that_were_made():
+    told = cost(Built("core__things", 5000, changed=True, seconds=2.0, bytes=10, made=40))
+    assert (told["rows made"], told["rows per second"]) == (40, 20.0)
+    assert cost(Built("core__things", 5000, changed=True, seconds=2.0))["rows per second"] == 2500.0
 
 
 def test_a_step_that_makes_no_table_tells_its_cost_and_the_log_that_it_works(platform):
@@ -310,6 +319,7 @@ def test_a_step_that_makes_no_table_tells_its_cost_and_the_log_that_it_works(pla
     def made(platform):
         """What it does."""
         seen.append(platform.lake.busy_since)
+        time.sleep(0.05)
         with platform.store.transaction():
             platform.store.execute("create table scratch as select generate_series(1, 10000)")
             platform.store.execute("drop table scratch")
@@ -318,8 +328,9 @@ def test_a_step_that_makes_no_table_tells_its_cost_and_the_log_that_it_works(pla
     told = made(platform=platform).metadata
     assert seen[0] is not None
     assert platform.lake.busy_since is None
-    assert told["bytes"] > 100_000
+    assert told["bytes logged"] > 100_000
     assert told["rows per second"] == pytest.approx(40 / told["seconds"], rel=0.1)
+    assert told["pairs"] == 40
     assert made.__doc__ == "What it does."
 
 

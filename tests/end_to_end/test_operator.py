@@ -192,7 +192,7 @@ def test_a_week_is_backfilled_from_the_graph_to_the_lake_of_one_run_and_again_ch
         found, whole = state(workspace), state(beside)
         assert len(found["partition"]) > 250
         for name in whole:
-            assert len(whole[name]) > 50, name
+            assert len(whole[name]) > (50 if name != "counts" else 3), name
             assert found[name] == whole[name], (name, shot)
     operator.open("/assets/raw_pos__sale_lines?view=partitions", DAYS[0])
     operator.shot("week")

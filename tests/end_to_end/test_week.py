@@ -229,7 +229,9 @@ def test_a_model_is_trained_compared_promoted_and_rolled_back_with_what_it_would
     assert seen["split"] == len(parted) > 10
     assert seen["records whose id moves"] == sum(was[record] != now[record] for record in was)
     assert seen["customers then"] == len(set(now.values()))
-    assert seen["balances that change"] == sum(held.get(c, 0) != holds.get(c, 0) for c in set(was.values()))
+    assert seen["balances that change (default, points)"] == sum(
+        held.get(c, 0) != holds.get(c, 0) for c in set(was.values())
+    )
     succeeded, back, _ = launch("roll_back_model")
     assert (succeeded, back["rolled back to"], artefact.current(folder)) == (True, before, before)
     assert back["merged with another"] > seen["split"], "those that were split, and the parts they were split into"

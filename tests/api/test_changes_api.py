@@ -145,6 +145,7 @@ def test_no_reader_misses_what_slow_writers_commit_late(workspace, client, heade
         assert by_customer == written
 
 
+@pytest.mark.long
 def test_writers_and_readers_that_are_killed_miss_nothing(new_workspace):
     """The small version of `python -m benchmarks.feed`."""
     found = prove(new_workspace(), 4_000, 8, most=180)

@@ -292,6 +292,7 @@ def batch(api):
         yield Batch(lake, api.case.workspace)
 
 
+@pytest.mark.long
 def test_explanations_are_true(api, batch):
     """Where a step says what would be without its edge, the batch without that edge makes just that of the lake."""
     scorer = Scorer(artefact.load(api.case.workspace.path("models")))

@@ -113,6 +113,7 @@ def test_a_segment_in_an_audience_holds_nobody_whose_scores_may_not_be_used(clie
     assert told(town, client, analyst) == members - {denies, withdraws}
 
 
+@pytest.mark.long
 def test_who_denies_analytics_has_no_scores_after_the_next_run_and_an_export_says_what_there_is(client, town, analyst, scored):
     with connect(owner_address(town)) as store:
         from cdp.consent.policy import load_policy

@@ -92,6 +92,7 @@ def test_what_channels_sent_is_a_reason_for_a_run_after_a_minute(landing):
     assert why(workspace, instance, T0 + DAY) == "nothing new"
 
 
+@pytest.mark.long
 def test_a_run_under_way_starts_no_other_and_one_that_was_killed_blocks_none(landing, definitions):
     workspace, instance = landing
     now = T0 + 2 * DAY
@@ -120,6 +121,7 @@ def test_an_arrival_whose_runs_fail_is_tried_again_and_then_left_to_people(landi
     cdp(workspace, "run", "--as-of", (T0 + 2 * DAY).isoformat())
 
 
+@pytest.mark.long
 def test_a_promoted_model_is_a_reason_for_a_run(landing):
     workspace, instance = landing
     folder = workspace.path("models")
@@ -208,6 +210,7 @@ def raw_rows(workspace):
         return lake.rows("select * exclude (_run_id) from raw_web__events order by all")
 
 
+@pytest.mark.long
 def test_a_backfill_of_a_week_makes_the_lake_that_daily_runs_make_and_again_changes_nothing(
     new_workspace, definitions, monkeypatch
 ):

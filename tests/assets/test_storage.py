@@ -53,6 +53,7 @@ def test_runs_written_by_it_are_read_by_dagsters_own_log_and_the_other_way_round
         )
 
 
+@pytest.mark.long
 def test_many_runs_keep_few_connections_and_threads_lose_nothing(home):
     """Threads only report, as the servers' do: Dagster itself runs no two jobs in threads of one process."""
     with dg.DagsterInstance.get() as instance:

@@ -186,6 +186,7 @@ def test_the_laws_hold_and_the_sql_twin_agrees_on_generated_histories(seed):
         assert allowed <= {key for key, found in answer.items() if found[0]}, "one more denial never allows more"
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None, phases=[Phase.generate])
 @given(st.integers(0, 2**32))
 def test_merge_then_split_restores_by_function_and_by_sql(seed):

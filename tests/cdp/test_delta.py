@@ -147,6 +147,7 @@ def test_what_was_made_in_part_counts_the_rows_that_were_made(lake):
 ROWS = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("12")), max_size=12)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(ROWS, min_size=1, max_size=4))
 def test_a_reader_made_again_in_part_equals_one_made_whole(lake, steps):

@@ -176,6 +176,7 @@ def table_ids(lake, table):
     return lake.rows("select table_id from ducklake_table_info('lake') where table_name = ?", [table])
 
 
+@pytest.mark.long
 def test_a_table_that_keeps_its_columns_is_filled_again_and_any_other_is_replaced(platform, monkeypatch):
     """A new table changes the lake's schema, which every connection reads again; what it holds is the same either way."""
     lake = platform.lake

@@ -208,6 +208,7 @@ def naming(workspace, marker):
     return [path for path in files if marker.encode() in path.read_bytes()]
 
 
+@pytest.mark.long
 def test_dead_rows_that_the_server_had_to_keep_are_removed_in_another_try(workspace, monkeypatch):
     """Whoever was not seen to wait for: the server's own count of what it kept decides."""
     marker = "nobody-81be@example.org"

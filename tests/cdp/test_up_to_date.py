@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from assets.platform import Platform, _whole
 from cdp import up_to_date
 from cdp.clock import parse_as_of
 from cdp.errors import WorkspaceError
+from cdp.lake.build import Built
 from cdp.settings import Settings
 from cdp.sources.ingest import FileReport, IngestReport
 from cdp.store import assignment, inbox, releases, standing
@@ -385,7 +386,8 @@ def test_only_a_run_all_of_whose_steps_are_known_to_have_succeeded_was_a_whole_o
 class Undone:
     """What a step sees of the platform where it only says that something is left to do."""
 
-    workspace = lake = store = now = started_at = landing = None
+    workspace = store = now = started_at = landing = None
+    lake = SimpleNamespace(busy=lambda: nullcontext(0.0), snapshot=lambda: 1)
     said = False
 
     def leave_undone(self):
@@ -398,7 +400,7 @@ def test_publish_says_that_it_left_customers_alone(left_alone, monkeypatch):
         "assets.defs.publish.publish", lambda *_: SimpleNamespace(left_alone=left_alone, written=0, batches=0, rows={})
     )
     platform, context = Undone(), dg.build_asset_context()
-    published(context, platform)
+    published.__wrapped__(context, platform)
     assert platform.said == bool(left_alone)
 
 
@@ -421,7 +423,7 @@ def test_a_file_that_could_not_be_opened_is_looked_at_again_though_it_looks_as_i
 def test_postings_on_which_others_depend_are_looked_at_again(written, rewarded, asks, left, monkeypatch):
     for name, answer in (
         ("settle.settle", written), ("referrals.settle", (rewarded, {})), ("reconcile.expire", 1),
-        ("history.build_entries", None), ("report", None),
+        ("history.build_entries", Built("core__ledger_entries", 0, changed=False)), ("report", None),
     ):  # fmt: skip
         monkeypatch.setattr(f"assets.defs.loyalty.{name}", lambda *_, answer=answer, **__: answer)
     platform = Undone()
@@ -439,7 +441,6 @@ def test_a_report_that_no_release_shows_yet_is_left_to_the_next_run(changed, mov
     monkeypatch.setattr("assets.defs.privacy.releases.move", lambda *_: moved)
     monkeypatch.setattr("assets.defs.privacy.report", lambda *_, **__: None)
     platform = Undone()
-    platform.lake = SimpleNamespace(snapshot=lambda: 1)
     privacy.mart__transparency.op.compute_fn.decorated_fn(SimpleNamespace(run_id="r"), platform)
     assert platform.said is left
 

@@ -23,6 +23,8 @@ from cdp.store.connect import connect, owner_address
 from tests.cdp.test_webhooks import Receiver
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.long
+
 PAGES = ROOT / "docs" / "channels"
 KEYS = {
     "WRITE_KEY": (["events:write"], "web"),

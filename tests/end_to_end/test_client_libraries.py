@@ -20,6 +20,8 @@ from cdp.store import keys
 from cdp.store.connect import connect, owner_address
 from tests.conftest import NOW, ROOT
 
+pytestmark = pytest.mark.long
+
 NODE = ROOT / "tests" / "node"
 
 

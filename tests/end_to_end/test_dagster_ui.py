@@ -11,6 +11,8 @@ import pytest
 from cdp.cli.serve import dagster_process, free_port, stop, wait_for
 from tests.conftest import ROOT, RetailCase
 
+pytestmark = pytest.mark.long
+
 SHOTS = ROOT / ".ci" / "screenshots"
 
 
@@ -74,7 +76,6 @@ def test_the_whole_graph_shows_without_an_error(ui, retail_case):
     assert "does not match the name" not in log
 
 
-@pytest.mark.long
 def test_a_run_of_the_command_line_is_executed_again_from_the_ui(ui):
     runs = ask(ui, "{ runsOrError(limit: 1) { ... on Runs { results { runId status jobName } } } }")["runsOrError"][
         "results"

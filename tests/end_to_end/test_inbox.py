@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from cdp.lake.engine import open_lake
 from cdp.sources import intake
 from cdp.store import inbox
@@ -16,6 +18,7 @@ EVENTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_sent_events_are_ingested_once_and_what_breaks_the_contract_is_quarantined(new_workspace):
     workspace = new_workspace()
     for _ in range(2):  # the second time nothing is new

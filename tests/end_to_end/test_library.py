@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import cdp
 
+pytestmark = pytest.mark.long
+
 SHOPIFY = """Name,Email,Financial Status,Paid at,Fulfillment Status,Accepts Marketing,Currency,Subtotal,Total,Discount Amount,Created at,Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku,Lineitem discount,Billing Name,Billing Zip,Billing City,Billing Country,Billing Phone,Phone
 #1001,mei@shop.example,paid,2026-01-05 10:00:00 +0800,fulfilled,yes,CNY,300.00,290.00,10.00,2026-01-05 10:00:00 +0800,2,"Tea, green",100.00,TEA-G,10.00,王梅,200000,上海,CN,'+86 138 0013 8000,
 #1001,mei@shop.example,,,,,,,,,2026-01-05 10:00:00 +0800,1,Pot,100.00,,,,,,,,

@@ -490,6 +490,7 @@ STANDS = (
 )
 
 
+@pytest.mark.long
 def test_every_order_replayed_five_times_in_shuffled_order_adds_no_entry(lake, retail_case):
     programme, shuffle = load_programme(retail_case.workspace), random.Random(5).shuffle
     todo, now = postings(lake, programme), datetime.fromisoformat(f"{RETAIL_AS_OF}T00:00:00+00:00")
@@ -504,6 +505,7 @@ def test_every_order_replayed_five_times_in_shuffled_order_adds_no_entry(lake, r
         assert store.execute("select count(*), max(posted_at) from ledger_entries").fetchall() == before
 
 
+@pytest.mark.long
 def test_any_order_of_first_arrival_ends_in_equal_balances_lots_and_legs(lake, retail_case):
     """The ledger emptied, the same orders in shuffled batches, against what the pipeline posted; all of it undone at the end."""
     programme = load_programme(retail_case.workspace)

@@ -268,6 +268,7 @@ def test_a_birthday_without_a_year_is_refused_with_what_to_do(tmp_path):
         run(path)
 
 
+@pytest.mark.long
 def test_names_beside_an_address_alone_are_enough_to_learn_from(tmp_path):
     """Nothing else is there to learn from, and whoever agrees in all of it is one set of values."""
     rng = random.Random(3)

@@ -10,6 +10,8 @@ from identity import artefact, households, labels
 from tests.conftest import cdp
 from tests.identity.lake import NOW, forget, land, partition, run
 
+pytestmark = pytest.mark.long
+
 
 def test_unsure_joins_and_parts_nobody_and_is_asked_no_more(case):
     """A borderline pair that a steward cannot tell stays as it is, in this run and a full one, and leaves the queue."""
@@ -59,7 +61,6 @@ def test_decisions_are_labels_that_measure_a_model(case):
     assert (found.labels, found.agreeing, found.missed, found.wrong, found.joined) == (2, 0, 1, 1, 1)
 
 
-@pytest.mark.long
 def test_a_phone_that_becomes_generic_takes_its_past_joins_back_in_a_run_over_new_data(case):
     """Two records with nothing but a phone in common are one person, until the phone stands under too many names."""
     phone = "+447700944444"
@@ -118,7 +119,6 @@ def test_two_accounts_of_a_source_that_gives_a_person_one_stay_two_people(case):
     assert back["web:order:016000"] == back["web:order:016001"]
 
 
-@pytest.mark.long
 def test_homes_keep_their_ids_when_everything_is_made_again_and_when_somebody_moves_in(case):
     family = [("Nora", "Lasting", "1970-01-02", "nora.l@post.cn", None, "LH11LH", "leeds"), ("Otto", "Lasting", "1999-03-04", "otto.l@post.cn", None, "LH11LH", "leeds")]  # fmt: skip
     land(case.lake, family, 17_000, anew=False)

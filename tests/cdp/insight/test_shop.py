@@ -142,6 +142,7 @@ def test_segmentation_by_habit_time_channel_and_promotion_sensitivity(platform):
     assert found == {"ann": ("app", "evening", pytest.approx(2 / 3), 2, pytest.approx(0.5)), "ben": ("web", "night", 0.0, 1, 0.0)}
 
 
+@pytest.mark.long
 def test_segmentation_membership_history_is_kept(platform):
     orders = [order("ann", "2026-06-20", 1), order("ben", "2026-06-20", 1)]
     lake = measured(platform, orders, now="2026-07-01", want=("ops__segment_history",))
@@ -316,6 +317,7 @@ def test_what_the_rules_leave_out_is_as_shipped_and_an_unknown_purpose_is_named(
         path.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.long
 def test_survival_cohorts_never_grow_by_rounding():
     import random
 

@@ -7,6 +7,7 @@ import dagster as dg
 import psycopg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from assets.automation import JOB, NIGHTLY, SENSOR
 from cdp.alerts.rules import AlertRule, Alerts, Message, Wrong, due
 from cdp.alerts.send import send, send_by, ways
 from cdp.clock import system_now
@@ -45,6 +46,18 @@ def failed_runs(instance: dg.DagsterInstance, rule: AlertRule, jobs: Iterable[st
     return wrong
 
 
+def late_runs(instance: dg.DagsterInstance, rule: AlertRule, now: datetime) -> list[Wrong]:
+    """The pipeline, where its last run that succeeded ended too long ago; one that never ran is not late."""
+    succeeded = dg.RunsFilter(job_name=JOB, statuses=[dg.DagsterRunStatus.SUCCESS])
+    last = next(iter(instance.get_run_records(succeeded, limit=1)), None)
+    if last is None or rule.hours is None:
+        return []
+    ended = datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC)
+    due_at = ended + timedelta(hours=rule.hours)
+    said = f"No run has succeeded since {ended:%Y-%m-%d %H:%M} UTC: see whether sensor '{SENSOR}' and schedule '{NIGHTLY}' are on, what waits in the queue, and run 'cdp run'."
+    return [Wrong(rule.name, JOB, said, due_at)] if now > due_at else []
+
+
 def wrong_figures(rules: Iterable[AlertRule], noted: dict[str, tuple[float | None, datetime]]) -> list[Wrong]:
     """Figures of the last run that broke their rule."""
     wrong = []
@@ -69,6 +82,8 @@ def watch(workspace: Workspace, instance: dg.DagsterInstance, alerts: Alerts, ke
                 wrong += failed_checks(instance, rule, keys)
             elif rule.when == "run_failed":
                 wrong += failed_runs(instance, rule, jobs)
+            elif rule.when == "late":
+                wrong += late_runs(instance, rule, now)
         failed = _send_again(store, alerts, now)
         messages = due(wrong, kept.still_open(store), now, timedelta(hours=alerts.repeat_hours))
         missed, sent = send(messages, alerts, Settings(), log.warning) if messages else ({}, [])

@@ -7,6 +7,7 @@ import dagster as dg
 
 JOB = "cdp_run"
 CHECKS_JOB = "cdp_checks"
+SENSOR, NIGHTLY = "landing", "nightly"
 DAY = timedelta(hours=26)  # a night's run, and the time it takes
 # how old a layer may be: files and what is served come every night; a measure may be a night late before anybody is told
 FRESH = {"insight": 2 * DAY}
@@ -23,12 +24,13 @@ FOLLOWS = (
 
 ABOUT = {
     "ingest": "personal", "standardise": "personal", "identity": "personal", "profile": "personal", "consent": "personal",
-    "loyalty": "pseudonymous", "insight": "pseudonymous", "publish": "none",
+    "loyalty": "pseudonymous", "insight": "pseudonymous", "publish": "personal",
 }  # fmt: skip
 
 
 OF_PEOPLE = {"ops__rejected_rows", "ops__segment_history"}  # of the pipeline's own tables
-OF_RULES = {  # rules as tables: nobody is in them
+OF_RULES = {  # rules and counts as tables: nobody is in them
+    "mart__transparency",
     "core__blocked_patterns", "core__purposes", "core__consent_rules", "core__jurisdiction_countries", "core__identifier_limits", "core__key_limits",
     "core__loyalty_terms", "core__insight_terms", "core__service_terms",
 }  # fmt: skip

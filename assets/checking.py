@@ -27,7 +27,8 @@ def check(
 
     @dg.asset_check(asset=asset, name=name, description=description, blocking=blocking, additional_deps=list(reads))
     def made(platform: Platform) -> dg.AssetCheckResult:
-        return result(find(platform), hint, blocking=blocking)
+        with platform.lake.busy():
+            return result(find(platform), hint, blocking=blocking)
 
     return made
 

@@ -42,14 +42,16 @@ MOST_NOTES = 1000  # older ones in the register of builds: each is a file; witho
 
 @contextmanager
 def heartbeat(lake: Lake, say: Callable[[str], None]) -> Iterator[None]:
-    """While a table takes long to make, its log says so every few seconds; the lake itself is not asked."""
+    """While a step takes long, the run's log names it every few seconds; the lake itself is not asked."""
     ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(BEAT):
-            since = lake.busy_since
-            if since is not None and time.monotonic() - since >= BEAT:
-                say(f"still at it, for {time.monotonic() - since:.0f} s")
+        said = 0.0
+        while not ended.wait(BEAT / 5):
+            work, now = lake.at_work, time.monotonic()
+            if work is not None and now - max(work[0], said) >= BEAT:
+                say(f"{work[1]}: still at it, for {now - work[0]:.0f} s")
+                said = now
 
     watcher = threading.Thread(target=beat, daemon=True, name="heartbeat")
     watcher.start()
@@ -58,6 +60,11 @@ def heartbeat(lake: Lake, say: Callable[[str], None]) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+
+
+def step() -> str:
+    """The step that this thread executes: an asset, or a check of one."""
+    return dg.OpExecutionContext.get().op.name
 
 
 def _whole(context: dg.InitResourceContext) -> bool:
@@ -121,6 +128,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             standing.forget(store)
             told, touches = up_to_date.at_load(self._workspace), standing.touches(store)
             create_registers(lake)
+            lake.named = step
             register.compact(lake, MOST_NOTES)
             if self.full and not (context.run and context.run.parent_run_id):  # a part executed again needs the rest
                 forget_builds(lake)

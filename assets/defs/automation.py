@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from assets.automation import CHECKS_JOB, JOB
+from assets.automation import CHECKS_JOB, JOB, NIGHTLY, SENSOR
 from cdp.clock import system_now
 from cdp.settings import Settings
 from cdp.workspace import open_workspace
 
 
-@dg.sensor(job_name=JOB, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(name=SENSOR, job_name=JOB, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Looks every half minute for files and sent events that no run has read; gathers them, and asks for one run."""
     from assets.arrivals import look
@@ -25,7 +25,7 @@ def defs() -> dg.Definitions:
         description="Tables whose inputs were made anew without them (a backfill, one asset by hand) are made again.",
     )  # fmt: skip
     nightly = dg.ScheduleDefinition(
-        name="nightly", job_name=JOB, cron_schedule="30 2 * * *", default_status=dg.DefaultScheduleStatus.RUNNING,
+        name=NIGHTLY, job_name=JOB, cron_schedule="30 2 * * *", default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Erasures, retention and the expiry of points are carried out every night, whether or not anything new came.",
     )  # fmt: skip
     reconciliation = dg.ScheduleDefinition(

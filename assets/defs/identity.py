@@ -16,6 +16,7 @@ from cdp.store import requests
 from identity import artefact, edges, graph, households, lifecycle, pairs, scopes, sharing, stable, steward
 
 GROUP = "identity"
+SHOWN = "publish"  # what stewards are shown is ranked by what profile, consent and loyalty made
 
 
 def _spec(key: str, deps: list[str], kinds: set[str], text: str) -> dg.AssetSpec:
@@ -152,7 +153,7 @@ def core__households(platform: Platform) -> dg.MaterializeResult:
     return report(platform.lake, households.build_households(platform.lake, platform.store, platform.now))
 
 
-@dg.asset(group_name=GROUP, deps=["core__review_pairs"], kinds={"postgres"}, owners=OWNERS)
+@dg.asset(group_name=SHOWN, deps=["core__review_pairs"], kinds={"postgres"}, owners=OWNERS)
 @costed("pairs")
 def ops__review_queue(platform: Platform) -> dg.MaterializeResult:
     """Grain: run. The borderline pairs that stewards are shown, those first that would move most."""
@@ -170,6 +171,6 @@ def defs() -> dg.Definitions:
         assets=[
             *python,
             *(sql_asset(GROUP, table, part=scopes.PARTS.get(table)) for table in sql_tables(GROUP)),
-            *(sql_asset("review", t, GROUP) for t in sql_tables("review")),
+            *(sql_asset("review", t, SHOWN) for t in sql_tables("review")),
         ]
     )

@@ -6,7 +6,7 @@ from assets import landing
 from assets.checking import result
 from assets.platform import Platform
 from assets.reporting import OWNERS, costed, report
-from cdp.checks import arrivals
+from cdp.checks import Finding, arrivals
 from cdp.lake.build import Built
 from cdp.privacy.guard import guard
 from cdp.settings import Settings
@@ -48,7 +48,8 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
     def raw(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         files, before = landing.wanted(context, platform, source), seen(platform.landing, [source])
         suppress = guard(platform.workspace, platform.now)
-        done = ingest(platform.lake, source, platform.landing, platform.now, context.log.info, suppress, files)
+        with platform.lake.busy():
+            done = ingest(platform.lake, source, platform.landing, platform.now, context.log.info, suppress, files)
         landing.settle(context, platform, source, files, before, done)
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
@@ -97,13 +98,10 @@ _FILES = dg.TableSchema([dg.TableColumn("file", "string"), *(dg.TableColumn(name
 
 def _reconciles(done: IngestReport) -> dg.AssetCheckResult:
     wrong = done.unreconciled
-    metadata = {
-        "files that do not add up": wrong,
-        "what to do": "compare the file's lines with ops__reconciliation and report it; what stands on this table waits",
-    }
-    return dg.AssetCheckResult(passed=not wrong, check_name="reconciliation", metadata=metadata)
+    return result(Finding(not wrong, {"files that do not add up": wrong}), ADD_UP, blocking=True, name="reconciliation")
 
 
+ADD_UP = "compare the file's lines with ops__reconciliation and report it; what stands on this table waits"
 LEFT_OUT = "mend each file that is left out, or have it sent again under its name; it is read by the next run, and removing it ends this"
 REJECTED = (
     "look at what was rejected and why ('cdp quarantine list', ops__rejected_rows), correct it by a rule and replay it"
@@ -113,15 +111,9 @@ REJECTED = (
 def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
     many = [file.file for file in done.files if file.quarantined > source.limits.warn * file.lines]
     blocked = done.left_out | {file.file: file.blocked for file in done.blocked}
-    severity = dg.AssetCheckSeverity.ERROR if blocked else dg.AssetCheckSeverity.WARN
-    metadata = {
-        "left out": blocked,
-        "over the warning limit": many,
-        "what to do": LEFT_OUT if blocked else REJECTED,
-    }
-    return dg.AssetCheckResult(
-        passed=not blocked and not many, check_name="contract", severity=severity, metadata=metadata
-    )
+    facts = {"left out": blocked, "over the warning limit": many}
+    found, hint = Finding(not blocked and not many, facts), LEFT_OUT if blocked else REJECTED
+    return result(found, hint, blocking=bool(blocked), name="contract")
 
 
 @dg.definitions

@@ -8,9 +8,11 @@ from functools import partial
 import dagster as dg
 
 from assets import charts
+from assets.checking import result
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
+from cdp.checks import Finding
 from cdp.lake.build import build, sql_file, sql_tables
 from cdp.lake.engine import Lake
 from cdp.loyalty import history, reconcile, referrals, reports, settle, targets
@@ -18,6 +20,9 @@ from cdp.loyalty.programme import Programme
 from cdp.store import idempotency
 
 GROUP = "loyalty"
+DIFFERS = (
+    "run again ('cdp run --force'): what differs is derived anew; what stays is named in the log by account and order"
+)
 
 
 @dg.asset(group_name=GROUP, deps=list(targets.INPUTS), kinds={"python", "duckdb"}, owners=OWNERS)
@@ -71,14 +76,8 @@ def ops__loyalty_reconciliation(context: dg.AssetExecutionContext, platform: Pla
         built = replace(built, seconds=time.monotonic() - began)
     if found.mended or found.wrong:  # after the ledger was read back
         platform.leave_undone()
-    check = dg.AssetCheckResult(
-        passed=all(well for _, _, well in rows),
-        check_name="books_add_up",
-        metadata={measure: count for measure, count, _ in rows}
-        | {
-            "what to do": "run again ('cdp run --force'): what differs is derived anew; what stays is named in the log by account and order"
-        },
-    )
+    facts = {measure: count for measure, count, _ in rows}
+    check = result(Finding(all(well for _, _, well in rows), facts), DIFFERS, name="books_add_up", blocking=True)
     return report(platform.lake, built, check_results=[check])
 
 

@@ -13,7 +13,7 @@ from cdp.strict import Strict
 from cdp.workspace import Workspace
 from cdp.yamlfile import load_yaml
 
-EVENTS = ("run_failed", "check_failed")
+EVENTS = ("run_failed", "check_failed", "late")
 
 
 class To(Strict):
@@ -29,10 +29,11 @@ class AlertRule(Strict):
 
     Attributes:
         name: What it is called in messages.
-        when: `run_failed`, `check_failed`, or a select of one number over the lake.
+        when: `run_failed`, `check_failed`, `late`, or a select of one number over the lake.
         above: The number from above which it is wrong.
         below: The number below which it is wrong.
         checks: Only these checks (`asset.check`); all where empty.
+        hours: For `late`: how old the end of the last run of the pipeline that succeeded may be.
     """
 
     name: str
@@ -40,9 +41,12 @@ class AlertRule(Strict):
     above: float | None = None
     below: float | None = None
     checks: tuple[str, ...] = ()
+    hours: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
+        if (self.when == "late") != (self.hours is not None):
+            raise ValueError("say after how many 'hours' a run is late, and only with 'when: late'")
         if self.when in EVENTS:
             return self
         try:

@@ -41,7 +41,8 @@ class Lake:
         self.connection = connection
         self.run_id = run_id
         self.folder = folder
-        self.busy_since: float | None = None  # while a table is made: since when (monotonic)
+        self.at_work: tuple[float, str] | None = None  # while something is made: since when (monotonic), and on what
+        self.named: Callable[[], str] = str  # what is being worked on now, as whoever opened the lake calls it
         self.register: Any = None  # what cdp.lake.register has read; forgotten with every failed transaction
         self.told: Any = None  # what cdp.lake.delta has read; likewise
         self._answers: dict[str, list[tuple[Any, ...]]] = {}  # of `remembered`, until the next transaction
@@ -120,12 +121,13 @@ class Lake:
 
     @contextmanager
     def busy(self) -> Iterator[float]:
-        """While the block works the lake knows since when, and gives it: whoever waits is told."""
-        outer, self.busy_since = self.busy_since, time.monotonic()
+        """While the block works the lake knows since when and on what, and gives since when: whoever waits is told."""
+        outer, began = self.at_work, time.monotonic()
+        self.at_work = (began, self.named())
         try:
-            yield self.busy_since
+            yield began
         finally:
-            self.busy_since = outer
+            self.at_work = outer
 
     @contextmanager
     def memory(self, limit: str) -> Iterator[None]:

@@ -1,15 +1,17 @@
 """Figures that cannot be asked, and messages that one way could not take."""
 
-from datetime import timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
-from assets.alerting import watch
+from assets.alerting import late_runs, watch
+from assets.automation import JOB
 from assets.defs.alerts import askable, asked
 from assets.defs.checks import moved
-from cdp.alerts.rules import Alerts, Message
+from cdp.alerts.rules import AlertRule, Alerts, Message
 from cdp.store import alerts as kept
 from cdp.store import releases
 from tests.conftest import NOW
@@ -64,6 +66,20 @@ def test_what_one_way_missed_is_sent_by_that_way_alone_at_the_next_look(platform
         assert look_again(instance) == []
     assert len(hook.got) == 1
     assert sum("Subject: CDP: Well again: r: s" in line for line in mailbox.got) == 1
+
+
+def test_a_pipeline_whose_last_good_run_ended_too_long_ago_is_late_and_one_that_never_ran_is_not():
+    rule = AlertRule(name="no run", when="late", hours=30)
+    with dg.DagsterInstance.ephemeral() as instance:
+        now = datetime.now(UTC)
+        assert late_runs(instance, rule, now + timedelta(days=9)) == []
+        instance.add_run(dg.DagsterRun(job_name=JOB, run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.SUCCESS))
+        instance.add_run(dg.DagsterRun(job_name=JOB, run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.FAILURE))
+        instance.add_run(dg.DagsterRun(job_name="other", run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.SUCCESS))
+        assert late_runs(instance, rule, now + timedelta(hours=29)) == []
+        (found,) = late_runs(instance, rule, now + timedelta(hours=31))
+        assert (found.subject, "cdp run" in found.text) == (JOB, True)
+        assert timedelta(hours=29) < found.since - now < timedelta(hours=31)
 
 
 @pytest.mark.parametrize("released", [False, True])

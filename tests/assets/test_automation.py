@@ -294,24 +294,26 @@ def test_the_job_of_checks_finds_nothing_wrong_where_nothing_was_built(new_works
     workspace = new_workspace()
     monkeypatch.setenv("CDP_HOME", str(workspace.home))
     monkeypatch.setenv("DAGSTER_HOME", str(prepare_home(workspace.path("dagster"))))
+    monkeypatch.setattr(platform, "BEAT", 1e-4)
     with dg.DagsterInstance.get() as instance:
-        checked = (
-            definitions.resolve_job_def(CHECKS_JOB).execute_in_process(instance=instance).get_asset_check_evaluations()
-        )
+        done = definitions.resolve_job_def(CHECKS_JOB).execute_in_process(instance=instance)
+        checked = done.get_asset_check_evaluations()
         assert len(checked) >= 10
         assert [c.check_name for c in checked if not c.passed] == []
+        said = [entry.user_message for entry in instance.all_logs(done.run_id) if "still at it" in entry.user_message]
+    assert any(line.startswith("core__record_customers_cluster_sizes: still at it") for line in said), said[:3]
 
 
 def test_a_table_that_takes_long_says_so_while_it_is_made(monkeypatch):
     monkeypatch.setattr(platform, "BEAT", 0.02)
-    lake, said = SimpleNamespace(busy_since=None), []
+    lake, said = SimpleNamespace(at_work=None), []
     with platform.heartbeat(lake, said.append):
         time.sleep(0.1)
         assert said == [], "nothing is being made"
-        lake.busy_since = time.monotonic() - 12
+        lake.at_work = (time.monotonic() - 12, "core__clusters")
         time.sleep(0.5)
     assert len(said) > 1
-    assert said[0] == "still at it, for 12 s"
+    assert said[0] == "core__clusters: still at it, for 12 s"
     count = len(said)
     time.sleep(0.1)
     assert len(said) == count, "it ends with the run"

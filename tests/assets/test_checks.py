@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import replace
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -10,8 +11,12 @@ import yaml
 
 from assets.automation import CHECKS_JOB
 from assets.definitions import defs
+from assets.defs import ingest, loyalty
 from assets.defs.alerts import alerts
 from assets.launch import prepare_home
+from cdp.checks import Finding
+from cdp.loyalty import reconcile
+from cdp.loyalty.programme import load_programme
 from cdp.privacy.suppression import Suppression
 from cdp.store import decisions
 from cdp.store.decisions import ordered
@@ -65,6 +70,45 @@ def test_a_figure_that_breaks_its_rule_is_told_once_after_the_run_that_found_it_
     assert "people" in said[0]
     assert "above 10" in said[0]
     assert "Well again" in said[1]
+
+
+def test_a_raw_table_that_does_not_add_up_stops_what_stands_on_it_and_every_check_says_what_to_do(
+    workspace, monkeypatch
+):
+    monkeypatch.setenv("CDP_HOME", str(workspace.home))
+    line = {"messageId": "m", "type": "page", "anonymousId": "b", "timestamp": "2026-01-01T00:00:00Z"}
+    workspace.path("landing", "web", "a.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    with opened(workspace) as found:  # an earlier file lost two lines
+        lost = "insert into lake.main.ops__reconciliation by name select 'web' as source, 'old.jsonl' as file, 3 as lines, 1 as accepted, 0 as duplicates, 0 as quarantined, 0 as suppressed"
+        found.lake.write(lambda: found.lake.connection.execute(lost), "lost")
+    for name in ("volume", "nulls", "drift"):
+        monkeypatch.setattr(ingest.arrivals, name, lambda *_: Finding(False))
+    keys = {dg.AssetKey(name) for name in ("ops__erasures", "ops__retention", "ops__landed", "raw_web__events", "core__touches")}  # fmt: skip
+    with dg.DagsterInstance.from_config(str(prepare_home(workspace.path("dagster")))) as instance:
+        job = defs().resolve_job_def("cdp_run").get_subset(asset_selection=keys)
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
+    judged = {c.check_name: c for c in done.get_asset_check_evaluations() if c.asset_key.to_user_string() == "raw_web__events"}  # fmt: skip
+    assert {name for name, c in judged.items() if not c.passed} == {"reconciliation", "volume", "null_rate", "schema_drift"}  # fmt: skip
+    assert all(len(c.metadata["what to do"].value) > 20 for c in judged.values() if not c.passed)
+    assert "what to do" not in judged["contract"].metadata
+    assert judged["reconciliation"].metadata["files that do not add up"].value == ["old.jsonl"]
+    assert "raw_web__events" in {e.step_key for e in done.all_events if e.is_step_failure}, "a blocking check"
+    assert "core__touches" not in {e.step_key for e in done.all_events if e.is_step_success}
+
+
+def test_books_that_do_not_add_up_fail_their_check(platform, monkeypatch):
+    programme = load_programme(platform.workspace).at(NOW)
+    given = SimpleNamespace(lake=platform.lake, store=platform.store, programme=programme, now=NOW, leave_undone=bool)
+    step = loyalty.ops__loyalty_reconciliation.op.compute_fn.decorated_fn
+    (sound,) = step(dg.build_asset_context(), given).check_results
+    found = reconcile.build_reconciliation
+    monkeypatch.setattr(reconcile, "build_reconciliation", lambda *args: (found(*args)[0], [("accounts that do not add up", 1, False)]))  # fmt: skip
+    (failed,) = step(dg.build_asset_context(), given).check_results
+    assert sound.passed
+    assert "what to do" not in sound.metadata
+    assert not failed.passed
+    assert failed.severity is dg.AssetCheckSeverity.ERROR
+    assert "cdp run --force" in failed.metadata["what to do"].value
 
 
 def compared(town, *arguments):

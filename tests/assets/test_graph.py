@@ -11,7 +11,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
+from assets import launch
 from assets.definitions import JOB, defs
 from assets.reporting import contracts, cost, costed
 from cdp.lake.build import Built, find_inputs, sql_file, sql_tables
@@ -20,6 +22,9 @@ from cdp.sources.stage import BOOKKEEPING
 from tests.conftest import ROOT, RetailCase, cdp
 
 SNAPSHOT = Path(__file__).parent / "graph.json"
+
+
+STAGES = ("ingest", "standardise", "identity", "profile", "consent", "loyalty", "insight", "publish")
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +187,20 @@ def test_every_check_says_what_it_holds_and_those_of_consent_and_ledger_block(de
 
 def test_steps_run_in_one_process_and_one_run_at_a_time(definitions):
     assert definitions.resolve_job_def(JOB).executor_def.name == "in_process"
+    for text in (launch.INSTANCE_YAML, ROOT.joinpath("docker", "dagster.yaml").read_text(encoding="utf-8")):
+        assert yaml.safe_load(text)["concurrency"]["runs"]["max_concurrent_runs"] == 1
+
+
+def test_stages_go_from_left_to_right(specs):
+    """Only the ledger stands on what is published: the store is its authority."""
+    place = {stage: at for at, stage in enumerate(STAGES)}
+    back = {
+        (dep.asset_key.to_user_string(), key)
+        for key, spec in specs.items()
+        for dep in spec.deps
+        if (source := specs.get(dep.asset_key.to_user_string())) and place[source.group_name] > place[spec.group_name]
+    }
+    assert back == {("ops__published", "core__ledger_entries")}
 
 
 def test_definitions_validate(tmp_path):
@@ -318,7 +337,7 @@ def test_a_step_that_makes_no_table_tells_its_cost_and_the_log_that_it_works(pla
     @costed("pairs")
     def made(platform):
         """What it does."""
-        seen.append(platform.lake.busy_since)
+        seen.append(platform.lake.at_work)
         time.sleep(0.05)
         with platform.store.transaction():
             platform.store.execute("create table scratch as select generate_series(1, 10000)")
@@ -327,7 +346,7 @@ def test_a_step_that_makes_no_table_tells_its_cost_and_the_log_that_it_works(pla
 
     told = made(platform=platform).metadata
     assert seen[0] is not None
-    assert platform.lake.busy_since is None
+    assert platform.lake.at_work is None
     assert told["bytes logged"] > 100_000
     assert told["rows per second"] == pytest.approx(40 / told["seconds"], rel=0.1)
     assert told["pairs"] == 40

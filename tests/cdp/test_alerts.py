@@ -64,6 +64,8 @@ def test_a_figure_breaks_its_rule_beyond_the_limit_only(limits, value, breaks):
         ("{name: x, when: 'select 1; drop table y', above: 1}", "one select"),
         ("{name: x, when: 'delete from y', above: 1}", "one select"),
         ("{nam: x, when: run_failed}", "nam"),
+        ("{name: x, when: late}", "hours"),
+        ("{name: x, when: run_failed, hours: 3}", "hours"),
     ],
 )
 def test_rules_that_cannot_be_meant_are_refused_by_line(workspace, line, says):
@@ -73,7 +75,7 @@ def test_rules_that_cannot_be_meant_are_refused_by_line(workspace, line, says):
     with pytest.raises(ConfigError, match=says):
         load_alerts(workspace)
     path.write_text(before)
-    assert {rule.when for rule in load_alerts(workspace).rules} >= {"run_failed", "check_failed"}
+    assert {rule.when for rule in load_alerts(workspace).rules} >= {"run_failed", "check_failed", "late"}
 
 
 MESSAGE = Message("failed checks", "raw_pos.contract", "What to do: look. 看一看", "new", T0)

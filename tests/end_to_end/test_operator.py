@@ -3,6 +3,7 @@
 Then what runs it is killed: the daemon, and PostgreSQL in the middle of a run. The next tick heals.
 """
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -12,10 +13,12 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 import psutil
+import psycopg
 import pytest
 
 from assets.arrivals import look
 from cdp.cli.serve import dagster_process, free_port, stop, wait_for
+from cdp.errors import CdpError
 from cdp.lake.engine import open_lake
 from cdp.simulate.write import simulate
 from cdp.store.connect import connect, owner_address
@@ -295,19 +298,46 @@ def daemon(operator):
             yield process
 
 
-def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(week, operator):
-    """Lines land; PostgreSQL is killed in the middle of the run that reads them, then everything of Dagster; it is started again."""
-    rows = lambda: operator.lake("select count(*) from raw_pos__sale_lines")[0][0]  # noqa: E731
-    before, known = rows(), operator.known()
-    operator.land("late.csv", SALES + "".join(sale(1000 + n, "1.00") for n in range(30)))
+def under_way(operator, known):
+    """Wait until a run that was not known before works."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not [
         r for r in operator.runs() if r["runId"] not in known and r["status"] == "STARTED"
     ]:
         time.sleep(0.2)
     time.sleep(2)
-    postmaster = int(week.path("pg", "data", "postmaster.pid").read_text().splitlines()[0])
-    os.kill(postmaster, signal.SIGKILL)
+
+
+def kill_the_database(workspace):
+    os.kill(int(workspace.path("pg", "data", "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+
+
+def test_a_database_that_is_killed_in_the_middle_of_a_run_is_healed_by_the_same_daemon(week, operator):
+    before, known = operator.lake("select count(*) from raw_pos__sale_lines")[0][0], operator.known()
+    operator.land("cut.csv", SALES + "".join(sale(2000 + n, "1.00") for n in range(30)))
+    under_way(operator, known)
+    kill_the_database(week)
+    found, deadline = None, time.monotonic() + 300
+    while found != before + 30 and time.monotonic() < deadline:
+        time.sleep(2)
+        with contextlib.suppress(CdpError, psycopg.OperationalError):  # until the next tick starts it
+            found = operator.lake("select count(*) from raw_pos__sale_lines")[0][0]
+    assert found == before + 30
+    assert any(r["status"] == "FAILURE" for r in operator.runs() if r["runId"] not in known), "it was killed in a run"
+    assert list(daemon(operator)), "the same daemon"
+    orders = "select count(*), count(distinct order_id) from core__orders where order_key like 'T20__'"
+    while operator.lake(orders) != [(30, 30)] and time.monotonic() < deadline:
+        time.sleep(2)
+    assert operator.lake(orders) == [(30, 30)]
+
+
+def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(week, operator):
+    """Lines land; PostgreSQL is killed in the middle of the run that reads them, then everything of Dagster; it is started again."""
+    rows = lambda: operator.lake("select count(*) from raw_pos__sale_lines")[0][0]  # noqa: E731
+    before, known = rows(), operator.known()
+    operator.land("late.csv", SALES + "".join(sale(1000 + n, "1.00") for n in range(30)))
+    under_way(operator, known)
+    kill_the_database(week)
     time.sleep(1)
     killed = list(daemon(operator))
     assert killed

@@ -317,7 +317,7 @@ def test_a_database_that_is_killed_in_the_middle_of_a_run_is_healed_by_the_same_
     operator.land("cut.csv", SALES + "".join(sale(2000 + n, "1.00") for n in range(30)))
     under_way(operator, known)
     kill_the_database(week)
-    found, deadline = None, time.monotonic() + 300
+    found, deadline = None, time.monotonic() + 600
     while found != before + 30 and time.monotonic() < deadline:
         time.sleep(2)
         with contextlib.suppress(CdpError, psycopg.OperationalError):  # until the next tick starts it
@@ -351,7 +351,7 @@ def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(w
         # what the killed run had read is not read again: the tables that stand on it follow by themselves
         there.waits(known, ("cdp_run", "__ASSET_JOB"), seconds=240)
         # on a busy machine it was killed before it had read them: the sensor asks for another run
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600  # that run waits until the tables that follow by themselves are made
         while rows() != before + 30 and time.monotonic() < deadline:
             time.sleep(2)
     finally:

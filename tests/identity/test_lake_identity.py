@@ -30,7 +30,6 @@ def test_a_run_over_new_data_compares_only_what_is_new_and_gives_what_a_full_run
         assert set(churn.values()) == {0}
 
 
-@pytest.mark.long
 def test_a_key_that_crosses_its_limit_reopens_those_that_hold_it(case):
     trained = artefact.load(case.workspace.path("models"))
     _, limit = trained.plan.rules[-1]

@@ -31,15 +31,19 @@ def failed_checks(instance: dg.DagsterInstance, rule: AlertRule, keys: Iterable[
     return wrong
 
 
+def _last(instance: dg.DagsterInstance, job: str, *statuses: dg.DagsterRunStatus) -> tuple[dg.DagsterRun, datetime] | None:  # fmt: skip
+    """The last run of a job that ended so, and when."""
+    last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=list(statuses)), limit=1)), None)
+    return last and (last.dagster_run, datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC))
+
+
 def failed_runs(instance: dg.DagsterInstance, rule: AlertRule, jobs: Iterable[str]) -> list[Wrong]:
     """Jobs whose last finished run failed."""
-    over = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     wrong = []
     for job in sorted(jobs):
-        last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=over), limit=1)), None)
-        if last is not None and last.dagster_run.status is dg.DagsterRunStatus.FAILURE:
-            at = datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC)
-            run = last.dagster_run.run_id[:8]
+        last = _last(instance, job, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
+        if last is not None and last[0].status is dg.DagsterRunStatus.FAILURE:
+            run, at = last[0].run_id[:8], last[1]
             wrong.append(
                 Wrong(rule.name, job, f"Run {run} failed: what it committed is kept; mend the cause and run again.", at)
             )
@@ -48,12 +52,10 @@ def failed_runs(instance: dg.DagsterInstance, rule: AlertRule, jobs: Iterable[st
 
 def late_runs(instance: dg.DagsterInstance, rule: AlertRule, now: datetime) -> list[Wrong]:
     """The pipeline, where its last run that succeeded ended too long ago; one that never ran is not late."""
-    succeeded = dg.RunsFilter(job_name=JOB, statuses=[dg.DagsterRunStatus.SUCCESS])
-    last = next(iter(instance.get_run_records(succeeded, limit=1)), None)
+    last = _last(instance, JOB, dg.DagsterRunStatus.SUCCESS)
     if last is None or rule.hours is None:
         return []
-    ended = datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC)
-    due_at = ended + timedelta(hours=rule.hours)
+    ended, due_at = last[1], last[1] + timedelta(hours=rule.hours)
     said = f"No run has succeeded since {ended:%Y-%m-%d %H:%M} UTC: see whether sensor '{SENSOR}' and schedule '{NIGHTLY}' are on, what waits in the queue, and run 'cdp run'."
     return [Wrong(rule.name, JOB, said, due_at)] if now > due_at else []
 

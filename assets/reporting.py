@@ -102,7 +102,6 @@ def cost(built: Built) -> dict[str, Any]:
 
 
 Step = Callable[..., dg.MaterializeResult]
-LOGGED = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s::pg_lsn)"
 
 
 def costed(rows: str = "", *, logged: bool = True) -> Callable[[Step], Step]:
@@ -116,21 +115,26 @@ def costed(rows: str = "", *, logged: bool = True) -> Callable[[Step], Step]:
     def around(make: Step) -> Step:
         @wraps(make)
         def measured(*context: Any, platform: Platform, **given: Any) -> dg.MaterializeResult:
-            ((before,),) = platform.store.execute("select pg_current_wal_insert_lsn()::text").fetchall()
+            before = _logged(platform) if logged else 0
             with platform.lake.busy() as began:
                 done = make(*context, platform=platform, **given)
-            ((size,),) = platform.store.execute(LOGGED, [before]).fetchall()
             seconds, told = time.monotonic() - began, dict(done.metadata or {})
             spent: dict[str, Any] = {"seconds": round(seconds, 3)}
             if rows:
                 spent["rows per second"] = round(int(told[rows]) / seconds, 1)
             if logged:
-                spent |= {"bytes logged": int(size), "bytes logged per second": round(int(size) / seconds)}
+                size = _logged(platform) - before
+                spent |= {"bytes logged": size, "bytes logged per second": round(size / seconds)}
             return done._replace(metadata=spent | told)
 
         return measured
 
     return around
+
+
+def _logged(platform: Platform) -> int:
+    """Bytes that PostgreSQL has ever logged."""
+    return int(platform.store.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchall()[0][0])
 
 
 NOTHING = dg.MetadataValue.md("nothing to draw yet")

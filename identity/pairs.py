@@ -22,7 +22,8 @@ SHAPES = {
     WORTH: "node bigint, weight double",
     LIMITS: "rule smallint, most bigint",
 }
-STAGED = {LIMITS: "limits", KEYS: "fresh_keys", PAIRS: "scored", WORTH: "worth"}  # rows that are made for each
+# the rows that are made for each, in the order in which they are looked up
+STAGED = {LIMITS: "limits", KEYS: "fresh_keys order by key", PAIRS: "scored order by l, r", WORTH: "worth order by node"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def build_pairs(lake: Lake, trained: Model | None) -> Compared:
             register.record(lake, table, mark, content=mark, read=(depends, turn))
 
     lake.write(write, "score pairs")
-    made = {t: int(lake.scalar(f"select count(*) from {rows}")) for t, rows in STAGED.items()}
+    made = {t: int(lake.scalar(f"select count(*) from (from {rows})")) for t, rows in STAGED.items()}
     built = tuple(build.Built(t, build.rows(lake, t), changed=True, made=made[t]) for t in SHAPES)
     return Compared(built, build.rows(lake, WORTH), numbers[0], numbers[1], numbers[2], compared)
 
@@ -156,7 +157,7 @@ def _write(lake: Lake, *, from_scratch: bool) -> None:
                 con.execute(f"delete from lake.main.{table} where {condition}")
     con.execute(f"delete from lake.main.{LIMITS}")
     for table, rows in STAGED.items():
-        con.execute(f"insert into lake.main.{table} from {rows} order by all")
+        con.execute(f"insert into lake.main.{table} from {rows}")
     if from_scratch:
         for table in (PAIRS, WORTH):
             delta.tell_everything(lake, table)

@@ -5,8 +5,7 @@ whatever differs, and over the lake for the rest.
 """
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -66,10 +65,6 @@ class Difference:
     balances: list[Balances] = field(default_factory=list)
     consents: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
 
     def rows(self) -> list[tuple[str, float]]:
         """What changes, in words, a line each."""

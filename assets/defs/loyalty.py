@@ -1,8 +1,6 @@
 """Loyalty: what orders should have posted, what the ledger holds."""
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import dagster as dg
@@ -13,13 +11,14 @@ from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from assets.sql_assets import sql_asset
 from cdp.checks import Finding
-from cdp.lake.build import build, sql_file, sql_tables
+from cdp.lake.build import Built, build, sql_file, sql_tables, timed
 from cdp.lake.engine import Lake
 from cdp.loyalty import history, reconcile, referrals, reports, settle, targets
 from cdp.loyalty.programme import Programme
 from cdp.store import idempotency
 
 GROUP = "loyalty"
+Say = Callable[[str], None]
 DIFFERS = (
     "run again ('cdp run --force'): what differs is derived anew; what stays is named in the log by account and order"
 )
@@ -31,6 +30,24 @@ def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
     return report(platform.lake, targets.build_targets(platform.lake, platform.store, platform.programme))
 
 
+@timed  # posting is most of it
+def posted(lake: Lake, platform: Platform, say: Say) -> tuple[Built, int, dict[str, int]]:
+    """What is owed is posted, what ended is written off, and the ledger is read back; entries written, referrals by outcome."""
+    written = settle.settle(lake, platform.store, platform.programme, platform.now, say)
+    rewarded, claims = referrals.settle(platform.store, platform.programme, platform.now)
+    if (written or rewarded) and platform.programme.asks_the_past:
+        platform.leave_undone()  # what has posted may change what orders owe
+    written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
+    return history.build_entries(lake, platform.store), written, claims
+
+
+@timed
+def mended(lake: Lake, platform: Platform, say: Say) -> tuple[Built, list[tuple[str, int, bool]], reconcile.Reconciled]:
+    """What does not add up is derived again, and what was found is kept."""
+    found = reconcile.mend(platform.store, platform.programme, platform.now, say)
+    return *reconcile.build_reconciliation(lake, found), found
+
+
 @dg.asset(
     group_name=GROUP,
     deps=["core__loyalty_targets", "ops__published"],
@@ -39,14 +56,7 @@ def core__loyalty_targets(platform: Platform) -> dg.MaterializeResult:
 )
 def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: ledger entry. Posts what orders owe, then reads the ledger back: the store is its authority."""
-    with platform.lake.busy() as began:
-        written = settle.settle(platform.lake, platform.store, platform.programme, platform.now, context.log.info)
-        rewarded, claims = referrals.settle(platform.store, platform.programme, platform.now)
-        if (written or rewarded) and platform.programme.asks_the_past:
-            platform.leave_undone()  # what has posted may change what orders owe
-        written += rewarded + reconcile.expire(platform.store, platform.programme, platform.now)
-        built = history.build_entries(platform.lake, platform.store)
-        built = replace(built, seconds=time.monotonic() - began)  # posting is most of it
+    built, written, claims = posted(platform.lake, platform, context.log.info)
     return report(
         platform.lake,
         built,
@@ -70,10 +80,7 @@ def core__ledger_entries(context: dg.AssetExecutionContext, platform: Platform) 
 def ops__loyalty_reconciliation(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Grain: measure. What does not add up is derived again from its entries, counted, and named if it still does not."""
     idempotency.forget(platform.store, platform.now)
-    with platform.lake.busy() as began:
-        found = reconcile.mend(platform.store, platform.programme, platform.now, context.log.warning)
-        built, rows = reconcile.build_reconciliation(platform.lake, found)
-        built = replace(built, seconds=time.monotonic() - began)
+    built, rows, found = mended(platform.lake, platform, context.log.warning)
     if found.mended or found.wrong:  # after the ledger was read back
         platform.leave_undone()
     facts = {measure: count for measure, count, _ in rows}

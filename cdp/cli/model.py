@@ -1,6 +1,7 @@
 """`cdp model`: train, look at, compare and promote what tells people apart."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -89,7 +90,7 @@ def compare(
     with database(workspace), open_lake(workspace, read_only=True) as lake:
         found = whatif.compare(lake, trained, chosen, other_rules=rules is not None)
     if json_out:
-        print(json.dumps(found.plain()))
+        print(json.dumps(asdict(found)))
         return
     print(table(["what changes", ""], found.rows()))
     for kind, customers in found.examples.items():

@@ -23,7 +23,6 @@ from cdp.store.decisions import ordered
 from identity import artefact
 from tests.conftest import NOW, cdp, opened
 
-FIRST = "(select min({0}) from {1})"
 SOMEBODY = "(select min(customer_id) from core__customers where kind = 'known')"
 LAKE = {
     "cluster_sizes": f"insert into lake.main.core__record_customers by name select 'x:y:' || range as record_id, {SOMEBODY} as customer_id from range(200)",

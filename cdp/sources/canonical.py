@@ -34,6 +34,7 @@ EMPTY = {
     "core__opening_balances": "source varchar, record_id varchar, points bigint, opened_at timestamptz",
 }
 
+NO_CURRENCY = "XXX"  # ISO 4217: no currency is involved; an order whose source names none
 TELLS = {"core__record_links": ("left_id", "right_id")}
 
 
@@ -253,7 +254,7 @@ def _order_rows(source: Source) -> Iterable[str]:
     yield (
         f"select '{source.source}' as source, cast(({orders.key}) as varchar) as order_key, "
         f"{_owner(source, orders.owner)} as record_id, coalesce({orders.at}, {source.seen_at}, _landed_at) as ordered_at, "
-        f"coalesce(upper({orders.currency}), 'XXX') as currency, "
+        f"coalesce(upper({orders.currency}), '{NO_CURRENCY}') as currency, "
         f"{_text(orders.original)} as original_key, cast(({orders.points_redeemed or 'null'}) as bigint) as points_redeemed, "
         f"coalesce({orders.refund}, false) as is_refund, cast(({orders.line}) as bigint) as line_no, "
         f"cast(({orders.sku}) as varchar) as sku, cast(({orders.name}) as varchar) as name, "

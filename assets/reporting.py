@@ -161,4 +161,6 @@ def report(
         **(extra or {}),
         **drawn,
     }
-    return dg.MaterializeResult(metadata=metadata, **parts)
+    # Dagster keeps what a result carries twice, with the step's output and with the materialization: half of a run's events.
+    dg.AssetExecutionContext.get().add_asset_metadata(metadata, asset_key=built.table)
+    return dg.MaterializeResult(**parts)

@@ -11,8 +11,14 @@ from cdp.errors import ConfigError
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as quick; both build plain values only
 
 
-def _read(text: str) -> Any:
-    return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader, see above
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """The tree, whose nodes know their lines, and what it stands for."""
+    loader = LOADER(text)
+    try:
+        root = loader.get_single_node()
+        return root, None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 class Mistakes(ValueError):
@@ -43,8 +49,7 @@ def load_yaml(path: Path, model: type[Model], base: str = "", docs: str = "docs/
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})", "save it as UTF-8 text") from error
     try:
-        root = yaml.compose(text, Loader=LOADER)
-        values = _read(text)
+        root, values = _parsed(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}", "mend that line") from error
@@ -54,9 +59,9 @@ def load_yaml(path: Path, model: type[Model], base: str = "", docs: str = "docs/
     if "extends" in values:
         extended = path.with_name(f"{values.pop('extends')}.yaml")
         load_yaml(extended, model)  # its own mistakes are its own lines
-        values = _merge(_read(extended.read_text(encoding="utf-8")), values)
+        values = _merge(_parsed(extended.read_text(encoding="utf-8"))[1], values)
     if base:
-        values = _merge(_read(base), values)
+        values = _merge(_parsed(base)[1], values)
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -45,8 +45,8 @@ def asked(platform: Platform) -> tuple[list[AlertRule], dict[str, float | None],
     for rule in rules:  # one that cannot be asked must not take the others, or the run, with it
         try:
             register.require(platform.lake, set(find_inputs(rule.when)) & shapes().keys())
-            value = platform.lake.scalar(rule.when)
-            figures[rule.name] = None if value is None else float(value)
+            value = platform.lake.remembered(rule.when)  # by the asset, and by its check
+            figures[rule.name] = None if not value or value[0][0] is None else float(value[0][0])
         except (duckdb.Error, CdpError, TypeError, ValueError) as error:
             unread[rule.name] = str(error).splitlines()[0]
     return rules, figures, unread

@@ -23,10 +23,11 @@ KNOWN = """
     union all select file, sha256, 'blocked' from ops__reconciliation where source = $source and sha256 = ''
 """  # a file that could not be opened has no fingerprint, and is in no register of files
 READ = "select count(*) from ops__files where source = ? and file = ? and sha256 = ? and status = 'read'"
-UNRECONCILED = """
-    select source, file, lines, accepted, duplicates, quarantined, suppressed from ops__reconciliation
+RECONCILED = ("source", "file", "lines", "accepted", "duplicates", "quarantined", "suppressed")
+UNRECONCILED = f"""
+    select {", ".join(RECONCILED)} from ops__reconciliation
     where lines <> accepted + duplicates + quarantined + suppressed order by source, file
-"""
+"""  # noqa: S608 - constants
 UNOPENED = "select source, file from ops__reconciliation where sha256 = '' order by source, file"
 PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read

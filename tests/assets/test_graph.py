@@ -252,6 +252,18 @@ def test_assets_report_rows_columns_and_lineage(instance):
     }
 
 
+def test_what_a_table_tells_is_kept_once_in_the_log_of_the_run(instance):
+    """Dagster would keep it with the step's output as well."""
+    told = [
+        record.event_log_entry.dagster_event.event_specific_data.metadata
+        for record in instance.get_records_for_run(
+            instance.get_runs()[-1].run_id, of_type=dg.DagsterEventType.STEP_OUTPUT
+        ).records
+    ]
+    assert len(told) > 130
+    assert not [entry for metadata in told for entry in metadata if entry == "dagster/column_schema"]
+
+
 def test_previews_show_codes_and_times_and_nothing_of_a_person(instance, retail_case):
     from cdp.store.connect import connect, owner_address
 

@@ -105,3 +105,29 @@ def test_a_workspace_that_was_moved_finds_its_logs_where_they_are(home, tmp_path
     prepare_home(moved)
     assert len(events(moved)) == 1
     assert not home.exists()
+
+
+def test_what_many_steps_stand_on_is_unpacked_once_and_never_stale(home, monkeypatch):
+    """A new materialization, by whatever process, and a wipe are seen; an asset that nothing happened to is not read again."""
+    asked = []
+    unpack = SqliteEventLogStorage._get_latest_materialization_records
+
+    def counted(self, rows):
+        asked.append(len(rows))
+        return unpack(self, rows)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "_get_latest_materialization_records", counted)
+    thing_key, never = dg.AssetKey("thing"), dg.AssetKey("never")
+    with dg.DagsterInstance.get() as instance, dg.DagsterInstance.get() as other:
+        latest = lambda: instance.get_latest_materialization_events([thing_key, never]).get(thing_key)  # noqa: E731
+        assert latest() is None
+        assert dg.materialize([thing], instance=other).success
+        first = latest()
+        asked.clear()
+        assert latest() == first != None  # noqa: E711
+        assert instance.get_asset_records([thing_key])[0].asset_entry.last_materialization == first
+        assert not asked
+        assert dg.materialize([thing], instance=other).success
+        assert latest().run_id != first.run_id
+        other.wipe_assets([thing_key])
+        assert latest() is None

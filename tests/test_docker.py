@@ -5,27 +5,22 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 import warnings
-from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
+from cdp.settings import Settings
 from cdp.store.connect import connect, owner_address
+from cdp.workspace import open_workspace
 from tests.conftest import ROOT
+from tests.deployment import COMPOSE, DOCKER, SERVICES, answers, behind_tls, listens, postgres, services
 
 pytestmark = pytest.mark.long
-
-DOCKER = ROOT / "docker"
-COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
-SERVICES = COMPOSE["services"]
 
 
 def test_the_compose_file_is_valid_and_every_service_is_guarded():
@@ -90,84 +85,19 @@ def test_secrets_are_read_from_files_and_an_empty_one_is_none(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def deployed(new_workspace, tmp_path_factory):
-    """What a compose service sees: secrets in files, the workspace, Dagster's folder with docker/*.yaml, a PostgreSQL by its address."""
-    workspace, folder = new_workspace(), tmp_path_factory.mktemp("deployed")
-    address = owner_address(workspace)
-    with connect(address) as store:
-        store.execute("create database dagster")
-    fields = address.fields
-    url = f"postgresql://{fields['user']}:{fields['password']}@/{{}}?host={fields['host']}&port={fields['port']}"
-    folder.joinpath("cdp_database_url").write_text(url.format("cdp"))
-    folder.joinpath("dagster_postgres_url").write_text(url.format("dagster"))
-    for secret in ("cdp_alert_webhook", "cdp_smtp_url"):
-        folder.joinpath(secret).write_text("")
-    home = folder / "dagster"
-    home.mkdir()
-    shutil.copy(DOCKER / "dagster.yaml", home)
-    text = (DOCKER / "workspace.yaml").read_text(encoding="utf-8").replace("host: code", "host: 127.0.0.1")
-    home.joinpath("workspace.yaml").write_text(text)
-    places = {
-        "/srv/cdp": str(workspace.home),
-        "/srv/dagster": str(home),
-        "/run/secrets": str(folder),
-        "/srv/app": str(ROOT),
-    }
-    started = []
-
-    def environment(name):
-        said = SERVICES[name]["environment"].items()
-        told = {key: placed(str(value).replace("${CDP_API_NAME:-localhost}", "localhost")) for key, value in said}
-        return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(folder), **told}
-
-    def start(name):
-        command = [str(DOCKER / "entrypoint"), *(placed(part) for part in SERVICES[name]["command"])]
-        log = folder.joinpath(f"{name}.log").open("wb")
-        process = subprocess.Popen(command, env=environment(name), stdout=log, stderr=log, cwd=folder)
-        started.append(process)
-        return process
-
-    def placed(text):
-        for there, here in places.items():
-            text = text.replace(there, here)
-        return text
-
-    def healthy(name):
-        """The health check of a service, as its container would run it."""
-        command = [placed(part) for part in SERVICES[name]["healthcheck"]["test"][1:]]
-        return subprocess.run(command, env=environment(name), cwd=folder, capture_output=True, text=True, check=False)
-
-    start.healthy = healthy
-    yield start, folder, workspace
-    for process in reversed(started):
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def answers(url, process, folder, name, seconds=90):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, folder.joinpath(f"{name}.log").read_text()[-2000:]
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.status
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(folder.joinpath(f"{name}.log").read_text()[-2000:])
-
-
-def listens(port, process, folder, name, seconds=90):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, folder.joinpath(f"{name}.log").read_text()[-2000:]
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.5)
-    raise AssertionError(f"{name} does not listen")
+def deployed(tmp_path_factory):
+    """What a compose service sees: secrets in files, an empty workspace, Dagster's folder with docker/*.yaml, PostgreSQL over the network."""
+    folder, password = tmp_path_factory.mktemp("deployed"), "only-for-this-test"
+    with postgres(folder, password) as (port, healthy):
+        url = f"postgresql://cdp:{password}@127.0.0.1:{port}/{{}}"
+        folder.joinpath("cdp_database_url").write_text(url.format("cdp"))
+        folder.joinpath("dagster_postgres_url").write_text(url.format("dagster"))
+        folder.joinpath("postgres_password").write_text(password)
+        for secret in ("cdp_alert_webhook", "cdp_smtp_url"):
+            folder.joinpath(secret).write_text("")
+        with services(folder) as start:
+            start.postgres = healthy
+            yield start, folder, Settings(home=folder / "workspace", database_url=url.format("cdp"))
 
 
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
@@ -229,9 +159,11 @@ def test_the_proxy_alone_ends_tls_and_leads_to_where_the_services_listen():
 
 @pytest.mark.timeout(1800)
 def test_each_service_starts_as_a_process_and_answers(deployed):
-    start, folder, workspace = deployed
+    start, folder, settings = deployed
+    assert start.postgres().returncode == 0
     for once in ("setup", "storage", "setup", "storage"):  # as an upgrade does it again
         assert start(once).wait(120) == 0, folder.joinpath(f"{once}.log").read_text()[-2000:]
+    workspace = open_workspace(settings)
     code = start("code")
     listens(4000, code, folder, "code")
     webserver, daemon = start("webserver"), start("daemon")
@@ -257,6 +189,7 @@ def test_each_service_starts_as_a_process_and_answers(deployed):
     for name in ("code", "daemon", "webserver", "api", "live"):
         found = start.healthy(name)
         assert found.returncode == 0, (name, found.stdout[-500:], found.stderr[-1500:])
+    behind_tls(folder)
     assert [process.poll() for process in (code, webserver, daemon, live)] == [None] * 4, [
         p.read_text()[-800:] for p in folder.glob("*.log")
     ]

@@ -177,19 +177,24 @@ def _own(*paths: Path) -> None:
             os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def lent(command: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """The command, and options of `subprocess`, that run one of PostgreSQL's programs as an account that it accepts."""
     user = _server_user()
-    options: dict[str, Any] = {}
-    if user is not None and shutil.which("setpriv"):
-        # A parent folder may be closed to the account: lend it the right to pass, nothing else.
-        capability = "-all,+dac_override"
-        command = [
-            *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
-            *(f"--inh-caps={capability}", f"--ambient-caps={capability}", f"--bounding-set={capability}"),
-            *("--securebits=+no_setuid_fixup", *command),
-        ]
-    elif user is not None:
-        options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    if user is None:
+        return command, {}
+    if not shutil.which("setpriv"):
+        return command, {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    # A parent folder may be closed to the account: lend it the right to pass, nothing else.
+    capability = "-all,+dac_override"
+    return [
+        *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
+        *(f"--inh-caps={capability}", f"--ambient-caps={capability}", f"--bounding-set={capability}"),
+        *("--securebits=+no_setuid_fixup", *command),
+    ], {}
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    command, options = lent(command)
     # A file, not a pipe: the server inherits the descriptors, and a pipe would never reach its end.
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(

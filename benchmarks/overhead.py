@@ -1,6 +1,6 @@
 """What the platform's own graph costs over empty input, against an empty Dagster graph of the same steps in the same run.
 
-    python -m benchmarks.overhead [--rounds 3]
+    python -m benchmarks.overhead [--rounds 7]
 
 Both start alike, instance and our own launcher included, in one process each, each on its own instance of the same storage
 that has runs before it. A second ratio counts the loading of the definitions too. All runs are of one day: what depends on
@@ -88,7 +88,7 @@ def measured(home: Path, code: str) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"

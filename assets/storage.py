@@ -59,9 +59,8 @@ class PooledEventLog(SqliteEventLogStorage):  # type: ignore[misc]
         # each step asks for all that it stands on: what ten steps stand on is unpacked once
         rows = {AssetKey.from_db_string(row["asset_key"]): row for row in raw_asset_rows}
         kept = {asset: (row["last_materialization"], row["asset_details"]) for asset, row in rows.items()}
-        known = {
-            asset: self._unpacked[asset][1] for asset in rows if self._unpacked.get(asset, ("",))[0] == kept[asset]
-        }
+        had = {asset: self._unpacked.get(asset) for asset in rows}  # once: another thread may bring a newer one
+        known = {asset: pair[1] for asset, pair in had.items() if pair and pair[0] == kept[asset]}
         new = [row for asset, row in rows.items() if asset not in known]
         read = super()._get_latest_materialization_records(new) if new else {}
         self._unpacked |= {asset: (kept[asset], record) for asset, record in read.items()}

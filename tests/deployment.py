@@ -34,6 +34,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def ended(process, seconds):
+    """Wait until it ends by itself, else end it."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @contextlib.contextmanager
 def postgres(folder, password):
     """The service `postgres`: set up as its image does from the service's environment, started by the service's command.
@@ -57,14 +66,18 @@ def postgres(folder, password):
         return command, account | options
 
     made, options = as_server("initdb", "--username", said["POSTGRES_USER"], f"--pwfile={secret}", *said["POSTGRES_INITDB_ARGS"].split())  # fmt: skip
-    subprocess.run(made, check=True, capture_output=True, **options)
+    done = subprocess.run(made, check=False, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr
     assert service["command"][0] == "postgres"
     command, options = as_server(*service["command"], "-c", f"unix_socket_directories={root}")
     log = folder.joinpath("postgres.log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log, **options)
     healthy = lambda: subprocess.run(service["healthcheck"]["test"][1:], check=False, capture_output=True, **account)  # noqa: E731
     try:
-        listens(port, process, folder, "postgres")
+        end = time.monotonic() + 90
+        while healthy().returncode:  # it listens before it answers
+            assert process.poll() is None and time.monotonic() < end, folder.joinpath("postgres.log").read_text()  # noqa: PT018
+            time.sleep(0.2)
         first = f"host=127.0.0.1 port={port} user={said['POSTGRES_USER']} password={password} dbname="
         for database, statement in (
             ("postgres", f"create database {said['POSTGRES_DB']}"),
@@ -74,8 +87,8 @@ def postgres(folder, password):
                 store.execute(statement)
         yield port, healthy
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.send_signal(signal.SIGINT)  # a fast shutdown
+        ended(process, 60)
         shutil.rmtree(root)
 
 
@@ -129,10 +142,7 @@ def services(folder):
     finally:
         for process in reversed(started):
             process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            ended(process, 20)
 
 
 @contextlib.contextmanager
@@ -147,22 +157,37 @@ def proxy(folder, password):
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 8):
         text = text.replace("basic_auth", "basicauth")  # as it was called before 2.8
     plain, secure = free_port(), free_port()
-    options = f"{{\n\thttp_port {plain}\n\thttps_port {secure}\n\tskip_install_trust\n\tstorage file_system {folder}/certificates\n}}\n"
+    health = SERVICES["proxy"]["healthcheck"]["test"][-1].replace(":2019", f":{(admin := free_port())}")
+    options = f"{{\n\tadmin 127.0.0.1:{admin}\n\thttp_port {plain}\n\thttps_port {secure}\n\tskip_install_trust\n\tstorage file_system {folder}/certificates\n}}\n"
     folder.joinpath("Caddyfile").write_text(options + text)
     with folder.joinpath("proxy.log").open("wb") as log:
         command = ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]  # the image's own
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     try:
-        assert answers(SERVICES["proxy"]["healthcheck"]["test"][-1], process, folder, "proxy") == 200
+        assert answers(health, process, folder, "proxy") == 200
         listens(secure, process, folder, "proxy")
         yield plain, secure
     finally:
         process.terminate()
-        process.wait(20)
+        ended(process, 20)
 
 
 def through(port, host, path, authority, headers=()):
-    """Status and text of a page behind the proxy, its certificate checked against the authority that made it."""
+    """Status and text of a page behind the proxy, its certificate checked against the authority that made it.
+
+    The proxy listens before it has made authority and certificates: they are waited for.
+    """
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return _through(port, host, path, authority, headers)
+        except (FileNotFoundError, ssl.SSLError, ConnectionError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def _through(port, host, path, authority, headers):
     context = ssl.create_default_context(cafile=str(authority))
     with socket.create_connection(("127.0.0.1", port), timeout=30) as plain, context.wrap_socket(plain, server_hostname=host) as line:  # fmt: skip
         told = "".join(f"{name}: {value}\r\n" for name, value in headers)
@@ -178,9 +203,7 @@ def behind_tls(folder):
         warnings.warn("no caddy here: its file alone is checked, by the test above", stacklevel=1)
         return
     with proxy(folder, "open, please") as (plain, secure):
-        authority, end = folder / "certificates" / "pki" / "authorities" / "local" / "root.crt", time.monotonic() + 30
-        while not authority.exists() and time.monotonic() < end:
-            time.sleep(0.2)
+        authority = folder / "certificates" / "pki" / "authorities" / "local" / "root.crt"
         assert through(secure, "localhost", "/readyz", authority)[0] == 200
         assert through(secure, "dagster.localhost", "/server_info", authority)[0] == 401
         told = base64.b64encode(b"engineer:open, please").decode()

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
@@ -88,6 +89,9 @@ def test_secrets_are_read_from_files_and_an_empty_one_is_none(tmp_path):
 def deployed(tmp_path_factory):
     """What a compose service sees: secrets in files, an empty workspace, Dagster's folder with docker/*.yaml, PostgreSQL over the network."""
     folder, password = tmp_path_factory.mktemp("deployed"), "only-for-this-test"
+    for port in (3000, 4000, 8000):  # whoever answers there would be taken for ours, and given runs
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something listens on {port}: end it first"
     with postgres(folder, password) as (port, healthy):
         url = f"postgresql://cdp:{password}@127.0.0.1:{port}/{{}}"
         folder.joinpath("cdp_database_url").write_text(url.format("cdp"))

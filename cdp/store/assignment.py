@@ -112,7 +112,7 @@ def apply(connection: psycopg.Connection, moves: list[Move], now: datetime, run_
             "set customer_id = excluded.customer_id, position = excluded.position",
             [(m.record_id, m.customer_id) for m in moves if m.customer_id],
         )
-    retired = _retire(connection, [c for c in concerned if c in known], now)
+    retired = _retire(connection, moves, before, now)
     changes.add(connection, _events(moves, before, set(created), retired), now)
 
 
@@ -130,27 +130,30 @@ def _lock_customers(connection: psycopg.Connection, customers: list[str]) -> set
     return {str(row[0]) for row in connection.execute(query, [customers])}
 
 
-def _retire(connection: psycopg.Connection, customers: list[str], now: datetime) -> dict[str, str | None]:
-    """Retire those left without records; each then stands for the holder of most of its last records."""
+def _retire(
+    connection: psycopg.Connection, moves: list[Move], before: dict[str, str], now: datetime
+) -> dict[str, str | None]:
+    """Retire those left without records; each then stands for the holder of most of those that it held last.
+
+    Not of all it ever held: most of them may have been split off long ago, as somebody else's.
+    """
     query = """
-        with empty as (
+        with moved as (select * from unnest(%(givers)s::uuid[], %(heirs)s::uuid[]) as moved (customer_id, heir)),
+        empty as (
             select c.customer_id from customers c
-            where c.customer_id = any(%(ids)s::uuid[]) and c.retired_at is null
+            where c.customer_id in (select customer_id from moved) and c.retired_at is null
               and not exists (select 1 from assignment a where a.customer_id = c.customer_id)
-        ), heirs as (
-            select e.customer_id, a.customer_id as heir, count(*) as records
-            from empty e
-            join lateral (select distinct record_id from assignment_history h where h.previous_customer_id = e.customer_id) h on true
-            join assignment a on a.record_id = h.record_id
-            group by e.customer_id, a.customer_id
         ), first as (
-            select distinct on (customer_id) customer_id, heir from heirs order by customer_id, records desc, heir
+            select distinct on (customer_id) customer_id, heir from moved
+            where heir is not null group by customer_id, heir order by customer_id, count(*) desc, heir
         )
         update customers c set retired_at = %(now)s, merged_into = (select heir from first f where f.customer_id = c.customer_id)
         from empty where c.customer_id = empty.customer_id
         returning c.customer_id::text, c.merged_into::text
     """
-    return {str(c): heir for c, heir in connection.execute(query, {"ids": customers, "now": now})}
+    given = [(before[move.record_id], move.customer_id) for move in moves if move.record_id in before]
+    parameters = {"givers": [giver for giver, _ in given], "heirs": [heir for _, heir in given], "now": now}
+    return {str(c): heir for c, heir in connection.execute(query, parameters)}
 
 
 def _events(

@@ -55,12 +55,21 @@ def test_created_moved_merged_and_split_are_told_to_the_feed(store):
 
 
 def test_a_retired_id_resolves_to_the_holder_of_most_of_its_last_records_and_comes_back_to_life(store):
-    move(store, ("r1", A), ("r2", B), ("r3", B))
-    move(store, ("r2", A), ("r3", C))
-    assert assignment.resolve(store, B) in (A, C)
+    move(store, ("r1", C), ("r2", B), ("r3", B), ("r4", B))
+    move(store, ("r2", A), ("r3", A), ("r4", C))
+    assert assignment.resolve(store, B) == A, "two of three"
     move(store, ("r2", B))
     assert assignment.resolve(store, B) == B
     assert assignment.resolve(store, uuid7(NOW)) is None
+
+
+def test_what_was_split_off_a_customer_says_nothing_of_whom_its_id_stands_for_later(store):
+    """Four of six records were somebody else's, and were split off; the two that were left went to A."""
+    move(store, *((f"r{n}", B) for n in range(6)))
+    move(store, *((f"r{n}", C) for n in range(4)))
+    move(store, ("r4", A), ("r5", A))
+    assert assignment.resolve(store, B) == A
+    assert ("customer.merged", B, {"merged_into": A}) in events(store)
 
 
 def test_history_cannot_be_changed(store):

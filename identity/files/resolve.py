@@ -21,6 +21,7 @@ from identity.split import LIKELY, Pairs, probability, split
 
 NAMESPACE = uuid.UUID("6f1c9a52-31d5-5b0e-9a55-0d7f0c6f7f10")
 GENERIC = ("email", "phone", "national_id")
+SURE = 20.0  # match weight, log2, of what is joined without a model
 
 
 @dataclass
@@ -99,8 +100,8 @@ def resolve(
         model = train.train(connection, "nodes")
         if model is None:
             why = "too few records" if nodes < train.FEWEST_RECORDS else "these columns are too few or too alike"
-            notes.append(f"{why} to learn from: only identical ones were joined")
-            pairs = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64, "weight": pl.Float64, "exact": pl.Boolean})
+            notes.append(f"{why} to learn from: only those with a name and a contact point in common were joined")
+            pairs = _agreeing(connection, people.columns)
             weak = _unsaid(connection, people.columns)
         else:
             log(f"learnt from {', '.join(model.facts['sessions'])}; prior 1 in {1 / model.prior:,.0f}")
@@ -177,6 +178,25 @@ def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.Dat
     scoring.score(connection, model, "nodes", "itself", "worth", -100.0)
     weak = connection.execute("select l from worth where weight < ? order by l", [model.threshold]).fetchall()
     return pl.DataFrame(pairs), np.array([node for (node,) in weak], dtype=np.int64)
+
+
+def _agreeing(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> pl.DataFrame:
+    """Without a model: payloads with an identifier and the whole name in common.
+
+    Where several dates of birth stand there, only those of one date are joined: one without may be anybody's.
+    """
+    born = "case when max(birth_full) over same is not distinct from min(birth_full) over same then '' else birth_full end"
+    first = """
+        select node as r, min(node) over (partition by {0}, words, born) as l from (
+            select node, {0}, words, {1} as born from nodes where {0} is not null and words is not null
+            window same as (partition by {0}, words)
+        ) where born is not null
+    """
+    kinds = [column for column in GENERIC if column in columns and "words" in columns]
+    shared = " union ".join(first.format(kind, born if "birth_full" in columns else "''") for kind in kinds)
+    none = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64, "weight": pl.Float64, "exact": pl.Boolean})
+    query = f"select l, r, {SURE} as weight, true as exact from ({shared}) where l < r order by l, r"
+    return pl.DataFrame(connection.execute(query).to_arrow_table()).cast(none.schema) if shared else none
 
 
 def _unsaid(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> np.ndarray:

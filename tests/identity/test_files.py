@@ -261,6 +261,24 @@ def test_without_a_model_only_rows_that_say_who_they_are_join(tmp_path):
     assert [customers.count(customer) for customer in customers] == [1, 1, 1, 1, 2, 2, 1, 1, 2, 2]
 
 
+def test_without_a_model_name_and_contact_point_join_unless_the_birthdays_differ(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text(
+        "first_name,surname,phone,email,birth_date,city\n"
+        "Ann,Lee,020 7946 0001,,1980-02-03,Hull\nAnn,Lee,020 7946 0001,,03/02/1980,Leeds\n"  # one
+        "Ann,Lee,020 7946 0001,,1951-02-03,\n"  # her mother, of the same name
+        "Ann,Lee,020 7946 0001,,,\n"  # one of both
+        "Bo,Lee,020 7946 0001,,,\n"  # somebody else of that home
+        "王芳,,,w@b.cn,1990-05-06,\n王芳,,,w@b.cn,,Hull\n王芳,,,,,Hull\n"
+    )
+    found = run(path)
+    a, b, mother, unsaid, bo, c, d, e = found.frame["customer_id"].to_list()
+    assert (a, c) == (b, d)
+    assert len({a, mother, unsaid, bo, c, e}) == 6
+    assert found.model is None
+    assert report.link_shares(found)["an identifier in common"] == 2
+
+
 def test_a_birthday_without_a_year_is_refused_with_what_to_do(tmp_path):
     path = tmp_path / "people.csv"
     path.write_text("bm,bd\n3,4\n3,4\n")

@@ -65,10 +65,9 @@ def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak
     since, turn = delta.last_read(lake, TABLE, depends), delta.newest(lake)
     scoped = scopes.clusters(since) if since else None
     found = resolve(lake, threshold, rules, "semi join touched on record_id = key" if scoped else "")
-    left, right, weight = _all_edges(found.evidence, threshold)
     _keep(lake, "violations_found", found.violations)
     _keep(lake, "cuts_found", found.cuts)
-    _keep_clusters(lake, found, link_weights(found.label, left, right, weight, weak))
+    stage(lake, found, threshold, weak)
 
     made: dict[str, int] = {}
 
@@ -186,11 +185,11 @@ def _split(found: Resolved) -> int:
     return int((whole > 1).sum())
 
 
-def _keep_clusters(lake: Lake, found: Resolved, strength: Any) -> None:
-    size = len(found.label)
-    frame = pl.DataFrame(
-        {"no": np.arange(size), "label": found.label, "component": found.component, "link_weight": strength}
-    )
+def stage(lake: Lake, found: Resolved, threshold: float, weak: float) -> None:
+    """`clusters_found`, the rows of `core__clusters`, in memory."""
+    strength = link_weights(found.label, *_all_edges(found.evidence, threshold), weak)
+    numbers = np.arange(len(found.label))
+    frame = pl.DataFrame({"no": numbers, "label": found.label, "component": found.component, "link_weight": strength})
     # records are numbered in the order of their ids: the smallest number names the cluster
     named = frame.with_columns(
         cluster_no=pl.col("no").min().over("label"), component_no=pl.col("no").min().over("component")

@@ -6,9 +6,11 @@ whatever differs, and over the lake for the rest.
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 
+from cdp.consent import customers as consents
 from cdp.identity_rules import IdentityRules
 from cdp.lake import register
 from cdp.lake.build import incoming, sql_file
@@ -19,6 +21,19 @@ from identity.artefact import Model
 
 STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_records")
 READS = ("core__contact_records", "core__payloads", "core__record_customers", "core__ledger_entries", "core__customer_consents")  # fmt: skip
+JURISDICTIONS = "core__customer_jurisdictions"
+OTHERWISE = """
+    with found as (
+        select n.customer_id, n.purpose, n.contact_point, n.allowed, count(t.customer_id) as said,
+            count(*) filter (where t.allowed <> n.allowed) as otherwise
+        from flags_now as n
+        join heirs as h on h.customer_id = n.customer_id
+        left join flags_then as t on t.customer_id = h.heir and t.purpose = n.purpose
+            and t.contact_point is not distinct from n.contact_point  -- a purpose of the person's has none
+        group by all
+    )
+    select count(*) from found where otherwise > 0 or (allowed and said = 0)
+"""  # silence is no grant
 SHOWN = 5
 NEW = "new"  # an id that would be made
 
@@ -52,7 +67,7 @@ class Difference:
         customers_after: Customers there would be.
         moved: Records that would go to another id.
         balances: Balances that would be other ones, by programme and unit.
-        consents: Consent flags of customers that change.
+        consents: Consent flags that would say otherwise, each looked up under the ids that its customer's records would have.
         examples: Customers to look at, by kind of change.
     """
 
@@ -80,19 +95,21 @@ class Difference:
                 (f"{each.unit} held by those now ({each.programme})", each.held),
             )
         ]
-        return [*counts, *balances, ("consent flags of those that merge or split", self.consents)]
+        return [*counts, *balances, ("consent flags that change", self.consents)]
 
 
-def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_rules: bool) -> Difference:
+def compare(lake: Lake, trained: Model | None, rules: IdentityRules, now: datetime, *, other_rules: bool) -> Difference:
     """Cluster as if this model and these rules were in use, and hold it against the present customers.
 
     Args:
         lake: Open, may be read-only.
         trained: The model to try.
         rules: The rules to try.
+        now: As of when consents are told.
         other_rules: Whether the rules differ from those the lake was built with (costs reading every record again).
     """
     register.require(lake, READS)
+    lake.rows(f"create or replace temp table flags_now as {consents.flags().sql}", {"now": now})
     if other_rules:
         _shadow_rules(lake, rules)
     pairs.stage(lake, trained)
@@ -105,11 +122,15 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, *, other_ru
     version = trained.version if trained else "none"
     shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
     shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
-    label = graph.resolve(lake, threshold, rules).label
+    found = graph.resolve(lake, threshold, rules)
+    label = found.label
+    graph.stage(
+        lake, found, threshold, float(lake.scalar("select max(weak_link_weight) from core__consent_rules") or 0)
+    )
     records = [str(row[0]) for row in lake.rows("select record_id from record_numbers order by no")]
     first: dict[int, str] = {}  # a cluster is named after its smallest record, as a run names it: names decide ties
     named = {record: first.setdefault(part, record) for record, part in zip(records, label.tolist(), strict=True)}
-    return _difference(lake, named)
+    return _difference(lake, named, now)
 
 
 def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
@@ -129,24 +150,37 @@ def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
         shadow(lake, table, sql_file("identity", table).sql)
 
 
-def _difference(lake: Lake, label: dict[str, str]) -> Difference:
-    now = [(r, c) for r, c in lake.rows("select record_id, customer_id from core__record_customers") if r in label]
+def _difference(lake: Lake, label: dict[str, str], now: datetime) -> Difference:
+    held = [(r, c) for r, c in lake.rows("select record_id, customer_id from core__record_customers") if r in label]
     parts: dict[str, Counter[str]] = defaultdict(Counter)
     holders: dict[str, set[str]] = defaultdict(set)
-    for record, customer in now:
+    for record, customer in held:
         parts[customer][label[record]] += 1
         holders[label[record]].add(customer)
     merged = sorted(c for c, found in parts.items() if any(len(holders[part]) > 1 for part in found))
     split = sorted(c for c, found in parts.items() if len(found) > 1)
     changed = sorted({*merged, *split})
-    with incoming(lake, pl.DataFrame({"customer_id": changed}, schema={"customer_id": pl.String}).to_arrow()):
-        consents = lake.scalar("select count(*) from core__customer_consents semi join incoming using (customer_id)")
     then = _ids(parts)
-    moved = sum(then[label[record]] != customer for record, customer in now)
+    moved = sum(then[label[record]] != customer for record, customer in held)
     return Difference(
-        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), moved, _balances(lake, label, then), int(consents or 0),
+        len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), moved, _balances(lake, label, then),
+        _consents(lake, [(r, c, label[r] if then[label[r]] == NEW else then[label[r]]) for r, c in held], now),
         {"merged": merged[:SHOWN], "split": split[:SHOWN]},
     )  # fmt: skip
+
+
+def _consents(lake: Lake, held: list[tuple[str, str, str]], now: datetime) -> int:
+    """Flags that would say otherwise, of (record, customer now, customer then)."""
+    frame = pl.DataFrame(
+        held, schema={"record_id": pl.String, "customer_id": pl.String, "heir": pl.String}, orient="row"
+    )
+    with incoming(lake, frame.to_arrow()):
+        lake.rows("create or replace temp table heirs as select distinct customer_id, heir from incoming")
+        shadow(lake, "core__record_customers", "select record_id, heir as customer_id from incoming")
+    shadow(lake, "core__clusters", "from clusters_found")
+    shadow(lake, JURISDICTIONS, sql_file("consent", JURISDICTIONS).sql)
+    lake.rows(f"create or replace temp table flags_then as {consents.flags().sql}", {"now": now})
+    return int(lake.scalar(OTHERWISE))
 
 
 def _ids(parts: dict[str, Counter[str]]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def quality(platform: Platform, model: Model) -> dict[str, object]:
 def difference(platform: Platform, model: Model) -> dict[str, object]:
     """What it would do to the customers there are, and how good either is; nothing is written."""
     with platform.lake.busy():
-        found = whatif.compare(platform.lake, model, platform.rules, other_rules=False)
+        found = whatif.compare(platform.lake, model, platform.rules, platform.now, other_rules=False)
     name, then = artefact.current(platform.models) or artefact.NONE, quality(platform, model)
     try:
         in_use = artefact.load(platform.models)

@@ -9,6 +9,7 @@ import typer
 
 from cdp.cli.main import app
 from cdp.cli.output import say, table
+from cdp.clock import system_now
 from cdp.errors import CdpError, ConfigError
 from cdp.settings import Settings
 from cdp.store.connect import connect, database, owner_address
@@ -79,6 +80,7 @@ def compare(
     """
     from cdp.identity_rules import IdentityRules, load_identity_rules
     from cdp.lake.engine import open_lake
+    from cdp.store import releases
     from cdp.yamlfile import load_yaml
     from identity import artefact, whatif
 
@@ -87,8 +89,10 @@ def compare(
         raise ConfigError("nothing to compare", "name a model version or --rules FILE")
     trained = artefact.load(workspace.path("models"), version or None)
     chosen = load_yaml(rules, IdentityRules) if rules else load_identity_rules(workspace)
-    with database(workspace), open_lake(workspace, read_only=True) as lake:
-        found = whatif.compare(lake, trained, chosen, other_rules=rules is not None)
+    with database(workspace), connect(owner_address(workspace)) as store, open_lake(workspace, read_only=True) as lake:
+        made = releases.newest(store)
+        now = made[0].as_of if made else system_now()
+        found = whatif.compare(lake, trained, chosen, now, other_rules=rules is not None)
     if json_out:
         print(json.dumps(asdict(found)))
         return

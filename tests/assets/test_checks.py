@@ -114,21 +114,44 @@ def compared(town, *arguments):
     return json.loads(cdp(town, "model", "compare", *arguments, "--json").stdout)
 
 
+def held(town):
+    """Customer of every record, and what every flag says."""
+    with opened(town) as found:
+        flags = found.lake.rows("select customer_id, purpose, contact_point, allowed from core__customer_consents")
+        assigned = dict(found.lake.rows("select record_id, customer_id from core__record_customers"))
+    return assigned, {tuple(flag): allowed for *flag, allowed in flags}
+
+
 @pytest.mark.long
-def test_other_rules_are_compared_before_they_are_used(town, tmp_path):
+def test_other_rules_are_compared_before_they_are_used_and_then_do_what_was_said(new_workspace, built, tmp_path):
+    town = new_workspace(built)
     rules = yaml.safe_load(town.path("identity.yaml").read_text(encoding="utf-8"))
     same, strict = tmp_path / "same.yaml", tmp_path / "strict.yaml"
     same.write_text(yaml.safe_dump(rules), encoding="utf-8")
-    strict.write_text(yaml.safe_dump({**rules, "blocked": {"email": [".*"], "phone": [".*"]}}), encoding="utf-8")
+    strict.write_text(yaml.safe_dump({**rules, "blocked": {"email": [".*"], "phone": ["[13579]$"]}}), encoding="utf-8")
     nothing, much = compared(town, "--rules", str(same)), compared(town, "--rules", str(strict))
     assert nothing["unchanged"] == nothing["customers_before"] == nothing["customers_after"] > 100
-    assert (nothing["merged"], nothing["split"], nothing["moved"], nothing["balances"]) == (0, 0, 0, [])
+    assert (nothing["merged"], nothing["split"], nothing["moved"], nothing["balances"], nothing["consents"]) == (0, 0, 0, [], 0)  # fmt: skip
     assert much["split"] > 10
-    assert much["customers_after"] > much["customers_before"]
     assert [each["unit"] for each in much["balances"]] == ["points"]
     assert much["balances"][0]["customers"] > 0
     said = cdp(town, "model", "compare", "--rules", str(strict)).stdout
     assert "balances that change (default, points)" in said
+
+    before, flags = held(town)
+    strict.replace(town.path("identity.yaml"))
+    cdp(town, "run", "--as-of", f"{NOW:%Y-%m-%d}")
+    after, then = held(town)
+    heirs = {}
+    for record, customer in before.items():
+        heirs.setdefault(customer, set()).add(after[record])
+    otherwise = 0
+    for (customer, purpose, point), allowed in flags.items():
+        found = {then[key] for heir in heirs[customer] if (key := (heir, purpose, point)) in then}
+        otherwise += (not allowed) in found or (allowed and not found)
+    assert much["customers_after"] == len(set(after.values())) > much["customers_before"]
+    assert much["moved"] == sum(after[record] != customer for record, customer in before.items())
+    assert much["consents"] == otherwise > 0
 
 
 @pytest.mark.long

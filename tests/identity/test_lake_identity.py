@@ -177,11 +177,11 @@ def test_what_if_says_what_a_run_would_then_do_and_writes_nothing(case, books, s
     _, _, before = run(case)
     models = case.workspace.path("models")
     trained = artefact.load(models)
-    same = whatif.compare(case.lake, trained, shipped_rules(), other_rules=False)
+    same = whatif.compare(case.lake, trained, shipped_rules(), NOW, other_rules=False)
     assert (same.merged, same.split, same.moved, same.balances) == (0, 0, 0, [])
     assert same.unchanged == same.customers_before == same.customers_after
     at, other = case.lake.snapshot(), replace(trained, threshold=trained.threshold + stricter)
-    told = whatif.compare(case.lake, other, shipped_rules(), other_rules=False)
+    told = whatif.compare(case.lake, other, shipped_rules(), NOW, other_rules=False)
     assert case.lake.snapshot() == at, "nothing is written"
     held.let_go(case.lake)
 

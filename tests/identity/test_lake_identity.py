@@ -66,7 +66,13 @@ def test_shuffled_input_and_another_model_keep_the_ids_of_unchanged_customers(ca
     other = train.train(case.lake.connection, nodes.TABLE, seed=99, precision=0.9)
     artefact.save(other, models)
     artefact.promote(models, other.version)
-    _, _, upgraded = run(case)
+    _, churn, upgraded = run(case)
+    assert churn["records moved"] == sum(before[record] != upgraded[record] for record in before) > 0
+    assert churn["created"] == len(set(upgraded.values()) - set(before.values()))
+    assert churn["retired"] == len(set(before.values()) - set(upgraded.values()))
+    pairs = set(zip(before.values(), (upgraded[record] for record in before), strict=True))
+    assert churn["split"] == sum(n > 1 for n in Counter(was for was, _ in pairs).values())
+    assert churn["joined"] == sum(n > 1 for n in Counter(now for _, now in pairs).values())
     same = partition(before) & partition(upgraded)
     assert len(same) > 50
     assert all(before[record] == upgraded[record] for group in same for record in group)
@@ -127,6 +133,40 @@ def test_a_limit_drops_the_weakest_evidence_and_lists_the_violation(case):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("kept", ["email", "phone"])
+def test_the_identifier_of_the_lowest_priority_goes_first_and_a_limit_may_be_one_sources(case, kept):
+    """Two records share mail and phone, a third of another mail only the phone: over one mail a customer, in one source."""
+    at = {"email": 18_000, "phone": 18_100}[kept]
+    mail, phone = f"prio{at}@post.cn", f"+4477008{at}"
+    rows = [("Prudence", "Order", None, mail, phone, None, None), ("Prudence", "Order", None, mail, phone, None, "leeds"),
+            ("Prudence", "Order", None, f"x{mail}", phone, None, "york")]  # fmt: skip
+    land(case.lake, rows, at, anew=False)
+    ours = [f"web:order:{at + n:06d}" for n in range(3)]
+    _, _, before = run(case)
+    assert len({before[record] for record in ours}) == 1
+
+    def under(source):
+        first, then = {"email": (3, 5), "phone": (5, 3)}[kept]
+        limits = {"phone": {"any": Limit(most=99, priority=first)}, "email": {source: Limit(most=1, priority=then)}}
+        rules = IdentityRules.model_validate({**shipped_rules().model_dump(), "limits": limits})
+        assigned = run(case, rules)[2]
+        listed = case.lake.rows("select source, dropped from core__limit_violations where cluster_id = ?", ours[:1])
+        return [assigned[record] for record in ours], listed
+
+    (one, two, three), ((source, dropped),) = under("web")
+    assert source == "web"
+    if kept == "email":
+        assert one == two != three, "the phone went, the mail joins on"
+        assert dropped.endswith("phone")
+    else:
+        assert len({one, two, three}) == 3, "the mail went first and mended nothing: the phone had to go too"
+        assert dropped.endswith("email, phone")
+    (one, two, three), listed = under("pos")
+    assert one == two == three, "web may hold what it likes"
+    assert listed == []
+
+
+@pytest.mark.long
 def test_different_birth_dates_and_given_names_are_two_people_whatever_they_share(case):
     twins = [("Oscar", "Twin", "2001-05-06", "twin@post.cn", "+447700955555", "TW11TW", "leeds"), ("Freya", "Twin", "1998-11-23", "twin@post.cn", "+447700955555", "TW11TW", "leeds")]  # fmt: skip
     land(case.lake, [*twins, (None, "Twin", None, "twin@post.cn", None, None, None)][:2], 9_000, anew=False)
@@ -145,6 +185,24 @@ def test_different_birth_dates_and_given_names_are_two_people_whatever_they_shar
     assert homes["web:order:009000"] == homes["web:order:009001"]
     assert homes["web:order:009000"].startswith("home_")
     assert not set(homes.values()) & set(assigned.values())
+
+
+@pytest.mark.long
+def test_a_record_with_nothing_but_a_shared_phone_belongs_to_the_home_not_to_a_guess_and_a_shops_phone_is_nobodys(case):
+    shared, shops = "+447700911111", "+447700922299"
+    home = [("Hugo", "Homely", "1961-05-06", "hugo.h@post.cn", shared, None, "leeds"), ("Ida", "Homely", "1963-11-23", "ida.h@post.cn", shared, None, "york"),
+            (None, None, None, None, shared, None, None)]  # fmt: skip
+    names = ("Ada", "Ben", "Cyd", "Dov", "Eve", "Fox", "Gil")[: households.MOST + 1]
+    shop = [(given, f"Of{given}", f"19{60 + n}-05-0{n + 1}", f"{given}@shop.cn", shops, None, None) for n, given in enumerate(names)]  # fmt: skip
+    land(case.lake, [*home, *shop], 19_000, anew=False)
+    _, _, assigned = run(case)
+    households.build_households(case.lake, case.store, NOW)
+    homes = dict(case.lake.rows("select record_id, household_id from core__households"))
+    hugo, ida, nameless, *others = [f"web:order:{19_000 + n:06d}" for n in range(len(home) + len(shop))]
+    assert len({assigned[record] for record in (hugo, ida, nameless)}) == 3
+    assert homes[hugo] == homes[ida] == homes[nameless]
+    assert len({assigned[record] for record in others}) == households.MOST + 1
+    assert not homes.keys() & set(others)
 
 
 @pytest.fixture

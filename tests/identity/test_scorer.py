@@ -14,6 +14,7 @@ from cdp.identity_rules import shipped_rules
 from identity import blocking, fields, levels, scoring, train
 from identity.files.mapping import guess
 from identity.files.people import people
+from identity.person import Described, values
 from identity.scorer import Scorer, complete
 
 CHINESE = [
@@ -81,6 +82,43 @@ def test_the_parts_add_up_to_the_weight(material):
     scorer = Scorer(trained)
     a, b = complete(rows[0], trained), complete(rows[1], trained)
     assert scorer.weight(a, b) == pytest.approx(trained.prior_weight + sum(part.weight for part in scorer.parts(a, b)))
+
+
+SAID = {"given_name": "Robert", "family_name": "Allen", "birth_date": "1980-05-03", "email": "rob86x9@mail.cn", "postal_code": "NG1 2AB"}
+WORDED = [
+    ("first", {"given_name": "Bob"}, "a short form of it"),
+    ("first", {"given_name": "R"}, "initial"),
+    ("first", {"given_name": "Allen", "family_name": "Robert"}, "swapped"),
+    ("family", {"given_name": "Allen", "family_name": "Robert"}, "swapped"),
+    ("family", {"family_name": "Allen Jones"}, "among"),
+    ("birth_date", {"birth_date": "1980-05-04"}, "slip"),
+    ("birth_date", {"birth_date": "1980-01-01"}, "the same year, one on 1 January"),
+    ("email", {"email": "rob86x9@other.cn"}, "the same before the @"),
+    ("email", {"email": "rob86x8@mail.cn"}, "similar"),
+    ("postal_code", {"postal_code": "NG1 9XY"}, "the same district"),
+]
+
+
+@pytest.mark.parametrize(("comparison", "other", "label"), WORDED)
+def test_each_way_in_which_people_are_written_down_is_a_level_of_its_own_and_worth_more_than_difference(material, comparison, other, label):  # fmt: skip
+    scorer = Scorer(material[1])
+    a, b = (complete(values(Described(**(SAID | more)), ("GB", "CN")), scorer.model) for more in ({}, other))
+    far = complete(values(Described("Márta", "Kovács", birth_date="1951-11-27", email="zz@b.cn", postal_code="XX9 7QQ"), ("GB",)), scorer.model)  # fmt: skip
+    (part,) = [part for part in scorer.parts(a, b) if part.comparison == comparison]
+    (none,) = [part for part in scorer.parts(a, far) if part.comparison == comparison]
+    assert label in part.label
+    assert part.weight > none.weight
+
+
+def test_a_rare_value_weighs_more_than_a_common_one(material):
+    connection, trained, _ = material
+    counted = connection.execute("select family, count(*) from nodes where family is not null group by 1 order by 2, 1").fetchall()  # fmt: skip
+    scorer, weight = Scorer(trained), {}
+    for family in (counted[0][0], counted[-1][0]):
+        own = complete({"family": family, "words": family}, trained)
+        (weight[family],) = [part.weight for part in scorer.parts(own, own) if part.comparison == "family"]
+    assert counted[0][1] < counted[-1][1] / 2
+    assert weight[counted[0][0]] > weight[counted[-1][0]]
 
 
 def test_keys_of_one_person_are_those_of_the_batch(material):

@@ -1,0 +1,73 @@
+"""Live resolution decides as the batch does: what is said is read as a record is, and the same pairs are held for one person."""
+
+import pytest
+
+from cdp.lake.engine import open_lake
+from cdp.store.connect import connect, owner_address
+from identity import artefact, blocking, live
+from identity.guards import two_people
+from identity.person import Described, values
+from identity.scorer import Scorer, complete
+from tests.conftest import RetailCase
+
+REGIONS = ("GB", "CN")
+SAID = ("given_name", "family_name", "full_name", "birth_date", "email", "phone", "postal_code", "city")
+
+
+@pytest.fixture(scope="module")
+def records(retail_case: RetailCase):
+    """Contact records with what the pipeline made of them for linking."""
+    said = ", ".join(f"r.{name}::varchar as said_{name}" for name in SAID)
+    with open_lake(retail_case.workspace, read_only=True) as lake:
+        return lake.records(f"select {said}, p.* from core__payloads p join core__contact_records r using (record_id) order by record_id")  # fmt: skip
+
+
+def described(record, *without):
+    return Described(**{name: record[f"said_{name}"] for name in SAID if name not in without})
+
+
+def test_a_person_described_is_read_as_the_pipeline_reads_a_record(retail_case, records):
+    trained = artefact.load(retail_case.workspace.path("models"))
+    assert len(records) > 3_000
+    assert sum(any("一" <= letter <= "鿿" for letter in r["said_full_name"] or "") for r in records) > 100
+    for record in records:
+        read = values(described(record), REGIONS)
+        for column in (*trained.columns, "given_key"):
+            assert read[column] == record[column], (column, record["record_id"])
+    unknown_days = [r for r in records if str(r["birth_date"])[5:] == "01-01"]
+    assert all(record["birth_full"] is None for record in unknown_days)
+
+
+@pytest.mark.long
+def test_people_asked_for_by_their_values_are_strong_where_the_batch_would_join_them(retail_case, records):
+    """Brute force over all published payloads that share a key: no index, no limit, the guard on given names applied by hand."""
+    trained = artefact.load(retail_case.workspace.path("models"))
+    scorer, asked = Scorer(trained), records[:: len(records) // 60]
+    with connect(owner_address(retail_case.workspace)) as store:
+        held = store.execute("select compared, keys, customer_id::text from payloads join assignment using (record_id)").fetchall()  # fmt: skip
+        found_strong = guarded = possible = 0
+        for record in asked:
+            read = values(described(record, "email", "phone"), REGIONS)
+            own, keys = complete(read, trained), set(blocking.keys(trained.plan, read))
+            strong, likely = set(), set()
+            for compared, theirs, customer in held:
+                if keys.isdisjoint(theirs):
+                    continue
+                weight = scorer.weight(own, complete(compared, trained))
+                if weight < live.POSSIBLE:
+                    continue
+                if two_people(read, compared):
+                    guarded += 1
+                    continue
+                likely.add(customer)
+                if weight >= trained.threshold:
+                    strong.add(customer)
+            found = live.resolve(store, scorer, read, [])
+            assert {c.customer_id for c in found} == likely
+            assert {c.customer_id for c in found if c.tier == "strong"} == strong
+            assert not [c for c in found if c.tier == "exact"]
+            found_strong += len(strong)
+            possible += len(likely - strong)
+    assert found_strong > 30
+    assert guarded > 0, "otherwise nothing shows that the guard is there"
+    assert possible > 0

@@ -9,15 +9,20 @@ import pytest
 from cdp.identity_rules import IdentityRules, Limit, shipped_rules
 from cdp.lake import held, register
 from cdp.stewardship import Act, Conflict, merge, split, undo
-from identity import artefact, households, ids, whatif
+from identity import artefact, graph, households, ids, whatif
 from identity.ids import uuid7
 from tests.identity.lake import NOW, forget, land, partition, person_rows, run
 
 
-def test_a_run_over_new_data_compares_only_what_is_new_and_gives_what_a_full_run_gives(case):
+def test_a_run_over_new_data_compares_only_what_is_new_and_gives_what_a_full_run_gives(case, monkeypatch):
+    clustered, cluster = [], graph.build_clusters
+    monkeypatch.setattr(graph, "build_clusters", lambda *args: clustered.append(cluster(*args)) or clustered[-1])
     for step in range(3):
         land(case.lake, person_rows(40, 50 + step), 600 + 40 * step, anew=False)
         compared, _, assigned = run(case)
+        assert 40 <= clustered[-1].records < len(assigned) / 2, "only the components that anything touches"
+        threshold = artefact.load(case.workspace.path("models")).threshold
+        assert case.lake.scalar("select min(weight) from core__scored_pairs") < threshold, "splitting needs them"
         assert 0 < compared.fresh <= 40
         made = {built.table: (built.made, built.rows) for built in compared.built}
         assert all(0 < made[table][0] < made[table][1] / 2 for table in ("core__scored_pairs", "core__payload_worth"))

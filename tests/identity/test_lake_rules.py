@@ -13,10 +13,8 @@ from tests.identity.lake import NOW, forget, land, partition, run
 pytestmark = pytest.mark.long
 
 
-def test_unsure_joins_and_parts_nobody_and_is_asked_no_more(case):
-    """A borderline pair that a steward cannot tell stays as it is, in this run and a full one, and leaves the queue."""
-    _, _, before = run(case)
-    query = sql_file("review", "core__review_pairs").sql
+def queue_over_nothing(case):
+    """The select of the queue, over customers that own nothing and were asked nothing."""
     for table, columns in (
         ("core__loyalty_balances", "customer_id varchar, balance bigint"), ("core__customer_orders", "customer_id varchar, currency varchar, orders bigint, spent double"),
         ("core__customer_consents", "customer_id varchar, purpose varchar, allowed boolean"),
@@ -24,6 +22,36 @@ def test_unsure_joins_and_parts_nobody_and_is_asked_no_more(case):
         case.lake.write(
             lambda t=table, c=columns: case.lake.connection.execute(f"create or replace table lake.main.{t} ({c})"), "e"
         )
+    return sql_file("review", "core__review_pairs").sql
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "worth"),
+    [
+        ("core__loyalty_balances", "('{0}', 5000), ('{1}', 700)", 700),
+        ("core__customer_orders", "('{0}', 'GBP', 90, 1.5), ('{1}', 'GBP', 70, 2.5)", 700),
+        ("core__customer_consents", "('{0}', 'marketing', true), ('{1}', 'marketing', false)", 50),
+    ],
+)
+def test_the_queue_begins_with_what_a_decision_would_move_most(case, table, rows, worth):
+    """Points and orders of the smaller side, and consent on which the sides disagree."""
+    run(case)
+    query = f"select left_customer, right_customer, impact from ({queue_over_nothing(case)}) order by impact desc, left_id"
+    plain = case.lake.rows(query)
+    assert plain
+    left, right, impact = plain[-1]
+    assert impact > 0
+    values = rows.format(left, right)
+    case.lake.write(lambda: case.lake.connection.execute(f"insert into lake.main.{table} values {values}"), "worth")
+    ranked = {(a, b): found for a, b, found in case.lake.rows(query)}
+    assert ranked[left, right] == pytest.approx(impact * (1 + worth))
+    assert next(iter(ranked)) == (left, right) or worth == 50
+
+
+def test_unsure_joins_and_parts_nobody_and_is_asked_no_more(case):
+    """A borderline pair that a steward cannot tell stays as it is, in this run and a full one, and leaves the queue."""
+    _, _, before = run(case)
+    query = queue_over_nothing(case)
     left, right = case.lake.rows(f"select left_id, right_id from ({query}) order by 1, 2 limit 1")[0]
     done = decide(case.store, left, right, "unsure", 1.0, Act("test", "cannot tell", NOW))
     assert done.moved == 0

@@ -12,7 +12,7 @@ PROOFS = {
     "ledger_race": ["ledger", "race"], "ledger_life": ["ledger", "life"], "ledger_speed": ["ledger", "speed"],
     "offers_preview": ["offers", "preview"], "offers_race": ["offers", "race"], "api_kills": ["api_kills"], "intake": ["intake"], "fuzz": ["fuzz"],
     "feed": ["feed"], "api": ["api"], "scale": ["scale"], "scale_3000000": ["scale", "--records", "3000000", "--no-increment", "--no-live"],
-    "pipeline": ["pipeline"], "overhead": ["overhead"], "nothing_new": ["nothing_new", "--case", str(REFERENCE / "retail_case")],
+    "cases": ["cases"], "pipeline": ["pipeline"], "overhead": ["overhead"], "nothing_new": ["nothing_new", "--case", str(REFERENCE / "retail_case")],
 }  # fmt: skip
 
 

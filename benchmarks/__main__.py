@@ -23,9 +23,9 @@ def main() -> int:
             print(f"{name}: done before")
             continue
         print(f"{name} ...", flush=True)
-        failed += (
-            subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *arguments], check=False).returncode != 0
-        )
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *arguments], check=False).returncode:
+            failed += 1
+            (RESULTS / f"{name}.json").unlink(missing_ok=True)  # else it would be "done before" the next time
     return failed
 
 

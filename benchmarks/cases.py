@@ -9,6 +9,7 @@ reference case). Writes results/cases.json.
 import argparse
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,10 @@ def measured(seed: str, people: int, folder: Path) -> dict[str, Any]:
     with database(workspace):
         began = time.monotonic()
         command = [sys.executable, "-c", "from cdp.cli.main import run; run()", "run", "--as-of", "2026-03-01"]
-        subprocess.run(command, env={"CDP_HOME": str(workspace.home)}, check=True, capture_output=True)
+        done = subprocess.run(command, env=os.environ | {"CDP_HOME": str(workspace.home)}, check=False, capture_output=True, text=True)
         seconds = time.monotonic() - began
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
         with open_lake(workspace, read_only=True) as lake:
             predicted = dict(lake.rows("select record_id, customer_id from core__record_customers"))
     with (folder / "case" / "truth" / "records.csv").open(encoding="utf-8") as file:

@@ -12,7 +12,7 @@ import polars as pl
 
 from cdp.consent import customers as consents
 from cdp.identity_rules import IdentityRules
-from cdp.lake import register
+from cdp.lake import held, register
 from cdp.lake.build import incoming, sql_file
 from cdp.lake.delta import shadow
 from cdp.lake.engine import Lake
@@ -22,8 +22,9 @@ from identity.artefact import Model
 STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_records")
 READS = ("core__contact_records", "core__payloads", "core__record_customers", "core__ledger_entries", "core__customer_consents")  # fmt: skip
 JURISDICTIONS = "core__customer_jurisdictions"
+FLAGS = "create or replace temp table {} as select customer_id, purpose, contact_point, allowed from (\n{}\n)"
 OTHERWISE = """
-    with found as (
+    with said as (
         select n.customer_id, n.purpose, n.contact_point, n.allowed, count(t.customer_id) as said,
             count(*) filter (where t.allowed <> n.allowed) as otherwise
         from flags_now as n
@@ -31,9 +32,19 @@ OTHERWISE = """
         left join flags_then as t on t.customer_id = h.heir and t.purpose = n.purpose
             and t.contact_point is not distinct from n.contact_point  -- a purpose of the person's has none
         group by all
+    ), known as (
+        select distinct h.heir, n.purpose, n.contact_point from flags_now as n join heirs as h on h.customer_id = n.customer_id
     )
-    select count(*) from found where otherwise > 0 or (allowed and said = 0)
-"""  # silence is no grant
+    select
+        (select count(*) from said where otherwise > 0 or (allowed and said = 0))
+        + (
+            select count(*) from flags_then as t
+            where t.allowed and t.customer_id in (select heir from heirs) and not exists (
+                select 1 from known as k
+                where k.heir = t.customer_id and k.purpose = t.purpose and k.contact_point is not distinct from t.contact_point
+            )
+        )
+"""  # silence is no grant, and one that ends it is news
 SHOWN = 5
 NEW = "new"  # an id that would be made
 
@@ -108,8 +119,9 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, now: dateti
         now: As of when consents are told.
         other_rules: Whether the rules differ from those the lake was built with (costs reading every record again).
     """
+    held.let_go(lake)
     register.require(lake, READS)
-    lake.rows(f"create or replace temp table flags_now as {consents.flags().sql}", {"now": now})
+    lake.rows(FLAGS.format("flags_now", consents.flags().sql), {"now": now})
     if other_rules:
         _shadow_rules(lake, rules)
     pairs.stage(lake, trained)
@@ -151,35 +163,38 @@ def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
 
 
 def _difference(lake: Lake, label: dict[str, str], now: datetime) -> Difference:
-    held = [(r, c) for r, c in lake.rows("select record_id, customer_id from core__record_customers") if r in label]
+    placed = [(r, c) for r, c in lake.rows("select record_id, customer_id from core__record_customers") if r in label]
     parts: dict[str, Counter[str]] = defaultdict(Counter)
     holders: dict[str, set[str]] = defaultdict(set)
-    for record, customer in held:
+    for record, customer in placed:
         parts[customer][label[record]] += 1
         holders[label[record]].add(customer)
     merged = sorted(c for c, found in parts.items() if any(len(holders[part]) > 1 for part in found))
     split = sorted(c for c, found in parts.items() if len(found) > 1)
     changed = sorted({*merged, *split})
     then = _ids(parts)
-    moved = sum(then[label[record]] != customer for record, customer in held)
+    moved = sum(then[label[record]] != customer for record, customer in placed)
     return Difference(
         len(parts) - len(changed), len(merged), len(split), len(parts), len(holders), moved, _balances(lake, label, then),
-        _consents(lake, [(r, c, label[r] if then[label[r]] == NEW else then[label[r]]) for r, c in held], now),
+        _consents(lake, then, now),
         {"merged": merged[:SHOWN], "split": split[:SHOWN]},
     )  # fmt: skip
 
 
-def _consents(lake: Lake, held: list[tuple[str, str, str]], now: datetime) -> int:
-    """Flags that would say otherwise, of (record, customer now, customer then)."""
-    frame = pl.DataFrame(
-        held, schema={"record_id": pl.String, "customer_id": pl.String, "heir": pl.String}, orient="row"
-    )
+def _consents(lake: Lake, then: dict[str, str], now: datetime) -> int:
+    """Flags that would say otherwise, or be news; `then`: cluster → the id that it would have."""
+    heirs = [part if customer == NEW else customer for part, customer in then.items()]
+    frame = pl.DataFrame({"cluster_id": list(then), "heir": heirs}, schema={"cluster_id": pl.String, "heir": pl.String})
     with incoming(lake, frame.to_arrow()):
-        lake.rows("create or replace temp table heirs as select distinct customer_id, heir from incoming")
-        shadow(lake, "core__record_customers", "select record_id, heir as customer_id from incoming")
+        lake.rows(
+            "create or replace temp table placed_then as select record_id, c.customer_id, i.heir from core__record_customers c "
+            "join clusters_found f using (record_id) join incoming i using (cluster_id)"
+        )
+    lake.rows("create or replace temp table heirs as select distinct customer_id, heir from placed_then")
+    shadow(lake, "core__record_customers", "select record_id, heir as customer_id from placed_then")
     shadow(lake, "core__clusters", "from clusters_found")
     shadow(lake, JURISDICTIONS, sql_file("consent", JURISDICTIONS).sql)
-    lake.rows(f"create or replace temp table flags_then as {consents.flags().sql}", {"now": now})
+    lake.rows(FLAGS.format("flags_then", consents.flags().sql), {"now": now})
     return int(lake.scalar(OTHERWISE))
 
 

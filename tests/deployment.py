@@ -89,7 +89,7 @@ def postgres(folder, password):
     finally:
         process.send_signal(signal.SIGINT)  # a fast shutdown
         ended(process, 60)
-        shutil.rmtree(root)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def server_account():

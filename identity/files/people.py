@@ -75,6 +75,9 @@ def each(read: Callable[..., Any], *series: pl.Series, kind: Any = pl.String) ->
 
 
 def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
+    if "given_name" not in said and {"full_name", "family_name"} <= said.keys() and _is_given(said):
+        said = {**said, "given_name": said["full_name"]}
+        del said["full_name"]
     given = ("given_name", "middle_name")
     family = ("family_name", "second_family_name")
     named = [name for name in (*given, *family, "full_name") if name in said]
@@ -94,6 +97,13 @@ def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
     columns = ("first", "root", "family", "words", "rest")
     found = each(read, *(said[name] for name in named), kind=pl.Struct(dict.fromkeys(columns, pl.String)))
     return {name: found.struct.field(name) for name in columns}
+
+
+def _is_given(said: dict[str, pl.Series]) -> bool:
+    """Whether `name` beside `surname` is the given name: mostly it does not hold the surname."""
+    both = pl.DataFrame([said["full_name"].alias("full"), said["family_name"].alias("family")]).drop_nulls().unique()
+    told = [not names.without(full, family) for full, family in both.iter_rows() if full != family]
+    return sum(told) > len(told) / 2
 
 
 def _birth(said: dict[str, pl.Series]) -> dict[str, pl.Series]:

@@ -70,7 +70,7 @@ def link_shares(done: Resolved) -> dict[str, int]:
     sizes = counted.group_by("cluster").agg(pl.col("len").sum())["len"]
     every = int((sizes * (sizes - 1) // 2).sum())
     identical = int((counted["len"] * (counted["len"] - 1) // 2).sum())
-    exact = int(weighted.filter("exact")["n"].sum() or 0)
+    exact = int(weighted.filter("exact")["n"].sum() or 0) if done.model else every - identical
     likely = int(weighted.filter(~pl.col("exact") & pl.col("likely"))["n"].sum() or 0)
     return {
         "identical values": identical,

@@ -17,7 +17,7 @@ from identity.artefact import Model
 from identity.files import mapping as mappings
 from identity.files import people as reading
 from identity.files.read import read
-from identity.split import LIKELY, Pairs, probability, split
+from identity.split import LIKELY, Ints, Pairs, components, probability, split
 
 NAMESPACE = uuid.UUID("6f1c9a52-31d5-5b0e-9a55-0d7f0c6f7f10")
 GENERIC = ("email", "phone", "national_id")
@@ -101,7 +101,7 @@ def resolve(
         if model is None:
             why = "too few records" if nodes < train.FEWEST_RECORDS else "these columns are too few or too alike"
             notes.append(f"{why} to learn from: only those with a name and a contact point in common were joined")
-            pairs = _agreeing(connection, people.columns)
+            pairs = _agreeing(connection, people.columns, nodes)
             weak = _unsaid(connection, people.columns)
         else:
             log(f"learnt from {', '.join(model.facts['sessions'])}; prior 1 in {1 / model.prior:,.0f}")
@@ -110,7 +110,7 @@ def resolve(
             pairs, weak = _scored(connection, model)
         members = pl.DataFrame(connection.execute("select row_no, node from node_of order by row_no").to_arrow_table())
         log("clustering")
-        members = members.with_columns(cluster=_clusters(members, pairs, weak))
+        members = members.with_columns(cluster=_clusters(members, _joined(nodes, pairs, model), weak))
     named = _named(members, ids)
     out = _beside(frame, ids, named)
     told = frame[truth].alias("truth") if truth is not None else None
@@ -180,23 +180,28 @@ def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.Dat
     return pl.DataFrame(pairs), np.array([node for (node,) in weak], dtype=np.int64)
 
 
-def _agreeing(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> pl.DataFrame:
-    """Without a model: payloads with an identifier and the whole name in common.
+def _agreeing(connection: duckdb.DuckDBPyConnection, columns: list[str], size: int) -> pl.DataFrame:
+    """Without a model: payloads that a shared identifier and the whole name connect, each with the first of its person.
 
-    Where several dates of birth stand there, only those of one date are joined: one without may be anybody's.
+    Where several dates of birth are so connected, only those of one date are joined: one without may be anybody's.
     """
-    born = "case when max(birth_full) over same is not distinct from min(birth_full) over same then '' else birth_full end"
-    first = """
-        select node as r, min(node) over (partition by {0}, words, born) as l from (
-            select node, {0}, words, {1} as born from nodes where {0} is not null and words is not null
-            window same as (partition by {0}, words)
-        ) where born is not null
-    """
-    kinds = [column for column in GENERIC if column in columns and "words" in columns]
-    shared = " union ".join(first.format(kind, born if "birth_full" in columns else "''") for kind in kinds)
     none = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64, "weight": pl.Float64, "exact": pl.Boolean})
-    query = f"select l, r, {SURE} as weight, true as exact from ({shared}) where l < r order by l, r"
-    return pl.DataFrame(connection.execute(query).to_arrow_table()).cast(none.schema) if shared else none
+    star = "select min(node) over (partition by {0}, words) as l, node as r from nodes where {0} is not null and first is not null"
+    kinds = [column for column in GENERIC if column in columns and "words" in columns]
+    if not kinds:
+        return none
+    shared = connection.execute(" union ".join(star.format(kind) for kind in kinds)).to_arrow_table()
+    connected = components(size, *(shared.column(side).to_numpy().astype(np.int64) for side in ("l", "r")))
+    connection.register("connected", pl.DataFrame({"node": np.arange(size), "part": connected}).to_arrow())
+    one = "max({0}) over same is not distinct from min({0}) over same"
+    born = f"case when {one.format('birth_full')} and {one.format('birth_year')} then '' else coalesce(birth_full, birth_year) end"
+    query = f"""
+        select min(node) over (partition by part, born) as l, node as r, {SURE} as weight, true as exact from (
+            select node, part, {born if "birth_full" in columns else "''"} as born from nodes join connected using (node)
+            window same as (partition by part)
+        ) where born is not null qualify l < r order by l, r
+    """
+    return pl.DataFrame(connection.execute(query).to_arrow_table()).cast(none.schema)
 
 
 def _unsaid(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> np.ndarray:
@@ -211,16 +216,17 @@ def _unsaid(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> np.nda
     return np.array([node for (node,) in found], dtype=np.int64)
 
 
-def _clusters(members: pl.DataFrame, pairs: pl.DataFrame, weak: np.ndarray) -> pl.Series:
-    """Cluster of every row: payloads are joined by their pairs; records of a payload that says too little stay alone."""
-    size = int(members["node"].max() or 0) + 1  # type: ignore[arg-type]
+def _joined(size: int, pairs: pl.DataFrame, model: Model | None) -> Ints:
+    """The person of every payload. What was joined without a model is never split: nobody compared the rest."""
+    left, right = (pairs[side].to_numpy() for side in ("l", "r"))
+    if model is None:
+        return components(size, left, right)
     nothing = np.array([], dtype=np.int64)
-    found = split(
-        size,
-        Pairs(pairs["l"].to_numpy(), pairs["r"].to_numpy(), probability(pairs["weight"].to_numpy())),
-        (nothing, nothing),
-        likely=LIKELY,
-    )
+    return split(size, Pairs(left, right, probability(pairs["weight"].to_numpy())), (nothing, nothing), likely=LIKELY)
+
+
+def _clusters(members: pl.DataFrame, found: Ints, weak: np.ndarray) -> pl.Series:
+    """Cluster of every row: payloads are joined by their pairs; records of a payload that says too little stay alone."""
     node = members["node"].to_numpy()
     label = found[node]
     alone = np.isin(node, weak)

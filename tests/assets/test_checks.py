@@ -149,6 +149,12 @@ def test_other_rules_are_compared_before_they_are_used_and_then_do_what_was_said
     for (customer, purpose, point), allowed in flags.items():
         found = {then[key] for heir in heirs[customer] if (key := (heir, purpose, point)) in then}
         otherwise += (not allowed) in found or (allowed and not found)
+    givers = {}
+    for customer, found in heirs.items():
+        for heir in found:
+            givers.setdefault(heir, set()).add(customer)
+    for (customer, purpose, point), allowed in then.items():
+        otherwise += allowed and not any((giver, purpose, point) in flags for giver in givers[customer])
     assert much["customers_after"] == len(set(after.values())) > much["customers_before"]
     assert much["moved"] == sum(after[record] != customer for record, customer in before.items())
     assert much["consents"] == otherwise > 0

@@ -252,6 +252,12 @@ def test_a_name_beside_a_surname_says_the_given_name_too(tmp_path):
     assert run(path).people.select("first", "family").rows() == [("anne", "clark"), ("nana", "ouyang"), (None, "lee")]
 
 
+def test_a_name_beside_a_surname_is_the_given_name_where_it_does_not_hold_the_surname(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("name,surname,email\nAnne Marie,Clark,a@b.cn\n娜娜,欧阳,c@d.cn\nLee,Lee,e@f.cn\nBo Stone,Stone,g@h.cn\n")
+    assert run(path).people.select("first", "family").rows()[:2] == [("anne", "clark"), ("nana", "ouyang")]
+
+
 def test_without_a_model_only_rows_that_say_who_they_are_join(tmp_path):
     path = tmp_path / "people.csv"
     path.write_text(
@@ -266,17 +272,24 @@ def test_without_a_model_name_and_contact_point_join_unless_the_birthdays_differ
     path.write_text(
         "first_name,surname,phone,email,birth_date,city\n"
         "Ann,Lee,020 7946 0001,,1980-02-03,Hull\nAnn,Lee,020 7946 0001,,03/02/1980,Leeds\n"  # one
-        "Ann,Lee,020 7946 0001,,1951-02-03,\n"  # her mother, of the same name
-        "Ann,Lee,020 7946 0001,,,\n"  # one of both
-        "Bo,Lee,020 7946 0001,,,\n"  # somebody else of that home
+        "Ann,Lee,020 7946 0001,,1951-01-01,\n"  # her mother, of the same name
+        "Ann,Lee,020 7946 0001,a@b.cn,,\nAnn,Lee,,a@b.cn,1951-01-01,York\n"  # one of both, and the mother once more
+        "Bo,Lee,020 7946 0001,,,\n,Lee,020 7946 0001,,,\n,Lee,020 7946 0001,,,Hull\n"  # others of that home
         "王芳,,,w@b.cn,1990-05-06,\n王芳,,,w@b.cn,,Hull\n王芳,,,,,Hull\n"
     )
     found = run(path)
-    a, b, mother, unsaid, bo, c, d, e = found.frame["customer_id"].to_list()
-    assert (a, c) == (b, d)
-    assert len({a, mother, unsaid, bo, c, e}) == 6
+    a, b, mother, unsaid, again, bo, somebody, other, c, d, e = found.frame["customer_id"].to_list()
+    assert (a, mother, c) == (b, again, d)
+    assert len({a, mother, unsaid, bo, somebody, other, c, e}) == 8
     assert found.model is None
-    assert report.link_shares(found)["an identifier in common"] == 2
+
+
+def test_without_a_model_nobody_is_too_large(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("name,surname,phone,city\n" + "".join(f"Ann,Lee,020 7946 0001,Town {n}\n" for n in range(9)))
+    found = run(path)
+    assert found.frame["customer_id"].n_unique() == 1
+    assert report.link_shares(found)["an identifier in common"] == 9 * 8 / 2
 
 
 def test_a_birthday_without_a_year_is_refused_with_what_to_do(tmp_path):

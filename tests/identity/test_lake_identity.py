@@ -72,7 +72,7 @@ def test_shuffled_input_and_another_model_keep_the_ids_of_unchanged_customers(ca
     artefact.save(other, models)
     artefact.promote(models, other.version)
     _, churn, upgraded = run(case)
-    assert churn["records moved"] == sum(before[record] != upgraded[record] for record in before) > 0
+    assert churn["records moved"] == sum(before[record] != upgraded[record] for record in before)
     assert churn["created"] == len(set(upgraded.values()) - set(before.values()))
     assert churn["retired"] == len(set(before.values()) - set(upgraded.values()))
     pairs = set(zip(before.values(), (upgraded[record] for record in before), strict=True))

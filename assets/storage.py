@@ -22,9 +22,8 @@ class PooledEventLog(SqliteEventLogStorage):  # type: ignore[misc]
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
         self._there: set[str] = set()  # tables and columns; none is ever taken away
-        self._unpacked: dict[
-            AssetKey, tuple[Any, EventLogRecord | None]
-        ] = {}  # asset → what is kept of it, and that unpacked
+        # asset → what is kept of it, and that unpacked
+        self._unpacked: dict[AssetKey, tuple[Any, EventLogRecord | None]] = {}
         super().__init__(base_dir, inst_data)
 
     @classmethod

@@ -7,7 +7,6 @@ reference case). Writes results/cases.json.
 """
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from typing import Any
 
 from cdp.cli.pipeline import initialise
 from cdp.lake.engine import open_lake
-from cdp.scores import score
+from cdp.scores import linkable, score
 from cdp.settings import Settings
 from cdp.simulate.write import simulate
 from cdp.store.connect import database
@@ -37,16 +36,14 @@ def measured(seed: str, people: int, folder: Path) -> dict[str, Any]:
     shutil.copytree(folder / "case" / "landing", workspace.path("landing"), dirs_exist_ok=True)
     with database(workspace):
         began = time.monotonic()
-        command = [sys.executable, "-c", "from cdp.cli.main import run; run()", "run", "--as-of", "2026-03-01"]
+        command = [sys.executable, "-m", "cdp", "run", "--as-of", "2026-03-01"]
         done = subprocess.run(command, env=os.environ | {"CDP_HOME": str(workspace.home)}, check=False, capture_output=True, text=True)
         seconds = time.monotonic() - began
         if done.returncode:
             raise RuntimeError(done.stderr[-2000:])
         with open_lake(workspace, read_only=True) as lake:
             predicted = dict(lake.rows("select record_id, customer_id from core__record_customers"))
-    with (folder / "case" / "truth" / "records.csv").open(encoding="utf-8") as file:
-        truth = [(row["record_id"], row["person_id"]) for row in csv.DictReader(file) if row["linkable"] == "1"]
-    found = score(predicted, truth)
+    found = score(predicted, linkable(folder / "case" / "truth" / "records.csv"))
     return {
         "seed": seed, "records": len(predicted), "precision": round(found.precision, 4), "recall": round(found.recall, 4),
         "f1": round(found.f1, 4), "b_cubed": round(found.b_cubed, 4), "largest": f"{found.largest}/{found.largest_true}",

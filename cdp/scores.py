@@ -1,8 +1,16 @@
 """Scores of a clustering against a truth: pairwise precision, recall and F1, and B-cubed."""
 
+import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+
+def linkable(truth: Path) -> list[tuple[str, str]]:
+    """(record, person) of the records of a case's `truth/records.csv` that anything says who they are."""
+    with truth.open(encoding="utf-8") as file:
+        return [(row["record_id"], row["person_id"]) for row in csv.DictReader(file) if row["linkable"] == "1"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import http.client
 import os
 import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -20,27 +19,13 @@ from pathlib import Path
 import psycopg
 import yaml
 
-from cdp.store.server import _server_user, binaries, lent
+from cdp.cli.serve import free_port, stop
+from cdp.store.server import _own, binaries, lent
 from tests.conftest import ROOT
 
 DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def ended(process, seconds):
-    """Wait until it ends by itself, else end it."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 @contextlib.contextmanager
@@ -50,11 +35,10 @@ def postgres(folder, password):
     Gives the port, and what asks its health check.
     """
     service, said = SERVICES["postgres"], SERVICES["postgres"]["environment"]
-    root, port = Path(tempfile.mkdtemp(prefix="pg")), free_port()
+    root, port = Path(tempfile.mkdtemp(prefix="pg")), free_port(5500)
     secret = root / "password"
     secret.write_text(password)
-    for path in (root, secret):
-        shutil.chown(path, *server_account())
+    _own(root, secret)
     environment = {
         "PATH": f"{binaries()}:{os.environ['PATH']}", "PGDATA": str(root / "data"), "PGPORT": str(port),
         "PGHOST": "127.0.0.1", "PGPASSWORD": password, "LC_ALL": "C.UTF-8",
@@ -87,15 +71,8 @@ def postgres(folder, password):
                 store.execute(statement)
         yield port, healthy
     finally:
-        process.send_signal(signal.SIGINT)  # a fast shutdown
-        ended(process, 60)
+        stop(process)
         shutil.rmtree(root, ignore_errors=True)
-
-
-def server_account():
-    """User and group of PostgreSQL's files."""
-    user = _server_user()
-    return (user.pw_uid, user.pw_gid) if user else (os.geteuid(), os.getegid())
 
 
 @contextlib.contextmanager
@@ -141,8 +118,7 @@ def services(folder):
         yield start
     finally:
         for process in reversed(started):
-            process.terminate()
-            ended(process, 20)
+            stop(process)
 
 
 @contextlib.contextmanager
@@ -156,8 +132,8 @@ def proxy(folder, password):
     version = subprocess.run(["caddy", "version"], capture_output=True, text=True, check=True).stdout
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 8):
         text = text.replace("basic_auth", "basicauth")  # as it was called before 2.8
-    plain, secure = free_port(), free_port()
-    health = SERVICES["proxy"]["healthcheck"]["test"][-1].replace(":2019", f":{(admin := free_port())}")
+    plain, secure = free_port(8480), free_port(8543)
+    health = SERVICES["proxy"]["healthcheck"]["test"][-1].replace(":2019", f":{(admin := free_port(2119))}")
     options = f"{{\n\tadmin 127.0.0.1:{admin}\n\thttp_port {plain}\n\thttps_port {secure}\n\tskip_install_trust\n\tstorage file_system {folder}/certificates\n}}\n"
     folder.joinpath("Caddyfile").write_text(options + text)
     with folder.joinpath("proxy.log").open("wb") as log:
@@ -168,8 +144,7 @@ def proxy(folder, password):
         listens(secure, process, folder, "proxy")
         yield plain, secure
     finally:
-        process.terminate()
-        ended(process, 20)
+        stop(process)
 
 
 def through(port, host, path, authority, headers=()):

@@ -1,6 +1,5 @@
 """The demo's report: what came in, who was found, how right that is, and one customer as every channel sees them."""
 
-import csv
 import json
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from cdp.lake.engine import Lake, open_lake
 from cdp.loyalty.ladder import standing
 from cdp.loyalty.programme import load_programme
 from cdp.loyalty.recall import way
-from cdp.scores import score
+from cdp.scores import linkable, score
 from cdp.store import consents, customers
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import Workspace
@@ -72,9 +71,7 @@ def _found(lake: Lake, truth: Path) -> str:
     ]
     if truth.exists():
         predicted = dict(lake.rows("select record_id, customer_id from core__record_customers"))
-        with truth.open(encoding="utf-8") as file:
-            linkable = [(r["record_id"], r["person_id"]) for r in csv.DictReader(file) if r["linkable"] == "1"]
-        s = score(predicted, linkable)
+        s = score(predicted, linkable(truth))
         lines.append(
             f"Against the truth: precision {s.precision:.3f}, recall {s.recall:.3f}, F1 {s.f1:.3f}, B-cubed {s.b_cubed:.3f}"
         )

@@ -12,6 +12,7 @@ from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
 
 Values = Mapping[str, Any]
 DATE_PARTS = ((1, 4), (6, 2), (9, 2))  # year, month, day: where each begins, counted from one, and its length
+OTHERWISE = "ELSE"  # the condition of the last test, as Splink writes it
 Holds = Callable[[Values, Values], bool]
 
 
@@ -192,7 +193,7 @@ def same_unless_full(column: str, full: str, label: str) -> Test:
 
 def otherwise() -> Test:
     """Everything else."""
-    return Test("different", "ELSE", lambda left, right: True)
+    return Test("different", OTHERWISE, lambda left, right: True)
 
 
 def _jaro_winkler(left: str | None, right: str | None) -> float:

@@ -45,7 +45,7 @@ def train_on(lake: Lake, rules: IdentityRules) -> Model | None:
     """A model of what the lake holds now, neither saved nor promoted; None where there is too little to learn from."""
     if build.is_empty(lake, "core__payloads"):
         return None
-    nodes.create(lake)
+    nodes.create(lake, ordered=True)
     return train.train(lake.connection, nodes.TABLE, precision=rules.precision)
 
 

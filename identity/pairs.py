@@ -22,8 +22,8 @@ SHAPES = {
     WORTH: "node bigint, weight double",
     LIMITS: "rule smallint, most bigint",
 }
-# the rows that are made for each, in the order in which they are looked up
-STAGED = {LIMITS: "limits", KEYS: "fresh_keys order by key", PAIRS: "scored order by l, r", WORTH: "worth order by node"}  # fmt: skip
+# the rows that are made for each, and the order in which they are looked up
+STAGED = {LIMITS: ("limits", "rule"), KEYS: ("fresh_keys", "key"), PAIRS: ("scored", "l, r"), WORTH: ("worth", "node")}
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Compared:
 def build_pairs(lake: Lake, trained: Model | None) -> Compared:
     """Bring the four tables to the present payloads under the model in use."""
     version = trained.version if trained else "none"
-    mark = build.fingerprint(lake, (PAYLOADS,), version, "pairs 3")
+    mark = build.fingerprint(lake, (PAYLOADS,), version, "pairs 4")
     if register.recorded(lake, PAIRS) == mark:
         return Compared(tuple(build.Built(t, build.rows(lake, t), changed=False) for t in SHAPES))
-    depends, turn = build.fingerprint(lake, (), version, "pairs 3"), delta.newest(lake)
+    depends, turn = build.fingerprint(lake, (), version, "pairs 4"), delta.newest(lake)
     since = delta.last_read(lake, PAIRS, depends) if all(register.recorded(lake, t) for t in SHAPES) else None
     from_scratch = not _stage_changed(lake, since)
     compared = _stage(lake, trained, from_scratch=from_scratch)
@@ -57,7 +57,7 @@ def build_pairs(lake: Lake, trained: Model | None) -> Compared:
             register.record(lake, table, mark, content=mark, read=(depends, turn))
 
     lake.write(write, "score pairs")
-    made = {t: int(lake.scalar(f"select count(*) from (from {rows})")) for t, rows in STAGED.items()}
+    made = {t: int(lake.scalar(f"select count(*) from {rows}")) for t, (rows, _) in STAGED.items()}
     built = tuple(build.Built(t, build.rows(lake, t), changed=True, made=made[t]) for t in SHAPES)
     return Compared(built, build.rows(lake, WORTH), numbers[0], numbers[1], numbers[2], compared)
 
@@ -156,8 +156,8 @@ def _write(lake: Lake, *, from_scratch: bool) -> None:
             if lake.scalar(f"select count(*) from lake.main.{table} where {condition}"):
                 con.execute(f"delete from lake.main.{table} where {condition}")
     con.execute(f"delete from lake.main.{LIMITS}")
-    for table, rows in STAGED.items():
-        con.execute(f"insert into lake.main.{table} from {rows}")
+    for table, (rows, order) in STAGED.items():
+        con.execute(f"insert into lake.main.{table} from {rows} order by {order}")
     if from_scratch:
         for table in (PAIRS, WORTH):
             delta.tell_everything(lake, table)

@@ -16,9 +16,9 @@ import numpy as np
 from splink import DuckDBAPI, Linker, block_on
 from splink.internals.exceptions import SplinkException
 
-from identity import blocking, fields, scoring
+from identity import blocking, fields, scoring, splink_settings
 from identity.artefact import Model
-from identity.scoring import quiet
+from identity.splink_settings import quiet
 
 SEED = 20_240_601
 RECALL = 0.7  # share of true pairs that the deterministic rules of the first guess are taken to find
@@ -102,7 +102,7 @@ def _train(
     with quiet():
         linker = Linker(
             DuckDBAPI(connection).register(table),
-            scoring.settings(comparisons, em_convergence=0.001),
+            splink_settings.settings(comparisons, em_convergence=0.001),
             log_level=logging.ERROR,
         )
         _first_guess(linker, present)

@@ -16,6 +16,7 @@ from identity.files.mapping import guess
 from identity.files.people import people
 from identity.person import Described, values
 from identity.scorer import Scorer, complete
+from tests.identity import splink_weights
 
 CHINESE = [
     ("伟", "王"),
@@ -63,17 +64,24 @@ def material():
 def test_weights_equal_splinks_on_thousands_of_pairs_chinese_ones_included(material):
     connection, trained, rows = material
     connection.execute("create or replace table some_pairs as select a.node as l, b.node as r from nodes a join nodes b on a.node < b.node where hash(a.node, b.node) % 400 = 0 or abs(a.node - b.node) <= 2")  # fmt: skip
-    scoring.score(connection, trained, "nodes", "some_pairs", "by_splink", -1000.0)
-    scored = connection.execute("select l, r, weight from by_splink").fetchall()
+    by_splink = splink_weights.weights(connection, trained, "nodes", "some_pairs")
     scorer = Scorer(trained)
-    assert len(scored) > 5_000
+    assert len(by_splink) > 5_000
     compared = [complete(row, trained) for row in rows]
-    worst = max(abs(scorer.weight(compared[a], compared[b]) - weight) for a, b, weight in scored)
+    worst = max(abs(scorer.weight(compared[a], compared[b]) - weight) for (a, b), weight in by_splink.items())
     assert worst < 1e-6
     assert all(
         scorer.matches(compared[a], compared[b]) == (w >= trained.threshold)
-        for a, b, w in scored
+        for (a, b), w in by_splink.items()
         if abs(w - trained.threshold) > 1e-6
+    )
+    count = scoring.score(connection, trained, "nodes", "some_pairs", "by_select", -1000.0)
+    by_select = {(a, b): w for a, b, w in connection.execute("select l, r, weight from by_select").fetchall()}
+    assert (count, by_select.keys()) == (len(by_splink), by_splink.keys())
+    assert max(abs(by_select[pair] - weight) for pair, weight in by_splink.items()) < 1e-9
+    assert {test.term_frequency for c in trained.comparisons for test in c.tests} > {None}  # rarity was part of it
+    assert scoring.score(connection, trained, "nodes", "some_pairs", "by_select", scoring.KEPT) == sum(
+        w >= scoring.KEPT for w in by_splink.values()
     )
 
 
@@ -84,7 +92,13 @@ def test_the_parts_add_up_to_the_weight(material):
     assert scorer.weight(a, b) == pytest.approx(trained.prior_weight + sum(part.weight for part in scorer.parts(a, b)))
 
 
-SAID = {"given_name": "Robert", "family_name": "Allen", "birth_date": "1980-05-03", "email": "rob86x9@mail.cn", "postal_code": "NG1 2AB"}
+SAID = {
+    "given_name": "Robert",
+    "family_name": "Allen",
+    "birth_date": "1980-05-03",
+    "email": "rob86x9@mail.cn",
+    "postal_code": "NG1 2AB",
+}
 WORDED = [
     ("first", {"given_name": "Bob"}, "a short form of it"),
     ("first", {"given_name": "R"}, "initial"),

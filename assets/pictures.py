@@ -35,7 +35,7 @@ def horizon(lake: Lake) -> dg.MarkdownMetadataValue:
         select cast(least(floor(gap / 7) * 7, 364) as integer) as gap, count(*) as gaps from gaps where gap is not null group by 1 order by 1
     """
     rows = [] if is_empty(lake, "core__purchase_days") else lake.records(query)
-    days = lake.scalar("select days from core__purchase_horizon")
+    days = lake.scalar("select days from core__purchase_horizon") if rows else None
     spec = {
         "mark": "bar",
         "encoding": {

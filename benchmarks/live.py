@@ -6,12 +6,14 @@ Asks for people who are there, typed with errors, through the API in this proces
 """
 
 import argparse
+import io
 import json
 import random
 import time
 from pathlib import Path
 
 import psycopg
+import structlog
 from fastapi.testclient import TestClient
 
 from api.app import create_app
@@ -115,6 +117,8 @@ def serve(lake: Lake, store: psycopg.Connection, folder: Path) -> None:
 
 def measure(workspace: Workspace, calls: int) -> dict[str, float]:
     """Latency of calls through the API in this process, one after the other, and agreement with the batch."""
+    # what the service logs goes beside its own output, not among the benchmark's; it is made up all the same
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(io.StringIO()))
     with TestClient(create_app(workspace.settings)) as client, connect(owner_address(workspace)) as store:
         text = keys.create(
             store, workspace.secrets["pepper"], f"live-{time.time_ns()}", ["profiles:read"], system_now()

@@ -3,12 +3,11 @@
 from importlib import resources
 from typing import Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from cdp.strict import Strict
 from cdp.workspace import Workspace
-from cdp.yamlfile import load_yaml
+from cdp.yamlfile import load_yaml, plain
 
 IdentifierType = Literal[
     "any",
@@ -88,4 +87,4 @@ def load_identity_rules(workspace: Workspace) -> IdentityRules:
 def shipped_rules() -> IdentityRules:
     """The rules that every new workspace starts with."""
     text = (resources.files("cdp") / "defaults" / "identity.yaml").read_text(encoding="utf-8")
-    return IdentityRules.model_validate(yaml.safe_load(text))
+    return IdentityRules.model_validate(plain(text))

@@ -21,6 +21,11 @@ def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
         loader.dispose()
 
 
+def plain(text: str) -> Any:
+    """What YAML stands for that the program ships itself."""
+    return _parsed(text)[1]
+
+
 class Mistakes(ValueError):
     """What a model's own check found in several places of a file: (place, what is wrong)."""
 

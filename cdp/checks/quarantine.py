@@ -3,7 +3,7 @@
 from cdp.checks import Finding
 from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
-from cdp.sources.ingest import RECONCILED, UNRECONCILED
+from cdp.sources.ingest import RECONCILED, read_files
 
 
 def replays(lake: Lake) -> Finding:
@@ -26,5 +26,6 @@ def replays(lake: Lake) -> Finding:
 
 def files(lake: Lake) -> Finding:
     """Every file's lines are accepted, duplicate, quarantined or suppressed, whichever run read it."""
-    wrong = [dict(zip(RECONCILED, row, strict=True)) for row in lake.remembered(UNRECONCILED)]  # each ingest has asked too
-    return Finding(not wrong, {"files": int(lake.scalar("select count(*) from ops__reconciliation"))}, wrong)
+    read = read_files(lake)
+    wrong = [dict(zip(RECONCILED, row, strict=True)) for row in read.unreconciled]
+    return Finding(not wrong, {"files": read.number}, wrong)

@@ -1,18 +1,18 @@
 """The rules of `insight.yaml`: horizons, the steps of a visit, and the tenant's own segments."""
 
 from collections.abc import Iterator
+from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from cdp.consent.policy import load_policy
 from cdp.errors import ConfigError
 from cdp.strict import Strict
 from cdp.workspace import Workspace
-from cdp.yamlfile import load_yaml
+from cdp.yamlfile import load_yaml, plain
 
 State = Literal["prospect", "new", "active", "occasional", "at_risk", "dormant", "churned", "reactivated"]
 Stage = Literal["acquisition", "growth", "maturity", "decline"]
@@ -32,6 +32,12 @@ class Span(Strict):
         if self.at_least is None and self.at_most is None:
             raise ValueError("say at_least, at_most, or both")
         return self
+
+
+@cache
+def _zones() -> set[str]:
+    """All time zones; each time they are asked for, the folders of the database are walked through."""
+    return available_timezones()
 
 
 class Segment(Strict):
@@ -97,7 +103,7 @@ class Insight(Strict):
     @field_validator("timezone")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in available_timezones():
+        if name not in _zones():
             raise ValueError(f"{name} is no time zone: write one such as Europe/London or Asia/Shanghai")
         return name
 
@@ -135,9 +141,13 @@ def load_insight(workspace: Workspace) -> Insight:
         ConfigError: If it cannot be read, or names a purpose that nobody knows.
     """
     path = workspace.path("insight.yaml")
-    shipped = Insight.model_validate(yaml.safe_load((resources.files("cdp") / "defaults" / "insight.yaml").read_text(encoding="utf-8")))
+    shipped = Insight.model_validate(
+        plain((resources.files("cdp") / "defaults" / "insight.yaml").read_text(encoding="utf-8"))
+    )
     said = load_yaml(path, Insight, docs="docs/insight.md") if path.exists() else shipped
     rules = shipped.model_copy(update={name: getattr(said, name) for name in said.model_fields_set})
     if rules.purpose not in (known := load_policy(workspace).purposes):
-        raise ConfigError(f"insight.yaml: scores are for the unknown purpose {rules.purpose}", f"choose from {', '.join(known)}")
+        raise ConfigError(
+            f"insight.yaml: scores are for the unknown purpose {rules.purpose}", f"choose from {', '.join(known)}"
+        )
     return rules

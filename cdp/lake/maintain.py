@@ -9,10 +9,8 @@ def expire(lake: Lake, keep: list[int]) -> int:
     Returns:
         Snapshots expired.
     """
-    newest = lake.snapshot()
-    old = [
-        int(row[0]) for row in lake.rows("select snapshot_id from lake.snapshots()") if row[0] not in {newest, *keep}
-    ]
+    there = [int(row[0]) for row in lake.rows("select snapshot_id from lake.snapshots()")]
+    old = [snapshot for snapshot in there if snapshot not in {max(there), *keep}]
     if old:
         lake.rows(f"call ducklake_expire_snapshots('lake', versions => [{', '.join(map(str, old))}])")
     lake.rows("call ducklake_cleanup_old_files('lake', cleanup_all => true)")

@@ -68,8 +68,9 @@ def _rejected(lake: Lake, named: Callable[[str], bool]) -> set[tuple[str, int]]:
 def came_back(lake: Lake, workspace: Workspace) -> int:
     """Records about to be clustered that the list names alone: none, unless a row found a way around the check at ingest."""
     suppression = Suppression(workspace)
-    if not matching.load(lake, suppression):
+    if not suppression.entries():
         return 0
+    matching.load(lake, suppression)
     inner, outer = suppression.pads
     query = f"""
         with tokens as (

@@ -24,11 +24,12 @@ KNOWN = """
 """  # a file that could not be opened has no fingerprint, and is in no register of files
 READ = "select count(*) from ops__files where source = ? and file = ? and sha256 = ? and status = 'read'"
 RECONCILED = ("source", "file", "lines", "accepted", "duplicates", "quarantined", "suppressed")
-UNRECONCILED = f"""
-    select {", ".join(RECONCILED)} from ops__reconciliation
-    where lines <> accepted + duplicates + quarantined + suppressed order by source, file
+READ_FILES = f"""
+    select count(*),
+        coalesce(list(({", ".join(RECONCILED)}) order by source, file) filter (where lines <> accepted + duplicates + quarantined + suppressed), []),
+        coalesce(list((source, file) order by source, file) filter (where sha256 = ''), [])
+    from ops__reconciliation
 """  # noqa: S608 - constants
-UNOPENED = "select source, file from ops__reconciliation where sha256 = '' order by source, file"
 PROGRESS_SECONDS = 5.0
 READING_MEMORY = "160MB"  # batches of text live beside the engine while files are read
 SENT = "inbox-"  # how files of what was sent begin
@@ -83,6 +84,20 @@ class IngestReport:
         return [file.file for file in self.files if not file.sha256]
 
 
+@dataclass(frozen=True)
+class ReadFiles:
+    """Files of the reconciliation: how many; those whose lines do not add up (`RECONCILED`); (source, file) that could not be opened."""
+
+    number: int
+    unreconciled: list[Row]
+    unopened: list[Row]
+
+
+def read_files(lake: Lake) -> ReadFiles:
+    """What every ingest and the check of all files want to know, asked once between two writes."""
+    return ReadFiles(*lake.remembered(READ_FILES)[0])
+
+
 Suppress = Callable[[Lake, Source], list[str]]
 
 
@@ -121,7 +136,7 @@ def ingest(
         lake.write(prepare, f"raw table of {source.source}")
     report, started = IngestReport(source.source), time.monotonic()
     new, report.left_out, lying = _new_files(lake, source, landing, now, landed)
-    if mended := [(file, "") for of, file in lake.remembered(UNOPENED) if of == source.source and file in lying]:
+    if mended := [(file, "") for of, file in read_files(lake).unopened if of == source.source and file in lying]:
         lake.write(lambda: _take_out(lake, source, mended), f"files of {source.source} that can be opened again")
     if new:
         stage.open_stage(lake, source)
@@ -139,7 +154,7 @@ def ingest(
     report.seconds = time.monotonic() - started
     report.bytes = lake.written(source.raw_table, time.time() - report.seconds)
     report.rows = build.rows(lake, source.raw_table)
-    report.unreconciled = [str(file) for of, file, *_ in lake.remembered(UNRECONCILED) if of == source.source]
+    report.unreconciled = [str(file) for of, file, *_ in read_files(lake).unreconciled if of == source.source]
     return report
 
 

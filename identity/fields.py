@@ -102,7 +102,7 @@ def _email(_: frozenset[str]) -> Comparison:
         levels.missing_or_only("email", "email_user", "email_local"),
         levels.exact("email", rarity=True),
         levels.exact("email_local", label="the same before the @"),
-        levels.similar("email_local", 0.9),
+        levels.similar_not_in_digits("email_local", 0.9),
         levels.slips("email", 1),
         levels.otherwise(),
     )

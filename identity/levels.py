@@ -87,6 +87,23 @@ def similar(column: str, at_least: float) -> Test:
     )
 
 
+def similar_not_in_digits(column: str, at_least: float) -> Test:
+    """Jaro–Winkler similarity of at least this much, with the same digits; at most one slip where these differ.
+
+    Addresses made of a name and a number are alike wherever the name is, which other fields have said: the number tells.
+    """
+    one, other = f"{column}_l", f"{column}_r"
+    digits = f"regexp_replace({one}, '[^0-9]', '', 'g') = regexp_replace({other}, '[^0-9]', '', 'g')"
+    return Test(
+        f"similar (Jaro–Winkler {at_least}), the number too",
+        f"jaro_winkler_similarity({one}, {other}) >= {at_least} and ({digits} or damerau_levenshtein({one}, {other}) <= 1)",
+        lambda left, right: (
+            _jaro_winkler(left[column], right[column]) >= at_least
+            and (_digits(left[column]) == _digits(right[column]) or _slips(left[column], right[column], 1))
+        ),
+    )
+
+
 def slips(column: str, at_most: int) -> Test:
     """At most so many letters typed wrong, left out, added or swapped with a neighbour.
 
@@ -200,6 +217,10 @@ def _jaro_winkler(left: str | None, right: str | None) -> float:
     if not left or not right:  # DuckDB finds two empty texts unlike
         return -1.0
     return JaroWinkler.similarity(left.encode(), right.encode())
+
+
+def _digits(text: str) -> str:
+    return "".join(letter for letter in text if letter in "0123456789")
 
 
 def _slips(left: str | None, right: str | None, at_most: int) -> bool:

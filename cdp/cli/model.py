@@ -55,12 +55,17 @@ def list_models() -> None:
     rows = []
     with database(workspace), connect(owner_address(workspace)) as store:
         for version in artefact.versions(folder):
-            found = artefact.load(folder, version)
+            mark = "in use" if version == used else ""
+            try:
+                found = artefact.load(folder, version)
+            except ConfigError:  # of another version of the program: it is there, and can be read by none of this
+                rows.append((version, mark, "", "", "", "", "train again"))
+                continue
             if found is not None:
                 measured = labels.measure(store, found)
                 right = f"{measured.agreeing} of {measured.labels}" if measured.labels else ""
                 facts = found.facts
-                rows.append((version, "in use" if version == used else "", facts["records"], round(found.threshold, 4),
+                rows.append((version, mark, facts["records"], round(found.threshold, 4),
                              facts["expected_precision"], facts["expected_recall_of_candidates"], right))  # fmt: skip
     headers = ["version", "", "payloads", "threshold", "expected precision", "of candidate matches", "labels agreed"]
     print(table(headers, rows) if rows else "no model yet: 'cdp run' trains the first")

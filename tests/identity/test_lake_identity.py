@@ -1,6 +1,7 @@
 """Identity over a real lake: runs over what is new equal full runs, decisions hold, ids last, nothing what-if writes."""
 
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from cdp.lake import held, register
 from cdp.stewardship import Act, Conflict, merge, split, undo
 from identity import artefact, graph, households, ids, whatif
 from identity.ids import uuid7
+from tests.conftest import cdp
 from tests.identity.lake import NOW, forget, land, partition, person_rows, run
 
 
@@ -277,6 +279,9 @@ def test_a_model_is_refused_where_it_is_absent_or_of_another_program(case):
     path.write_text(text.replace("the same before the @", "another level"), encoding="utf-8")
     with pytest.raises(ConfigError, match="train again"):
         artefact.load(models)
+    listed = cdp(case.workspace, "model", "list")
+    assert listed.returncode == 0
+    assert re.search(rf"{path.parent.name}.*in use.*train again", listed.stdout)
     path.write_text(text, encoding="utf-8")
     assert replace(artefact.load(models)).version == path.parent.name, "what is loaded is what was saved"
 

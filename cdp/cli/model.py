@@ -52,7 +52,7 @@ def list_models() -> None:
     workspace = open_workspace(Settings())
     folder = workspace.path("models")
     used = artefact.current(folder)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     with database(workspace), connect(owner_address(workspace)) as store:
         for version in artefact.versions(folder):
             mark = "in use" if version == used else ""

@@ -17,6 +17,9 @@ WORDS = {
 
 
 RULED_APART = "a limit or a rule of identity.yaml, what others share with them, or a model newer than the last run keeps them apart"
+DECIDED = "a steward decided that they are two people"
+NAMES = "their given names are two people's: nothing they share joins them"
+NAMELESS = "one of them gives no full name, so only identifiers could join them"
 BIRTHS = "their birth dates and given names are two people's"
 SPLIT = "evidence leads from one to the other, but too little of what lies across agrees, so they were split"
 NOTHING = "no identifier, order or similar values join them"
@@ -131,21 +134,21 @@ def _why_not(
     material: Material, scorer: Scorer | None, left: str, right: str, firsts: tuple[str | None, str | None], weight: float | None,
     path: list[tuple[str, str, str, float]],
 ) -> list[str]:  # fmt: skip
-    reasons = []
+    ruled, more = [], []  # what alone keeps them apart; what does where nothing of that is so
     if any({a, b} == {left, right} and verdict == "different" for a, b, verdict in material.decisions):
-        reasons.append("a steward decided that they are two people")
+        ruled.append(DECIDED)
     if any({a, b} == {left, right} for a, b in births_apart(material)):
-        reasons.append(BIRTHS)
+        ruled.append(BIRTHS)
     values = [material.payloads[first][0] for first in firsts if first]
     if len(values) == 2 and two_people(values[0], values[1]):
-        reasons.append("their given names are two people's: nothing they share joins them")
+        ruled.append(NAMES)
+    if path and not ruled:
+        more.append(SPLIT)
     if weight is not None and scorer and weight < scorer.model.threshold:
-        reasons.append(f"their values weigh {weight:.1f}, below the threshold of {scorer.model.threshold:.1f}")
-    if path:
-        reasons.append(SPLIT)
+        more.append(f"their values weigh {weight:.1f}, below the threshold of {scorer.model.threshold:.1f}")
     if not all(firsts):
-        reasons.append("one of them gives no full name, so only identifiers could join them")
-    return reasons or [NOTHING]
+        more.append(NAMELESS)
+    return [*ruled, *more] or [NOTHING]
 
 
 def without_identifier(material: Material, scorer: Scorer | None, kind: str, value: str) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """One customer's evidence, judged as the batch judges it: rules that keep apart, and what would be without a value."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from cdp.store.evidence import Material
 from identity import blocking, explain
 from identity.assembly import partition, scored_pairs, without_value
 from identity.blocking import Plan, Rule
+from identity.scorer import Part
 
 PLAN = Plan(((Rule(("email",)), 10), (Rule(("phone",)), 10)))
 SCORER = SimpleNamespace(model=SimpleNamespace(plan=PLAN, threshold=5.0, prior_weight=-5.0, comparisons=(), columns=()))
@@ -57,6 +59,46 @@ def test_what_only_a_limit_keeps_apart_is_said_to_be_apart_and_why(together, say
     assert said.together is together
     assert (explain.RULED_APART in said.reasons) is (says is not None)
     assert explain.NOTHING not in said.reasons
+
+
+ANN, BEA = values("ann"), values("bea")
+WHY_NOT = {
+    "a steward's word": (material(ANN, ANN, edges=["ab"], decisions=[("ab", "different")]), [explain.DECIDED]),
+    "two births and names": (material(*TWINS, edges=["ab"]), [explain.BIRTHS, explain.NAMES]),
+    "two names": (material(ANN, BEA), [explain.NAMES]),
+    "too little across": (material(ANN, ANN, edges=["ab"]), [explain.RULED_APART]),
+    "no full name": (material(ANN), [explain.NAMELESS]),
+    "nothing": (material(ANN, ANN), [explain.NOTHING]),
+}
+
+
+@pytest.mark.parametrize("case", WHY_NOT)
+def test_each_reason_that_keeps_two_records_apart_is_told_alone(case):
+    found, reasons = WHY_NOT[case]
+    if case == "no full name":
+        found = replace(found, records=["a", "b"])
+    assert explain.pair(found, None, "a", "b", together=False).reasons == reasons
+
+
+@pytest.mark.parametrize(("across", "reasons"), [("nobody", ["below"]), ("c", [explain.SPLIT, "below"])])
+def test_values_that_weigh_too_little_are_told_with_their_weight_and_with_the_way_that_leads_around(
+    monkeypatch, across, reasons
+):
+    """b is like c alone, to whom all others are alike: evidence leads from a to b, and average linkage parts them."""
+    monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
+    monkeypatch.setattr("identity.explain.complete", lambda payload, model: payload)
+
+    def weight(one, other):
+        two = {one["rest"], other["rest"]}
+        return 6.0 if across == "c" and ("b" not in two or "c" in two) else -20.0
+
+    scorer = SimpleNamespace(
+        **vars(SCORER), weight=weight, parts=lambda a, b: [Part("first", "far", weight(a, b) + 5.0)]
+    )
+    found = material(*(values("ann", email="a@b.cn", rest=name) for name in "abcde"))
+    said = explain.pair(found, scorer, "a", "b", together=False)
+    assert [("below" if "below the threshold of 5.0" in reason else reason) for reason in said.reasons] == reasons
+    assert said.weight == -20.0
 
 
 def test_what_the_last_run_joined_and_nothing_holds_any_more_is_named():

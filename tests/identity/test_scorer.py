@@ -168,6 +168,18 @@ def test_training_is_repeatable(material):
     assert again.facts == trained.facts
 
 
+def test_the_fingerprint_of_a_model_is_that_of_the_values_it_was_learnt_from(material):
+    connection, trained, _ = material
+    present = train.columns_present(connection, "nodes")
+    assert trained.facts["data"] == train._fingerprint(connection, "nodes", present)
+    connection.execute("create or replace temp table mixed as from nodes order by hash(node)")
+    assert train._fingerprint(connection, "mixed", present) == trained.facts["data"], "in whatever order"
+    connection.execute(
+        "create or replace temp table other as select * replace (case when node = 7 then 'x' else first end as first) from nodes"
+    )
+    assert train._fingerprint(connection, "other", present) != trained.facts["data"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("unlearnt", [{"phone"}, {"phone", "city"}])
 def test_a_field_of_which_nothing_is_learnt_is_left_out_and_no_model_comes_of_nothing(material, monkeypatch, unlearnt):

@@ -1,6 +1,7 @@
 -- Grain: pair of customers that borderline evidence would join, under their likeliest pair of records; ranked by what a
 -- decision would move. `impact` = uncertainty (1 at even odds, 0 where the model is sure)
--- × (1 + points + 10 × orders + 50 × consent flags that differ) of the smaller side: no money, currencies do not add up.
+-- × (1 + points + 10 × spend + 50 × consent flags that differ) of the smaller side. Spend is counted in orders of average size in
+-- its own currency, so that currencies add up without a rate.
 with numbered as (
     select node, min(record_id) as record_id
     from core__payloads
@@ -38,11 +39,16 @@ points as (
     select customer_id, sum(balance) as points from core__loyalty_balances group by customer_id
 ),
 
+average as (
+    select currency, sum(spent) / nullif(sum(orders), 0) as spent from core__customer_orders group by currency
+),
+
 orders as (
-    select customer_id, sum(orders) as orders,
-        string_agg(currency || ' ' || spent, ', ' order by currency) as spent
-    from core__customer_orders
-    group by customer_id
+    select o.customer_id, sum(case when a.spent > 0 then greatest(o.spent, 0) / a.spent else o.orders end) as worth,
+        string_agg(o.currency || ' ' || o.spent, ', ' order by o.currency) as spent
+    from core__customer_orders as o
+    left join average as a on a.currency = o.currency
+    group by o.customer_id
 ),
 
 allowed as (
@@ -60,7 +66,7 @@ conflicts as (
 select
     b.left_id, b.right_id, b.weight, b.left_customer, b.right_customer,
     cast((1 - abs(2 * b.p - 1)) * (
-        1 + least(coalesce(pl.points, 0), coalesce(pr.points, 0)) + 10 * least(coalesce(ol.orders, 0), coalesce(o_r.orders, 0))
+        1 + least(coalesce(pl.points, 0), coalesce(pr.points, 0)) + 10 * least(coalesce(ol.worth, 0), coalesce(o_r.worth, 0))
         + 50 * coalesce(c.conflicts, 0)
     ) as double) as impact,
     coalesce(pl.points, 0) as left_points, coalesce(pr.points, 0) as right_points,

@@ -670,6 +670,29 @@ def test_managers_see_loyalty_measured_with_what_each_figure_means_and_which_mod
     boss.post("/console/language", language="en", back="/console/")
 
 
+def test_others_of_one_home_are_shown_and_stay_customers_of_their_own(desk):
+    one, other, stranger = (
+        row[0] for row in desk.store.execute("select customer_id::text from profiles where kind = 'known' order by customer_id desc limit 3").fetchall()
+    )  # fmt: skip
+    homes = desk.store.execute("delete from households returning record_id, household_id, row_hash").fetchall()
+    put = "insert into households (record_id, household_id, row_hash) values (%s, %s, %s)"
+    records = [desk.store.execute("select min(record_id) from assignment where customer_id = %s", [each]).fetchall()[0][0] for each in (one, other, stranger)]  # fmt: skip
+    try:
+        for record, home in zip(records, ("home 1", "home 1", "home 2"), strict=True):
+            desk.store.execute(put, [record, home, ""])
+        page = desk.person("agent").get(f"/console/customers/{one}")
+        listed = page[page.index("Same household, perhaps") :]
+        assert f"/console/customers/{other}" in listed
+        assert f"/console/customers/{stranger}" not in listed
+        assert "Same household, perhaps" not in desk.person("agent").get(f"/console/customers/{stranger}")
+        kept = desk.store.execute("select count(distinct customer_id) from assignment where record_id = any(%s)", [records]).fetchall()
+        assert kept == [(3,)]
+    finally:
+        desk.store.execute("delete from households")
+        for row in homes:
+            desk.store.execute(put, row)
+
+
 def test_an_agent_sees_scores_only_of_who_allows_it(desk):
     customer = desk.store.execute(
         "select s.customer_id::text from customer_scores s where s.scores ->> 'loyalty' is not null and not exists (select 1 from consent_decisions d join assignment a using (record_id) "

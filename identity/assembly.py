@@ -107,13 +107,24 @@ def without_value(material: Material, scorer: Scorer | None, kind: str, value: s
         return not (evidence.get("identifier") == kind and values == [value])
 
     dropped = {"email": ("email", "email_user", "email_local"), "phone": ("phone",)}.get(kind, ())
-    payloads = dict(material.payloads)
+    several = {left for left, _, sort, *_ in material.edges if sort == "identical"}
+    payloads, apart = dict(material.payloads), set()
     for record, (values, keys) in material.payloads.items():
         if dropped and values.get(kind) == value:
             less_of = {**values, **dict.fromkeys(dropped)}
             left = set(blocking.keys(scorer.model.plan, less_of)) if scorer else set()
+            if record in several and scorer and not _one_person(scorer, less_of):
+                apart.add(record)
+                left = set()
             payloads[record] = (less_of, [key for key in keys if key in left])
-    return replace(material, edges=[edge for edge in material.edges if less(edge)], payloads=payloads)
+    edges = [edge for edge in material.edges if less(edge) and not (edge[2] == "identical" and edge[0] in apart)]
+    return replace(material, edges=edges, payloads=payloads)
+
+
+def _one_person(scorer: Scorer, values: dict[str, Any]) -> bool:
+    """Whether records of just these values are one person's; else they neither join one another nor anybody, as in the batch."""
+    said = complete(values, scorer.model)
+    return scorer.weight(said, said) >= scorer.model.threshold
 
 
 def _ints(rows: list[Any], column: int) -> Any:

@@ -20,7 +20,7 @@ from identity import edges, graph, ids, pairs, sharing
 from identity.artefact import Model
 
 STANDARD = ("core__record_identifiers", "core__record_names", "core__contact_records")
-READS = ("core__contact_records", "core__payloads", "core__record_customers", "core__ledger_entries", "core__customer_consents")  # fmt: skip
+READS = ("core__contact_records", "core__payloads", "core__record_customers", "core__ledger_entries")
 JURISDICTIONS = "core__customer_jurisdictions"
 FLAGS = "create or replace temp table {} as select customer_id, purpose, contact_point, allowed from (\n{}\n)"
 OTHERWISE = """
@@ -120,7 +120,7 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, now: dateti
         other_rules: Whether the rules differ from those the lake was built with (costs reading every record again).
     """
     held.let_go(lake)
-    register.require(lake, READS)
+    register.require(lake, (*READS, *consents.flags().inputs))
     lake.rows(FLAGS.format("flags_now", consents.flags().sql), {"now": now})
     if other_rules:
         _shadow_rules(lake, rules)

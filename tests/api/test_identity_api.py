@@ -9,12 +9,13 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from cdp.clock import parse_as_of, system_now
 from cdp.identity_rules import load_identity_rules
-from cdp.lake import delta
+from cdp.lake import delta, held
+from cdp.lake.build import sql_file
 from cdp.lake.engine import open_lake
 from cdp.store import evidence, keys
 from cdp.store.connect import connect, owner_address
-from identity import artefact, graph
-from identity.explain import assembled
+from identity import artefact, edges, graph, pairs, sharing
+from identity.explain import assembled, without_identifier
 from identity.scorer import Scorer
 from tests.conftest import RETAIL_AS_OF, RetailCase, cdp
 
@@ -308,6 +309,51 @@ def test_explanations_are_true(api, batch):
         assert batch.groups(records, batch.without(step)) == step.without, step
     assert sum(len(step.without) > 1 for _, step in steps) > 10
     assert {"similar", "identical"} < {step.type for _, step in steps}
+
+
+def batch_less(lake, workspace, records, kind, value):
+    """The groups of these records where the whole batch runs over a lake in which they never gave the value."""
+    trained, rules = artefact.load(workspace.path("models")), load_identity_rules(workspace)
+    held.let_go(lake)
+    at = {"value": value, "records": records}
+    less = {
+        "core__record_identifiers": f"select * from core__record_identifiers where not (type = '{kind}' and value = $value and record_id in (select unnest($records)))",
+        "core__contact_records": f"select * replace (case when {kind} = $value and record_id in (select unnest($records)) then null else {kind} end as {kind}) from core__contact_records",
+    }
+    for table, query in less.items():
+        delta.shadow(lake, table, query, at)
+    delta.shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
+    for table, query in sharing.tables(lake):
+        delta.shadow(lake, table, query())
+    for table in ("core__identifier_edges", "core__payloads"):
+        delta.shadow(lake, table, sql_file("identity", table).sql)
+    pairs.stage(lake, trained)
+    delta.shadow(lake, pairs.PAIRS, "from scored")
+    delta.shadow(lake, pairs.WORTH, "from worth")
+    delta.shadow(lake, edges.TABLE, edges.SELECT, {"version": trained.version, "threshold": trained.threshold})
+    delta.shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
+    found, groups = graph.resolve(lake, trained.threshold, rules), {}
+    for record, number in lake.rows(
+        "select record_id, no from record_numbers where record_id in (select unnest($r)) order by 1", {"r": records}
+    ):
+        groups.setdefault(int(found.label[number]), []).append(record)
+    return sorted(groups.values(), key=lambda group: (-len(group), group))
+
+
+@pytest.mark.long
+def test_what_would_be_without_an_identifier_is_what_the_batch_makes_without_it(api):
+    rows = api.store.execute(
+        "select distinct on (2) e.evidence ->> 'values', a.customer_id::text, e.type from edges e join assignment a on a.record_id = e.left_id "
+        "where e.type in ('email', 'phone') and (e.evidence ->> 'values_shared')::int = 1 order by 2, 1"
+    ).fetchall()
+    scorer, apart = Scorer(artefact.load(api.case.workspace.path("models"))), 0
+    with open_lake(api.case.workspace, read_only=True) as lake:
+        for value, customer, kind in rows[:: len(rows) // 16]:
+            material = evidence.of_customers(api.store, [customer])
+            told = without_identifier(material, scorer, kind, value)
+            assert told == batch_less(lake, api.case.workspace, material.records, kind, value), kind
+            apart += len(told) > 1
+    assert apart > 3
 
 
 def test_what_if_an_identifier_were_not_there(api):

@@ -107,6 +107,17 @@ def test_what_the_last_run_joined_and_nothing_holds_any_more_is_named():
     assert said.reasons == [explain.JOINED_BEFORE]
 
 
+def test_records_of_one_payload_fall_apart_without_the_value_that_made_it_say_enough(monkeypatch):
+    """Two John Smiths of one phone are one person; without it their name alone is anybody's."""
+    monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
+    scorer = SimpleNamespace(**vars(SCORER), weight=lambda a, b: 12.0 if a["phone"] else 3.0)
+    found = material(values("john", phone="1"))
+    found = replace(found, records=["a", "b"], edges=[("a", "b", "identical", "probabilistic", 12.0, {})])
+    assert partition(found, scorer) == [["a", "b"]]
+    assert partition(without_value(found, scorer, "phone", "2"), scorer) == [["a", "b"]]
+    assert partition(without_value(found, scorer, "phone", "1"), scorer) == [["a"], ["b"]]
+
+
 def test_without_a_value_records_that_only_it_made_candidates_are_never_compared(monkeypatch):
     monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
     scorer = SimpleNamespace(**vars(SCORER), weight=lambda a, b: 30.0, parts=lambda a, b: [])

@@ -320,7 +320,9 @@ def main() -> None:
     parser.add_argument("--extrapolate", type=int, metavar="RECORDS", help="from the results that are there")
     asked = parser.parse_args()
     if asked.extrapolate:
-        print(json.dumps(extrapolate(asked.extrapolate), indent=1))
+        found = json.dumps(extrapolate(asked.extrapolate), indent=1)
+        print(found)
+        RESULT.with_name(f"scale_{asked.extrapolate}_extrapolated.json").write_text(found + "\n")
         return
     people = asked.records // RECORDS_A_PERSON
     result: dict[str, Any] = {"records": asked.records}

@@ -217,14 +217,9 @@ def books(case):
     """Two of three records have earned ten points, every second one four coins; nothing was decided."""
     lake = case.lake
     entries = "select record_id, 'club' as programme, 'points' as unit, 10 as amount from core__contact_records where hash(record_id) % 3 > 0 union all select record_id, 'club', 'coins', 4 from core__contact_records where hash(record_id) % 2 = 0"
-    for table, query in (
-        ("core__ledger_entries", entries),
-        ("core__customer_consents", "select '' as customer_id, true as allowed where false"),
-    ):
-        lake.write(
-            lambda t=table, q=query: lake.connection.execute(f"create or replace table lake.main.{t} as {q}"), "books"
-        )
-        lake.write(lambda t=table: register.record(lake, t, "books"), "books")
+    lake.write(lambda: lake.connection.execute(f"create or replace table lake.main.core__ledger_entries as {entries}"), "books")
+    for table in ("core__ledger_entries", "core__consent_decisions", "core__consent_rules", "core__customer_jurisdictions"):
+        lake.write(lambda t=table: register.record(lake, t, "books"), "books")  # of consent as empty as they were made
     return lake
 
 

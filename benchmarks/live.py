@@ -2,7 +2,7 @@
 
     CDP_HOME=... python -m benchmarks.live [--calls 2000]
 
-Asks for people who are there, typed with errors, through the API in this process; and scores pairs that Splink scored.
+Asks for people who are there, typed with errors, through the API in this process; and weighs pairs that the batch weighed.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def asked(workspace: Workspace, calls: int, rng: random.Random) -> list[tuple[di
 
 
 def agreement(lake: Lake, workspace: Workspace, since: str = "") -> dict[str, float]:
-    """Pairs that Splink scored, and the share on which the compiled scorer makes the same decision.
+    """Pairs that the batch weighed, and the share on which the compiled scorer makes the same decision.
 
     Args:
         lake: Holds the pairs.

@@ -108,16 +108,23 @@ def without_value(material: Material, scorer: Scorer | None, kind: str, value: s
 
     dropped = {"email": ("email", "email_user", "email_local"), "phone": ("phone",)}.get(kind, ())
     several = {left for left, _, sort, *_ in material.edges if sort == "identical"}
-    payloads, apart = dict(material.payloads), set()
+    payloads, apart = dict(material.payloads), dict[str, dict[str, Any]]()
     for record, (values, keys) in material.payloads.items():
         if dropped and values.get(kind) == value:
             less_of = {**values, **dict.fromkeys(dropped)}
             left = set(blocking.keys(scorer.model.plan, less_of)) if scorer else set()
             if record in several and scorer and not _one_person(scorer, less_of):
-                apart.add(record)
-                left = set()
+                apart[record], left = less_of, set()
             payloads[record] = (less_of, [key for key in keys if key in left])
-    edges = [edge for edge in material.edges if less(edge) and not (edge[2] == "identical" and edge[0] in apart)]
+    fallen = [(edge[0], edge[1]) for edge in material.edges if edge[2] == "identical" and edge[0] in apart]
+    payloads |= {
+        right: (apart[first], []) for first, right in fallen
+    }  # each has its own now: birth dates count as before
+    edges = [
+        edge
+        for edge in material.edges
+        if less(edge) and (edge[0], edge[1], edge[2]) not in {(*pair, "identical") for pair in fallen}
+    ]
     return replace(material, edges=edges, payloads=payloads)
 
 

@@ -1,4 +1,4 @@
-"""What two values can have in common: each test once as SQL for Splink and once as plain code for the live scorer.
+"""What two values can have in common: each test once as SQL, for Splink to learn and the batch to weigh by, and once as plain code for the live scorer.
 
 The two must agree on every pair of values, null and empty ones included; `tests/identity/test_scorer.py` holds them
 together. Distances run on UTF-8 bytes, as DuckDB's do.
@@ -95,7 +95,7 @@ def similar_not_in_digits(column: str, at_least: float) -> Test:
     one, other = f"{column}_l", f"{column}_r"
     digits = f"regexp_replace({one}, '[^0-9]', '', 'g') = regexp_replace({other}, '[^0-9]', '', 'g')"
     return Test(
-        f"similar (Jaro–Winkler {at_least}), the number too",
+        f"similar (Jaro–Winkler {at_least}), with the same number or one slip",
         f"jaro_winkler_similarity({one}, {other}) >= {at_least} and ({digits} or damerau_levenshtein({one}, {other}) <= 1)",
         lambda left, right: (
             _jaro_winkler(left[column], right[column]) >= at_least

@@ -45,7 +45,7 @@ def score(connection: duckdb.DuckDBPyConnection, trained: Model, table: str, pai
 
 def weight_sql(trained: Model) -> str:
     """The match weight over `<column>_l` and `<column>_r`, and `bits_<column>_l`: log2 of the share of records of a value."""
-    return " + ".join([repr(trained.prior_weight), *(_case(trained, c) for c in trained.comparisons)])
+    return " + ".join([f"cast({trained.prior_weight!r} as double)", *(_case(trained, c) for c in trained.comparisons)])
 
 
 def _case(trained: Model, comparison: Comparison) -> str:

@@ -99,6 +99,8 @@ PHRASES = {
     "the same year": n_("the same year"), "the same year, both on # January": n_("the same year, both on # January"),
     "the same before the @": n_("the same before the @"), "the same district": n_("the same district"),
     "at most # slip": n_("at most # slip"), "at most # slips": n_("at most # slips"), "similar (Jaro–Winkler #)": n_("similar spelling (#)"),
+    "similar (Jaro–Winkler #), with the same number or one slip": n_("similar spelling (#), with the same number or one slip"),
+    "first and family swapped": n_("given and family name swapped"), "the same year, one on # January": n_("the same year, one on # January"),
     # privacy
     "access": n_("Access"), "portability": n_("Portability"), "rectification": n_("Correction"), "restriction": n_("Restriction"),
     "objection": n_("Objection"), "erasure": n_("Erasure"), "received": n_("Received"), "verified": n_("Identity proven"), "running": n_("Running"),

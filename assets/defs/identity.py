@@ -67,9 +67,9 @@ def core__model(platform: Platform) -> dg.MaterializeResult:
 @dg.multi_asset(
     specs=[
         _spec(pairs.KEYS, ["core__payloads", "core__model"], {"duckdb"}, "Grain: payload × blocking key. Which pairs are worth comparing."),
-        _spec(pairs.PAIRS, ["core__payloads", "core__model"], {"splink", "duckdb"},
+        _spec(pairs.PAIRS, ["core__payloads", "core__model"], {"duckdb"},
               "Grain: pair of payloads. Their match weight; those far below the threshold are not kept."),
-        _spec(pairs.WORTH, ["core__payloads", "core__model"], {"splink", "duckdb"},
+        _spec(pairs.WORTH, ["core__payloads", "core__model"], {"duckdb"},
               "Grain: payload. Its match weight against itself: whether it says enough to be one person's."),
         _spec(pairs.LIMITS, ["core__model"], {"duckdb"}, "Grain: blocking rule. How many payloads may share one of its keys."),
     ],

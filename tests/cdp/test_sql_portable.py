@@ -13,12 +13,12 @@ from cdp.sources.canonical import canonical_selects
 from cdp.sources.load import load_sources
 from cdp.workspace import Workspace
 
-STAGES = ("standardise", "identity", "profile", "loyalty", "insight")
+STAGES = ("standardise", "identity", "profile", "loyalty", "insight", "review")
 # Functions that were compared on both engines or are plain SQL; what is not here has to be looked at first.
 ALLOWED = {
     "Abs", "Anonymous", "And", "Or", "Not", "Case", "If", "Coalesce", "Count", "Min", "Max", "Sum", "RowNumber", "FirstValue", "MD5",
     "ConcatWs", "Concat", "Lower", "Upper", "Nullif", "RegexpReplace", "RegexpLike", "SplitPart", "Cast", "TryCast", "Month", "Day",
-    "DateDiff", "Ntile", "Lag", "Lead", "Avg", "Floor", "Ceil", "Sqrt", "StddevSamp", "Hour", "AtTimeZone", "JSONExtractScalar", "Least", "Greatest", "Substring", "Length", "GroupConcat", "LogicalOr", "LogicalAnd", "ParseJSON", "JSONFormat", "Struct", "Exists", "Contains", "Explode", "Unnest",
+    "DateDiff", "Ntile", "Lag", "Lead", "Avg", "Floor", "Ceil", "Sqrt", "Pow", "StddevSamp", "Hour", "AtTimeZone", "JSONExtractScalar", "Least", "Greatest", "Substring", "Length", "GroupConcat", "LogicalOr", "LogicalAnd", "ParseJSON", "JSONFormat", "Struct", "Exists", "Contains", "Explode", "Unnest",
 }  # fmt: skip
 ALLOWED_BY_NAME = {"to_json", "contains", "unnest"}
 REFUSED = (exp.Pivot, exp.Slice, exp.Lambda, exp.List)

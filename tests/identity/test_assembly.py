@@ -118,6 +118,18 @@ def test_records_of_one_payload_fall_apart_without_the_value_that_made_it_say_en
     assert partition(without_value(found, scorer, "phone", "1"), scorer) == [["a"], ["b"]]
 
 
+def test_records_that_fell_apart_keep_their_birth_dates(monkeypatch):
+    """Of three, two are one payload: without the phone none of them is another's, whatever card the second shares with the third."""
+    monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
+    scorer = SimpleNamespace(**vars(SCORER), weight=lambda a, b: 12.0 if a["phone"] else 3.0)
+    found = material(values("john", "1980-05-05", phone="1"), {}, values("mary", "1991-02-03", phone=None))
+    found.payloads.pop("b")
+    card = ("b", "c", "card", "exact", 20.0, {"identifier": "card", "values": "7"})
+    found.edges.extend([("a", "b", "identical", "probabilistic", 12.0, {}), card])
+    assert partition(found, scorer) == [["a", "b"], ["c"]]
+    assert partition(without_value(found, scorer, "phone", "1"), scorer) == [["a"], ["b"], ["c"]]
+
+
 def test_without_a_value_records_that_only_it_made_candidates_are_never_compared(monkeypatch):
     monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
     scorer = SimpleNamespace(**vars(SCORER), weight=lambda a, b: 30.0, parts=lambda a, b: [])

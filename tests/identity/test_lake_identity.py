@@ -69,7 +69,7 @@ def test_shuffled_input_and_another_model_keep_the_ids_of_unchanged_customers(ca
     old = artefact.current(models)
     from identity import nodes, train
 
-    nodes.create(case.lake)
+    nodes.create(case.lake, ordered=True)
     other = train.train(case.lake.connection, nodes.TABLE, seed=99, precision=0.9)
     artefact.save(other, models)
     artefact.promote(models, other.version)

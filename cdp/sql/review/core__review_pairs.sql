@@ -40,7 +40,7 @@ points as (
 ),
 
 average as (
-    select currency, sum(spent) / nullif(sum(orders), 0) as spent from core__customer_orders group by currency
+    select currency, sum(cast(spent as double)) / nullif(sum(orders), 0) as spent from core__customer_orders group by currency
 ),
 
 orders as (

@@ -1,10 +1,12 @@
 """The landing sensor: registers what arrived, and asks for one run over it."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import dagster as dg
 
 from assets.alive import BEGUN, bury_dead_runs
+from assets.automation import JOB
 from assets.landing import DAYS
 from cdp.arrivals import Arrived, why_not
 from cdp.sources.landing import seen
@@ -23,8 +25,14 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
         there = seen(workspace.path("landing"), load_sources(workspace))
         new = landed.register(store, there, now)
         unread = set(landed.unread(store))
-        arrived = Arrived([state for state in there if state in unread], *inbox.pending(store), artefact.unused(workspace.path("models")))
+        arrived = Arrived(
+            [state for state in there if state in unread],
+            *inbox.pending(store),
+            artefact.unused(workspace.path("models")),
+        )
     bury_dead_runs(instance)
+    if not (arrived.files or arrived.events or arrived.model):
+        arrived = replace(arrived, unfinished=unfinished(instance))
     running = bool(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]), limit=1))
     before = instance.get_runs(dg.RunsFilter(tags={ARRIVAL: arrived.key}))
     failed = sum(run.status is dg.DagsterRunStatus.FAILURE for run in before)
@@ -36,4 +44,21 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
         run_requests=[] if reason else [request],
         skip_reason=reason or None,
         dynamic_partitions_requests=[DAYS.build_add_request([f"{day}" for day in sorted(new)])] if new else [],
+    )
+
+
+def unfinished(instance: dg.DagsterInstance) -> str:
+    """The last run of the whole job that ended well, where the newest one failed; empty where that ended well or was cancelled.
+
+    `what_follows` does not see all of it: what was made anew and then changed again between two of its looks counts as done.
+    """
+    well, ended = (
+        dg.DagsterRunStatus.SUCCESS,
+        [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+    )
+    newest = instance.get_runs(dg.RunsFilter(job_name=JOB, statuses=ended), limit=1)
+    if not newest or newest[0].status is not dg.DagsterRunStatus.FAILURE:
+        return ""
+    return next(
+        (run.run_id for run in instance.get_runs(dg.RunsFilter(job_name=JOB, statuses=[well]), limit=1)), "none"
     )

@@ -23,6 +23,7 @@ class Arrived:
         oldest: When the oldest of these was sent.
         last: When the newest of these was sent.
         model: The identity model in use, where the lake was made with another.
+        unfinished: The last run that ended well, where a later one failed: it may have read what arrived and made nothing of it.
     """
 
     files: list[Seen]
@@ -30,11 +31,12 @@ class Arrived:
     oldest: datetime | None = None
     last: datetime | None = None
     model: str = ""
+    unfinished: str = ""
 
     @property
     def key(self) -> str:
         """The name of this arrival: the same files and events have the same."""
-        return hashlib.sha256(repr((self.files, self.events, self.last, self.model)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self.files, self.events, self.last, self.model, self.unfinished)).encode()).hexdigest()[:16]
 
 
 def why_not(arrived: Arrived, now: datetime, *, running: bool, failed: int) -> str:
@@ -46,7 +48,7 @@ def why_not(arrived: Arrived, now: datetime, *, running: bool, failed: int) -> s
         running: Whether a run waits or is under way: it takes what is there, and the rest comes after it.
         failed: Runs over exactly this arrival that failed.
     """
-    if not arrived.files and not arrived.events and not arrived.model:
+    if not (arrived.files or arrived.events or arrived.model or arrived.unfinished):
         return "nothing new"
     if running:
         return "a run is under way; what is new waits for its end"

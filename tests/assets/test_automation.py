@@ -122,6 +122,25 @@ def test_an_arrival_whose_runs_fail_is_tried_again_and_then_left_to_people(landi
 
 
 @pytest.mark.long
+def test_a_run_that_failed_after_it_had_read_everything_is_done_again(landing, definitions):
+    """What arrived is read, so nothing is new; and what was to be made of it is not there."""
+    workspace, instance = landing
+    now = T0 + 3 * DAY
+    assert why(workspace, instance, now) == "nothing new"
+    job, tags, keys = definitions.resolve_job_def(JOB), {}, set()
+    for _ in range(4):
+        instance.report_run_failed(instance.create_run_for_job(job, tags=tags), "for the test")
+        if len(keys) < 3:
+            (request,) = look(workspace, instance, now).run_requests
+            keys.add(request.run_key)
+            tags = request.tags
+    assert len(keys) == 3
+    assert "3 runs over this arrival failed" in why(workspace, instance, now)
+    cdp(workspace, "run", "--as-of", now.isoformat())
+    assert why(workspace, instance, now) == "nothing new"
+
+
+@pytest.mark.long
 def test_a_promoted_model_is_a_reason_for_a_run(landing):
     workspace, instance = landing
     folder = workspace.path("models")

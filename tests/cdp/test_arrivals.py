@@ -51,6 +51,12 @@ def test_a_model_that_was_promoted_is_a_reason_for_a_run_at_once():
     assert why_not(Arrived([], model="abc"), T0, running=False, failed=0) == ""
 
 
+def test_a_run_that_failed_is_a_reason_for_another_until_they_are_too_many():
+    assert why_not(Arrived([], unfinished="r1"), T0, running=False, failed=0) == ""
+    assert "failed" in why_not(Arrived([], unfinished="r1"), T0, running=False, failed=TRIES)
+    assert Arrived([], unfinished="r1").key != Arrived([], unfinished="r2").key
+
+
 @given(st.lists(st.tuples(st.text(max_size=5), st.integers(0, 99)), max_size=5), st.integers(0, 5))
 def test_the_same_arrival_has_the_same_name_and_another_one_another(files, events):
     made = Arrived([file(name, T0, size) for name, size in files], events, T0, T0)

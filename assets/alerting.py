@@ -7,6 +7,7 @@ import dagster as dg
 import psycopg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from assets.alive import last_run
 from assets.automation import JOB, NIGHTLY, SENSOR
 from cdp.alerts.rules import AlertRule, Alerts, Message, Wrong, due
 from cdp.alerts.send import send, send_by, ways
@@ -31,17 +32,11 @@ def failed_checks(instance: dg.DagsterInstance, rule: AlertRule, keys: Iterable[
     return wrong
 
 
-def _last(instance: dg.DagsterInstance, job: str, *statuses: dg.DagsterRunStatus) -> tuple[dg.DagsterRun, datetime] | None:  # fmt: skip
-    """The last run of a job that ended so, and when."""
-    last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=list(statuses)), limit=1)), None)
-    return last and (last.dagster_run, datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC))
-
-
 def failed_runs(instance: dg.DagsterInstance, rule: AlertRule, jobs: Iterable[str]) -> list[Wrong]:
     """Jobs whose last finished run failed."""
     wrong = []
     for job in sorted(jobs):
-        last = _last(instance, job, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
+        last = last_run(instance, job, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
         if last is not None and last[0].status is dg.DagsterRunStatus.FAILURE:
             run, at = last[0].run_id[:8], last[1]
             wrong.append(
@@ -52,7 +47,7 @@ def failed_runs(instance: dg.DagsterInstance, rule: AlertRule, jobs: Iterable[st
 
 def late_runs(instance: dg.DagsterInstance, rule: AlertRule, now: datetime) -> list[Wrong]:
     """The pipeline, where its last run that succeeded ended too long ago; one that never ran is not late."""
-    last = _last(instance, JOB, dg.DagsterRunStatus.SUCCESS)
+    last = last_run(instance, JOB, dg.DagsterRunStatus.SUCCESS)
     if last is None or rule.hours is None:
         return []
     ended, due_at = last[1], last[1] + timedelta(hours=rule.hours)

@@ -1,6 +1,7 @@
-"""Which process a run lives in: a run whose process was killed would hold its place in the queue for ever."""
+"""Which process a run lives in (a run whose process was killed would hold its place in the queue for ever), and how the last one ended."""
 
 import socket
+from datetime import UTC, datetime
 
 import dagster as dg
 import psutil
@@ -33,3 +34,11 @@ def _is_dead(run: dg.DagsterRun) -> bool:
         return abs(psutil.Process(int(named[1])).create_time() - float(named[2])) > 1
     except psutil.NoSuchProcess:
         return True
+
+
+def last_run(
+    instance: dg.DagsterInstance, job: str, *statuses: dg.DagsterRunStatus
+) -> tuple[dg.DagsterRun, datetime] | None:
+    """The last run of a job that ended so, and when."""
+    last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=list(statuses)), limit=1)), None)
+    return last and (last.dagster_run, datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC))

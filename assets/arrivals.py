@@ -5,7 +5,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from assets.alive import BEGUN, bury_dead_runs
+from assets.alive import BEGUN, bury_dead_runs, last_run
 from assets.automation import JOB
 from assets.landing import DAYS
 from cdp.arrivals import Arrived, why_not
@@ -52,13 +52,10 @@ def unfinished(instance: dg.DagsterInstance) -> str:
 
     `what_follows` does not see all of it: what was made anew and then changed again between two of its looks counts as done.
     """
-    well, ended = (
-        dg.DagsterRunStatus.SUCCESS,
-        [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+    ended = last_run(
+        instance, JOB, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED
     )
-    newest = instance.get_runs(dg.RunsFilter(job_name=JOB, statuses=ended), limit=1)
-    if not newest or newest[0].status is not dg.DagsterRunStatus.FAILURE:
+    if ended is None or ended[0].status is not dg.DagsterRunStatus.FAILURE:
         return ""
-    return next(
-        (run.run_id for run in instance.get_runs(dg.RunsFilter(job_name=JOB, statuses=[well]), limit=1)), "none"
-    )
+    well = last_run(instance, JOB, dg.DagsterRunStatus.SUCCESS)
+    return well[0].run_id if well else "none"

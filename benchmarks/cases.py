@@ -37,18 +37,16 @@ def measured(seed: str, people: int, folder: Path) -> dict[str, Any]:
     with database(workspace):
         began = time.monotonic()
         command = [sys.executable, "-m", "cdp", "run", "--as-of", "2026-03-01"]
-        done = subprocess.run(command, env=os.environ | {"CDP_HOME": str(workspace.home)}, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=os.environ | {"CDP_HOME": str(workspace.home)}, check=False, capture_output=True, text=True
+        )
         seconds = time.monotonic() - began
         if done.returncode:
             raise RuntimeError(done.stderr[-2000:])
         with open_lake(workspace, read_only=True) as lake:
             predicted = dict(lake.rows("select record_id, customer_id from core__record_customers"))
     found = score(predicted, linkable(folder / "case" / "truth" / "records.csv"))
-    return {
-        "seed": seed, "records": len(predicted), "precision": round(found.precision, 4), "recall": round(found.recall, 4),
-        "f1": round(found.f1, 4), "b_cubed": round(found.b_cubed, 4), "largest": f"{found.largest}/{found.largest_true}",
-        "seconds": round(seconds, 1),
-    }  # fmt: skip
+    return {"seed": seed, "records": len(predicted), **found.figures(), "seconds": round(seconds, 1)}
 
 
 def main() -> int:

@@ -56,11 +56,7 @@ def resolved(rows: list[dict[str, str]], folder: Path, left_out: tuple[str, ...]
     subprocess.run(command, check=True, capture_output=True)
     with out.open(encoding="utf-8") as file:
         predicted = {row["record_id"]: row["customer_id"] for row in csv.DictReader(file)}
-    found = score(predicted, [(row["rec_id"], row["rec_id"].split("-")[1]) for row in rows])
-    return {
-        "precision": round(found.precision, 4), "recall": round(found.recall, 4), "f1": round(found.f1, 4),
-        "b_cubed": round(found.b_cubed, 4), "largest": f"{found.largest}/{found.largest_true}",
-    }  # fmt: skip
+    return score(predicted, [(row["rec_id"], row["rec_id"].split("-")[1]) for row in rows]).figures()
 
 
 def main() -> None:

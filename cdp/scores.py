@@ -25,6 +25,11 @@ class Scores:
     largest_true: int
     records: int
 
+    def figures(self) -> dict[str, float | str]:
+        """As a table shows them: shares to four places, the largest cluster beside the largest person."""
+        shares = {name: round(getattr(self, name), 4) for name in ("precision", "recall", "f1", "b_cubed")}
+        return {**shares, "largest": f"{self.largest}/{self.largest_true}"}
+
 
 def score(predicted: Mapping[str, str], truth: Iterable[tuple[str, str]]) -> Scores:
     """Compare; a record of the truth that was not clustered counts as a cluster of its own.

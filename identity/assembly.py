@@ -116,15 +116,12 @@ def without_value(material: Material, scorer: Scorer | None, kind: str, value: s
             if record in several and scorer and not _one_person(scorer, less_of):
                 apart[record], left = less_of, set()
             payloads[record] = (less_of, [key for key in keys if key in left])
-    fallen = [(edge[0], edge[1]) for edge in material.edges if edge[2] == "identical" and edge[0] in apart]
-    payloads |= {
-        right: (apart[first], []) for first, right in fallen
-    }  # each has its own now: birth dates count as before
-    edges = [
-        edge
-        for edge in material.edges
-        if less(edge) and (edge[0], edge[1], edge[2]) not in {(*pair, "identical") for pair in fallen}
-    ]
+    edges = []
+    for edge in filter(less, material.edges):
+        if edge[2] == "identical" and edge[0] in apart:
+            payloads[edge[1]] = (apart[edge[0]], [])  # it has its own now: birth dates count as before
+        else:
+            edges.append(edge)
     return replace(material, edges=edges, payloads=payloads)
 
 

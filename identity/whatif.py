@@ -124,25 +124,26 @@ def compare(lake: Lake, trained: Model | None, rules: IdentityRules, now: dateti
     lake.rows(FLAGS.format("flags_now", consents.flags().sql), {"now": now})
     if other_rules:
         _shadow_rules(lake, rules)
-    pairs.stage(lake, trained)
-    for table, query in (
-        (pairs.PAIRS, "from scored"),
-        (pairs.WORTH, "from worth"),
-    ):
-        shadow(lake, table, query)
-    threshold = trained.threshold if trained else 0.0
-    version = trained.version if trained else "none"
-    shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
-    shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
-    found = graph.resolve(lake, threshold, rules)
+    found = clustered(lake, trained, rules)
     label = found.label
-    graph.stage(
-        lake, found, threshold, float(lake.scalar("select max(weak_link_weight) from core__consent_rules") or 0)
-    )
+    weak = float(lake.scalar("select max(weak_link_weight) from core__consent_rules") or 0)
+    graph.stage(lake, found, trained.threshold if trained else 0.0, weak)
     records = [str(row[0]) for row in lake.rows("select record_id from record_numbers order by no")]
     first: dict[int, str] = {}  # a cluster is named after its smallest record, as a run names it: names decide ties
     named = {record: first.setdefault(part, record) for record, part in zip(records, label.tolist(), strict=True)}
     return _difference(lake, named, now)
+
+
+def clustered(lake: Lake, trained: Model | None, rules: IdentityRules) -> graph.Resolved:
+    """All payloads as bare names read them, compared and clustered anew in memory."""
+    pairs.stage(lake, trained)
+    shadow(lake, pairs.PAIRS, "from scored")
+    shadow(lake, pairs.WORTH, "from worth")
+    threshold = trained.threshold if trained else 0.0
+    version = trained.version if trained else "none"
+    shadow(lake, edges.TABLE, edges.SELECT, {"version": version, "threshold": threshold})
+    shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
+    return graph.resolve(lake, threshold, rules)
 
 
 def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
@@ -153,9 +154,14 @@ def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
         shadow(lake, "core__blocked_patterns", "from incoming")
     for table in STANDARD:
         shadow(lake, table, sql_file("standardise", table).sql)
-    shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
     with incoming(lake, sharing.limits_of(rules)):
         shadow(lake, sharing.LIMITS, "from incoming")
+    shadow_evidence(lake)
+
+
+def shadow_evidence(lake: Lake) -> None:
+    """What records have in common, made again in memory from the records as bare names read them."""
+    shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
     for table, query in sharing.tables(lake):
         shadow(lake, table, query())
     for table in ("core__identifier_edges", "core__payloads"):

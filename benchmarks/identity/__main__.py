@@ -127,11 +127,8 @@ def _best(out: Path, truth: list[tuple[str, str]], default: Scores) -> dict[str,
 def _row(
     file: str, system: str, found: Scores, seconds: float, megabytes: float, best: dict[str, Any] | None
 ) -> dict[str, Any]:
-    return {
-        "file": file, "system": system, "precision": round(found.precision, 4), "recall": round(found.recall, 4),
-        "f1": round(found.f1, 4), "b_cubed": round(found.b_cubed, 4), "largest": f"{found.largest}/{found.largest_true}",
-        "seconds": round(seconds, 1), "megabytes": round(megabytes), "best": best,
-    }  # fmt: skip
+    measures = {"seconds": round(seconds, 1), "megabytes": round(megabytes), "best": best}
+    return {"file": file, "system": system, **found.figures(), **measures}
 
 
 def missed(rows: list[dict[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ def expire(lake: Lake, keep: list[int]) -> int:
         Snapshots expired.
     """
     there = [int(row[0]) for row in lake.rows("select snapshot_id from lake.snapshots()")]
-    old = [snapshot for snapshot in there if snapshot not in {max(there), *keep}]
+    old = sorted(set(there) - {max(there), *keep})
     if old:
         lake.rows(f"call ducklake_expire_snapshots('lake', versions => [{', '.join(map(str, old))}])")
     lake.rows("call ducklake_cleanup_old_files('lake', cleanup_all => true)")

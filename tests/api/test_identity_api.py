@@ -10,11 +10,10 @@ from api.app import create_app
 from cdp.clock import parse_as_of, system_now
 from cdp.identity_rules import load_identity_rules
 from cdp.lake import delta, held
-from cdp.lake.build import sql_file
 from cdp.lake.engine import open_lake
 from cdp.store import evidence, keys
 from cdp.store.connect import connect, owner_address
-from identity import artefact, edges, graph, pairs, sharing
+from identity import artefact, graph, whatif
 from identity.explain import assembled, without_identifier
 from identity.scorer import Scorer
 from tests.conftest import RETAIL_AS_OF, RetailCase, cdp
@@ -322,17 +321,8 @@ def batch_less(lake, workspace, records, kind, value):
     }
     for table, query in less.items():
         delta.shadow(lake, table, query, at)
-    delta.shadow(lake, "core__identifier_holders", sql_file("identity", "core__identifier_holders").sql)
-    for table, query in sharing.tables(lake):
-        delta.shadow(lake, table, query())
-    for table in ("core__identifier_edges", "core__payloads"):
-        delta.shadow(lake, table, sql_file("identity", table).sql)
-    pairs.stage(lake, trained)
-    delta.shadow(lake, pairs.PAIRS, "from scored")
-    delta.shadow(lake, pairs.WORTH, "from worth")
-    delta.shadow(lake, edges.TABLE, edges.SELECT, {"version": trained.version, "threshold": trained.threshold})
-    delta.shadow(lake, "core__edges", sql_file("identity", "core__edges").sql)
-    found, groups = graph.resolve(lake, trained.threshold, rules), {}
+    whatif.shadow_evidence(lake)
+    found, groups = whatif.clustered(lake, trained, rules), {}
     for record, number in lake.rows(
         "select record_id, no from record_numbers where record_id in (select unnest($r)) order by 1", {"r": records}
     ):

@@ -8,7 +8,8 @@ import dataclasses
 import hashlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import truediv
 from typing import Any
 
 import duckdb
@@ -16,7 +17,7 @@ import numpy as np
 from splink import DuckDBAPI, Linker, block_on
 from splink.internals.exceptions import SplinkException
 
-from identity import blocking, fields, scoring, splink_settings
+from identity import blocking, few, fields, scoring, splink_settings
 from identity.artefact import Model
 from identity.splink_settings import quiet
 
@@ -37,6 +38,7 @@ MOST_ALIKE = 5  # records of one set of values that teach: more would be all tha
 # For a file whose few fields those sessions leave untaught: names beside an address, or beside nothing else.
 LAST_SESSIONS = (("street",), ("city",), ("first",))
 ITERATIONS = (25, 10, 5)
+USUAL = "all pairs, beside what is usual"
 ENOUGH = 2  # sessions that taught a comparison
 
 
@@ -53,7 +55,12 @@ class Untrained(ValueError):
 
 
 def train(
-    connection: duckdb.DuckDBPyConnection, table: str, seed: int = SEED, precision: float | None = None
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    seed: int = SEED,
+    precision: float | None = None,
+    *,
+    usual: bool = False,
 ) -> Model | None:
     """Train on a table of records; None where they are too few, or teach nothing.
 
@@ -62,19 +69,25 @@ def train(
         table: `node` and those of `fields.COLUMNS` that the records have.
         seed: Of the random pairs.
         precision: Expected share of right pairs among those held for one person; even odds decide where absent.
+        usual: Where few records teach too little, count what is usual beside it; such a model is never promoted.
     """
     records = int(_one(connection, f"select count(*) from {table}"))
     present = columns_present(connection, table)
-    if records < FEWEST_RECORDS:
-        return None
-    with contextlib.suppress(Untrained):
-        return _train(connection, table, seed, precision, records, present)
+    if records >= FEWEST_RECORDS:
+        with contextlib.suppress(Untrained):
+            learnt = _train(connection, table, seed, precision, records, present)
+            if learnt is not None or not usual:
+                return learnt
     # names beside an address or little else: who agrees in all of it is one set of values, so the records themselves teach
     several = int(_one(connection, f"select sum(least(records, {MOST_ALIKE})) from {table}"))
     connection.execute(
         f"create or replace temp table every_record as select row_number() over (order by node, copy) - 1 as node, * exclude (node, copy) "
         f"from (select *, unnest(range(least(records, {MOST_ALIKE}))) as copy from {table})"
     )
+    if usual and several <= few.MOST_RECORDS:
+        return _beside_what_is_usual(connection, "every_record", precision, several, present)
+    if records < FEWEST_RECORDS:
+        return None
     try:
         return _train(connection, "every_record", seed, precision, several, present, SESSIONS + LAST_SESSIONS)
     except Untrained as refused:
@@ -127,6 +140,26 @@ def _train(
         facts={"records": records, "seed": seed, "data": _fingerprint(connection, table, present), "imputed": imputed, "sessions": taught},
     )  # fmt: skip
     return _fit_prior(connection, draft, table, records, precision)
+
+
+def _beside_what_is_usual(
+    connection: duckdb.DuckDBPyConnection, table: str, precision: float | None, records: int, present: frozenset[str]
+) -> Model | None:
+    comparisons = fields.comparisons(present)
+    if len(comparisons) < 2 or records < 2:
+        return None
+    prior, learnt = few.learn(connection, table, comparisons)
+    draft = Model(
+        columns=tuple(sorted(present)),
+        prior=min(prior, 0.5),
+        parameters={name: tuple(_bounded(m, u) for m, u in levels) for name, levels in learnt.items()},
+        term_frequencies=term_frequencies(connection, table, comparisons),
+        rarest=1 / records,
+        plan=blocking.plan(connection, table, present),
+        threshold=0.0,
+        facts={"records": records, "data": _fingerprint(connection, table, present), "imputed": [], "sessions": [USUAL]},
+    )  # fmt: skip
+    return _fit_prior(connection, draft, table, records, precision, few.prior_of)
 
 
 @contextlib.contextmanager
@@ -231,9 +264,13 @@ def complete(settings: dict[str, Any]) -> tuple[dict[str, tuple[tuple[float, flo
                     value = 0.0
                 values.append(float(value))
             m, u = values
-            pairs.append((round(min(max(m, LEAST_M), MOST), 9), round(min(max(u, LEAST_U), MOST), 9)))
+            pairs.append(_bounded(m, u))
         parameters[comparison["output_column_name"]] = tuple(pairs)
     return parameters, imputed
+
+
+def _bounded(m: float, u: float) -> tuple[float, float]:
+    return round(min(max(m, LEAST_M), MOST), 9), round(min(max(u, LEAST_U), MOST), 9)
 
 
 def unlearnt_comparisons(settings: dict[str, Any], names: list[str]) -> list[str]:
@@ -268,9 +305,14 @@ def term_frequencies(
 
 
 def _fit_prior(
-    connection: duckdb.DuckDBPyConnection, draft: Model, table: str, records: int, precision: float | None
+    connection: duckdb.DuckDBPyConnection,
+    draft: Model,
+    table: str,
+    records: int,
+    precision: float | None,
+    share_of: Callable[[float, float], float] = truediv,
 ) -> Model:
-    """The prior and the threshold.
+    """The prior (`share_of` matches and all pairs) and the threshold.
 
     The prior is the one that reproduces itself: the share of all pairs that the scores, under it, hold for matches.
     This is expectation maximisation of the prior alone over the candidate pairs (Fellegi and Sunter's mixture with m and
@@ -293,7 +335,7 @@ def _fit_prior(
     for _ in range(200):
         weight = evidence + math.log2(prior / (1 - prior))
         found = float((1 / (1 + 2.0**-weight)).sum()) / share
-        new = min(max(found / every, 0.5 / every), 0.5)
+        new = min(max(share_of(found, every), 0.5 / every), 0.5)
         if abs(math.log2(new / prior)) < 1e-3:
             break
         prior = new

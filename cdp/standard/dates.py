@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import date, timedelta
 from typing import Literal
 
 Order = Literal["ymd", "dmy", "mdy"]
@@ -11,6 +12,8 @@ YEAR_LAST = re.compile(r"(\d{1,2})\D{1,2}(\d{1,2})\D{1,2}(\d{4})")
 SHORT = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{2})(?!\d)")  # 02/03/85
 NAMED_SHORT = re.compile(r"(\d{1,2})[-/. ]([a-z]{3})[a-z]*[-/. ](\d{2})(?!\d)", re.I)  # 12-Mar-85
 YOUNGEST = 15  # two digits of a year up to this are of this century: younger people are rarely customers
+SERIAL = re.compile(r"[1-4]\d{4}")  # 1927 to 2036
+SPREADSHEET = date(1899, 12, 30)  # its day 0
 COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
 NAMED = re.compile(r"(?:(\d{1,2})\W*([a-z]{3})[a-z]*|([a-z]{3})[a-z]*\W*(\d{1,2}))\W*(\d{4})", re.I)
 MONTHS = {
@@ -32,12 +35,15 @@ def date_text(raw: str | None, *, starts_with_day: bool = True) -> str | None:
     """`YYYY-MM-DD` of a typed date, None where no year is found. A bare year becomes its 1 January.
 
     Args:
-        raw: `1985-03-02`, `19850302`, `2/3/1985`, `2 Mar 1985`, `1985年3月2日`, `1985`, `2/3/85`; a time behind it is cut off.
+        raw: `1985-03-02`, `19850302`, `2/3/1985`, `2 Mar 1985`, `1985年3月2日`, `1985`, `2/3/85`, `31108` (days, as a spreadsheet
+            counts them); a time behind it is cut off.
         starts_with_day: How to read a date that ends in the year (see `day_first`).
     """
     text = unicodedata.normalize("NFKC", raw or "").strip()
     if not text.isascii():
         text = "".join(str(unicodedata.digit(letter, letter)) for letter in text)
+    if SERIAL.fullmatch(text):
+        return (SPREADSHEET + timedelta(days=int(text))).isoformat()
     if found := NAMED.search(text):
         month = MONTHS.get((found[2] or found[3]).lower())
         if month:
@@ -50,12 +56,12 @@ def date_text(raw: str | None, *, starts_with_day: bool = True) -> str | None:
         return _iso(*found.groups())
     if found := YEAR_LAST.search(text):
         first, second, year = found.groups()
-        return _iso(year, second, first) if starts_with_day else _iso(year, first, second)
+        return _iso(year, *_month_and_day(first, second, starts_with_day=starts_with_day))
     if found := SHORT.match(text):
         first, second, year = found.groups()
         if int(first) > 31:
             return _iso(_century(first), second, year)
-        return _iso(_century(year), second, first) if starts_with_day else _iso(_century(year), first, second)
+        return _iso(_century(year), *_month_and_day(first, second, starts_with_day=starts_with_day))
     return f"{text}-01-01" if re.fullmatch(r"\d{4}", text) else None
 
 
@@ -64,6 +70,12 @@ def parts(date: str | None) -> tuple[str | None, str | None]:
     if date is None:
         return None, None
     return None if date.endswith("-01-01") else date, date[:4]
+
+
+def _month_and_day(first: str, second: str, *, starts_with_day: bool) -> tuple[str, str]:
+    """In that order; a date that can only be of the other order is read in it: files are put together from several."""
+    day, month = (first, second) if starts_with_day else (second, first)
+    return (day, month) if int(month) > 12 >= int(day) else (month, day)
 
 
 def _century(year: str) -> int:

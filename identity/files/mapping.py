@@ -9,42 +9,21 @@ from pydantic import field_validator
 from cdp.errors import ConfigError
 from cdp.standard import names
 from cdp.strict import Strict
+from identity.files.vocabulary import (
+    AROUND,
+    AT_WORK,
+    CONTACTS,
+    EACH,
+    HALF,
+    NAMES,
+    OF_SOMEBODY,
+    SOMETHING_ELSE,
+    WITHIN,
+    WRITTEN_SHORT,
+)  # fmt: skip
 
-# Names of columns in letters and digits alone. Earlier ones win; a column serves one field.
-NAMES: dict[str, str] = {
-    "id": "uniqueid recordid recid rowid customerid userid personid id uid key 编号 客户编号 记录编号 会员号 会员编号 用户编号 用户id 序号",
-    "given_name": "firstname givenname forename fname first given fnamec1 名 名字",
-    "middle_name": "middlename middle mname secondname fnamec2 中间名",
-    "family_name": "surname lastname familyname lname last family lnamec1 姓 姓氏",
-    "second_family_name": "secondsurname lnamec2 maternalsurname",
-    "full_name": "fullname name customername personname contactname clientname patientname displayname 姓名 客户姓名 名称 联系人 收货人 收件人",
-    "birth_date": "dob dateofbirth birthdate birthday birth born datebirth 出生日期 生日 出生年月日 出生年月",
-    "birth_year": "birthyear yearofbirth yob by 出生年",
-    "birth_month": "birthmonth monthofbirth mob bm 出生月",
-    "birth_day": "birthday dayofbirth bd 出生日",
-    "email": "email emailaddress mail emailid contactemail 邮箱 电子邮箱 电子邮件 邮件 电邮 电子信箱 信箱",
-    "phone": "phone phonenumber mobile mobilenumber mobilephone telephone tel cell cellphone contactnumber homephone 手机 手机号 手机号码 电话 联系电话 电话号码 移动电话 联系方式 固定电话 座机",
-    "postal_code": "postcode postalcode zip zipcode postal 邮编 邮政编码 邮递区号",
-    "city": "city town suburb place locality municipality birthplace placeofbirth residence 城市 市 地区 所在城市 常住城市 所在地",
-    "street": "street address streetaddress addressline address1 addressline1 streetname addr 地址 住址 详细地址 通讯地址 家庭住址 收货地址",
-    "street_number": "streetnumber housenumber houseno",
-    "street_more": "address2 addressline2 apartment unit",
-    "region": "state county province region 省 省份 州",
-    "gender": "gender sex 性别",
-    "occupation": "occupation job profession jobtitle 职业",
-    "national_id": "socsecid ssn socialsecurity socialsecuritynumber nationalid nino passport passportnumber taxid idcard idnumber 身份证 身份证号 身份证号码 证件号码 证件号",
-}  # fmt: skip
-# A longer name that holds one of these words, where no column bears a usual name: postcode_fake, contact_email_1.
-WITHIN = {
-    "postcode": "postal_code", "zipcode": "postal_code", "postal": "postal_code", "email": "email", "phone": "phone", "mobile": "phone",
-    "surname": "family_name", "lastname": "family_name", "familyname": "family_name", "firstname": "given_name", "givenname": "given_name",
-    "forename": "given_name", "fullname": "full_name", "birthdate": "birth_date", "dateofbirth": "birth_date", "dob": "birth_date",
-    "birthplace": "city", "city": "city", "suburb": "city", "gender": "gender", "occupation": "occupation", "address": "street",
-    "手机": "phone", "行动电话": "phone", "电话": "phone", "邮箱": "email", "姓名": "full_name", "出生": "birth_date", "邮编": "postal_code", "地址": "street",
-}  # fmt: skip
 REQUIRED = 2
 LONG = 5  # letters: `mobileno` is a mobile, `ethnicity` no city
-NOT_OF_A_PERSON = {"ip", "mac", "web", "url", "website", "company", "product"}
 
 
 class Mapping(Strict):
@@ -100,8 +79,14 @@ class Mapping(Strict):
             )
 
 
-def guess(columns: Sequence[str], leave_out: Sequence[str] = ()) -> Mapping:
-    """Guess from names; `leave_out` (the truth) is never read."""
+def guess(columns: Sequence[str], leave_out: Sequence[str] = (), filled: dict[str, int] | None = None) -> Mapping:
+    """Guess from names.
+
+    Args:
+        columns: The file's.
+        leave_out: Never read (the truth).
+        filled: How many rows say something in a column: of several ids of a person (passport, tax) the fullest is compared.
+    """
     plain = {column: _plain(column) for column in columns if column not in leave_out}
     usual = {word: field for field, words in reversed(NAMES.items()) for word in words.split()}
     found: dict[str, list[str]] = {}
@@ -109,6 +94,14 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = ()) -> Mapping:
         bare = re.sub(r"\d+$", "", name)
         if field := usual.get(name) or (usual.get(bare) if bare and field_repeats(usual.get(bare)) else None):
             found.setdefault(field, []).append(column)
+    around: dict[str, frozenset[str]] = {field: frozenset({field}) for field in found if field not in EACH}
+    for column in plain:
+        if not any(column in named for named in found.values()):
+            field, words = _without_what_is_around(column, usual)
+            if field and (field not in found or (field_repeats(field) and around.get(field, words) == words)):
+                found.setdefault(field, []).append(column)
+                if field not in EACH:  # one address: Home Street 1 and 2, not Business Street beside them
+                    around.setdefault(field, words)
     for column, name in plain.items():
         if not any(column in named for named in found.values()):
             for word, field in WITHIN.items():
@@ -117,6 +110,8 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = ()) -> Mapping:
                     break
     ids = found.pop("id", [])
     ranked = {field: tuple(sorted(named, key=lambda c: _rank(field, plain[c]))) for field, named in found.items()}
+    if "national_id" in ranked:
+        ranked["national_id"] = (max(ranked["national_id"], key=lambda column: (filled or {}).get(column, 0)),)
     if "birth_date" in ranked and "birth_year" not in ranked:
         ranked.pop("birth_day", None)
     return Mapping(id=min(ids, key=lambda c: _rank("id", plain[c])) if ids else None, **ranked)
@@ -124,16 +119,37 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = ()) -> Mapping:
 
 def field_repeats(field: str | None) -> bool:
     """Fields of which a file may have several numbered columns (`phone1`, `phone2`)."""
-    return field in {"phone", "email", "street", "street_more"}
+    return field in {*EACH, "street", "street_more"}
+
+
+def _without_what_is_around(column: str, usual: dict[str, str]) -> tuple[str | None, frozenset[str]]:
+    """The field that a column's usual name says, and the words around it that were left out."""
+    parts = [WRITTEN_SHORT.get(part, part) for part in _parts(column)]
+    if SOMETHING_ELSE & set(parts):
+        return None, frozenset()
+    for around in (AROUND, AROUND | {"address"}, AROUND | AT_WORK | {"address"}):
+        kept = [part for part in parts if part not in around]
+        words = frozenset(parts) - set(kept)
+        field = usual.get("".join(kept)) or (usual.get("".join(reversed(kept))) if len(kept) == 2 else None)
+        if not field or (len(kept) == 1 and kept[0] in HALF):
+            continue
+        if (field == "id" and not words <= OF_SOMEBODY) or (words & AT_WORK and field not in CONTACTS):
+            continue
+        return field, words
+    return None, frozenset()
+
+
+def _parts(column: str) -> list[str]:
+    """The words of a column's name: `ADDR_LINE1`, `Addr Line 1` and `addrLine1` are `addr`, `line`."""
+    return [piece.lower() for piece in re.split(r"[\W_\d]+|(?<=[a-z])(?=[A-Z])", column) if piece]
 
 
 def _holds(column: str, name: str, word: str) -> bool:
     """Whether a column's name has this word in it: as a whole, or at the end of a part where it is long enough to be meant."""
     if not word.isascii():
         return word in name
-    pieces = [piece for piece in re.split(r"[\W_\d]+|(?<=[a-z])(?=[A-Z])", column) if piece]
-    parts = [piece.lower() for piece in pieces]
-    if NOT_OF_A_PERSON & set(parts):
+    parts = _parts(column)
+    if SOMETHING_ELSE & set(parts):
         return False
     several = {"".join(parts[start:end]) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1)}
     return word in several or (
@@ -147,5 +163,5 @@ def _rank(field: str, name: str) -> int:
 
 
 def _plain(column: str) -> str:
-    """Letters and digits alone, in one width and in simplified characters."""
-    return re.sub(r"[\W_]+", "", names.simplified(unicodedata.normalize("NFKC", column))).lower()
+    """Letters and digits alone, in one width, without accents and in simplified characters."""
+    return re.sub(r"[\W_]+", "", names.simplified(unicodedata.normalize("NFKD", column))).casefold()

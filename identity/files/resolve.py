@@ -81,7 +81,8 @@ def resolve(
     notes = [f"{uneven:,} rows have too few or too many fields"] if uneven else []
     if truth is not None and truth not in frame.columns:
         raise ConfigError(f"the file has no column {truth}", f"its columns are: {', '.join(frame.columns)}")
-    mapping = chosen or mappings.guess(frame.columns, [truth] if truth else [])
+    filled = {column.name: len(column) - column.null_count() for column in frame}
+    mapping = chosen or mappings.guess(frame.columns, [truth] if truth else [], filled)
     mapping.check([name for name in frame.columns if name != truth])
     ids = _ids(frame, id_column, mapping.id, notes)
     log(f"{len(frame):,} rows; reading " + ", ".join(f"{f} from {'+'.join(c)}" for f, c in mapping.used.items()))
@@ -97,13 +98,17 @@ def resolve(
         connection.register("people_read", people.with_row_index("row_no").to_arrow())
         nodes = _nodes(connection, people.columns, rules, notes)
         log(f"{nodes:,} distinct sets of values; learning what each field is worth")
-        model = train.train(connection, "nodes")
+        model = train.train(connection, "nodes", usual=True)
         if model is None:
-            why = "too few records" if nodes < train.FEWEST_RECORDS else "these columns are too few or too alike"
-            notes.append(f"{why} to learn from: only those with a name and a contact point in common were joined")
+            notes.append(
+                "these columns are too few or too alike to learn from: only records with a name and a contact point in "
+                "common were joined"
+            )
             pairs = _agreeing(connection, people.columns, nodes)
             weak = _unsaid(connection, people.columns)
         else:
+            if train.USUAL in model.facts["sessions"]:
+                notes.append("few records: what they do not show was taken from what is usual in files of people")
             log(f"learnt from {', '.join(model.facts['sessions'])}; prior 1 in {1 / model.prior:,.0f}")
             made = blocking.create_pairs(connection, model.plan, "nodes")
             log(f"scoring {made:,} candidate pairs")

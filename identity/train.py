@@ -17,7 +17,7 @@ import numpy as np
 from splink import DuckDBAPI, Linker, block_on
 from splink.internals.exceptions import SplinkException
 
-from identity import blocking, few, fields, scoring, splink_settings
+from identity import blocking, fields, informed, scoring, splink_settings
 from identity.artefact import Model
 from identity.splink_settings import quiet
 
@@ -38,7 +38,7 @@ MOST_ALIKE = 5  # records of one set of values that teach: more would be all tha
 # For a file whose few fields those sessions leave untaught: names beside an address, or beside nothing else.
 LAST_SESSIONS = (("street",), ("city",), ("first",))
 ITERATIONS = (25, 10, 5)
-USUAL = "all pairs, beside what is usual"
+USUAL = "all pairs at once, beside what is usual"
 ENOUGH = 2  # sessions that taught a comparison
 
 
@@ -69,7 +69,7 @@ def train(
         table: `node` and those of `fields.COLUMNS` that the records have.
         seed: Of the random pairs.
         precision: Expected share of right pairs among those held for one person; even odds decide where absent.
-        usual: Where few records teach too little, count what is usual beside it; such a model is never promoted.
+        usual: Where the records teach too little, count what is usual beside it; such a model is never promoted.
     """
     records = int(_one(connection, f"select count(*) from {table}"))
     present = columns_present(connection, table)
@@ -84,8 +84,8 @@ def train(
         f"create or replace temp table every_record as select row_number() over (order by node, copy) - 1 as node, * exclude (node, copy) "
         f"from (select *, unnest(range(least(records, {MOST_ALIKE}))) as copy from {table})"
     )
-    if usual and several <= few.MOST_RECORDS:
-        return _beside_what_is_usual(connection, "every_record", precision, several, present)
+    if usual:
+        return _informed(connection, "every_record", precision, several, present)
     if records < FEWEST_RECORDS:
         return None
     try:
@@ -142,24 +142,25 @@ def _train(
     return _fit_prior(connection, draft, table, records, precision)
 
 
-def _beside_what_is_usual(
+def _informed(
     connection: duckdb.DuckDBPyConnection, table: str, precision: float | None, records: int, present: frozenset[str]
 ) -> Model | None:
     comparisons = fields.comparisons(present)
     if len(comparisons) < 2 or records < 2:
         return None
-    prior, learnt = few.learn(connection, table, comparisons)
+    plan = blocking.plan(connection, table, present)
+    prior, learnt = informed.learn(connection, table, comparisons, plan)
     draft = Model(
         columns=tuple(sorted(present)),
         prior=min(prior, 0.5),
         parameters={name: tuple(_bounded(m, u) for m, u in levels) for name, levels in learnt.items()},
         term_frequencies=term_frequencies(connection, table, comparisons),
         rarest=1 / records,
-        plan=blocking.plan(connection, table, present),
+        plan=plan,
         threshold=0.0,
         facts={"records": records, "data": _fingerprint(connection, table, present), "imputed": [], "sessions": [USUAL]},
     )  # fmt: skip
-    return _fit_prior(connection, draft, table, records, precision, few.prior_of)
+    return _fit_prior(connection, draft, table, records, precision, informed.prior_of)
 
 
 @contextlib.contextmanager

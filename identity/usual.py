@@ -1,7 +1,7 @@
 """What is usual in files of people: of each level of each comparison m, its share among pairs of one person, and u, among others.
 
-Round numbers between those that were learnt, without labels, from the reference files. They stand in where a file is too small
-to show its own (`identity.few`), and weigh no more than `WORTH` pairs do.
+Round numbers between those that were learnt, without labels, from the reference files. They stand in where a file does not show
+its own (`identity.informed`), and weigh no more than `WORTH` pairs do.
 """
 
 from identity.fields import Comparison

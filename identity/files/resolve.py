@@ -108,7 +108,9 @@ def resolve(
             weak = _unsaid(connection, people.columns)
         else:
             if train.USUAL in model.facts["sessions"]:
-                notes.append("few records: what they do not show was taken from what is usual in files of people")
+                notes.append(
+                    "these records teach little: what they do not show was taken from what is usual in files of people"
+                )
             log(f"learnt from {', '.join(model.facts['sessions'])}; prior 1 in {1 / model.prior:,.0f}")
             made = blocking.create_pairs(connection, model.plan, "nodes")
             log(f"scoring {made:,} candidate pairs")

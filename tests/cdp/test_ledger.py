@@ -51,6 +51,19 @@ def customer(store, records):
     return name
 
 
+def test_a_posting_reads_its_customer_and_not_all_there_are(store):
+    """Row by row, whatever the number of customers: at a million of them a scan would take a second of every sale."""
+    one = [f"pos:card:{next(NUMBERS)}" for _ in range(2)]
+    customer(store, one)
+    for _ in range(300):
+        customer(store, [f"pos:card:{next(NUMBERS)}"])
+    read = "select coalesce(sum(idx_tup_fetch + seq_tup_read), 0) from pg_stat_xact_user_tables where relname in ('customers', 'assignment')"
+    with store.transaction():
+        before = store.execute(read).fetchone()[0]
+        store.execute("select * from store.ledger_open(%s, 'default', 'points', now(), '{}'::uuid[], 10)", [one[:1]])
+        assert store.execute(read).fetchone()[0] - before < 50
+
+
 @st.composite
 def posted(draw):
     """(which of three records, amount, day, order, across, what it reverses, days until it ends)."""

@@ -1,8 +1,9 @@
-"""A model for a file of few records, which teach too little by themselves.
+"""What the pairs of a file show of m and u, informed by what is usual: for files that teach Splink's sessions too little.
 
-All pairs are compared, so that no blocking biases what is seen, and m and the prior are learnt by expectation maximisation with
-Dirichlet priors (MAP; Dempster, Laird and Rubin 1977): what is usual counts as much as `usual.WORTH` pairs. u is the share among all
-pairs, as in any Fellegi–Sunter model that takes random pairs for pairs of two people, beside what is usual likewise.
+A session of those learns fields beside the ones it blocks on, so that a file with two or three fields, or of few records, leaves some
+untaught. Here one expectation maximisation goes over all pairs, or over all candidates, among which nearly every match is, with
+Dirichlet priors (MAP; Dempster, Laird and Rubin 1977): what is usual counts as much as `usual.WORTH` pairs. u is the share among random
+pairs, as in any Fellegi–Sunter model that takes those for pairs of two people, and stays as it is.
 """
 
 import math
@@ -11,31 +12,43 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from identity import fields, usual
+from identity import blocking, fields, usual
+from identity.blocking import Plan
 from identity.fields import Comparison
 from identity.levels import OTHERWISE
 
-MOST_RECORDS = 2000  # two million pairs: seconds
+FEW = 2000  # records all pairs of which are compared: two million, seconds
+RANDOM_PAIRS = 1_000_000
 ROUNDS = 100
 Floats = NDArray[np.float64]
 Levels = NDArray[np.int64]
+Learnt = dict[str, list[tuple[float, float]]]
 
 
 def learn(
-    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison]
-) -> tuple[float, dict[str, list[tuple[float, float]]]]:
+    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison], plan: Plan
+) -> tuple[float, Learnt]:
     """The prior, and (m, u) of every level of every comparison.
 
     Args:
         connection: Where the records are.
-        table: `node` and the columns that are compared.
+        table: `node`, counted from 0 without a gap, and the columns that are compared.
         comparisons: At least one.
+        plan: Which pairs of many records are candidates; the others count as no matches.
     """
-    patterns, pairs = _patterns(connection, table, comparisons)
+    records = int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])
+    every = records * (records - 1) / 2
+    if records <= FEW:
+        patterns, pairs = random, drawn = _patterns(
+            connection, table, comparisons, f"{table} a join {table} b on a.node < b.node"
+        )
+    else:
+        random, drawn = _patterns(connection, table, comparisons, _random(table, records))
+        blocking.create_pairs(connection, plan, table)
+        patterns, pairs = _patterns(connection, table, comparisons, f"candidate_pairs p join {table} a on a.node = p.l join {table} b on b.node = p.r")  # fmt: skip
     shown = [usual.shares(comparison) for comparison in comparisons]
-    u = [_beside(_counted(patterns[:, at], pairs, len(known)), known) for at, (_, known) in enumerate(shown)]
+    u = [_beside(_counted(random[:, at], drawn, len(known)), known) for at, (_, known) in enumerate(shown)]
     m = [np.array(known) for known, _ in shown]
-    every = float(pairs.sum())
     prior = usual.PRIOR
     for _ in range(ROUNDS):
         matching = pairs * _probability(patterns, prior, m, u)
@@ -43,8 +56,7 @@ def learn(
         before, prior = prior, prior_of(float(matching.sum()), every)
         if abs(math.log(prior / before)) < 1e-5:
             break
-    learnt = {c.name: list(zip(m[at].tolist(), u[at].tolist(), strict=True)) for at, c in enumerate(comparisons)}
-    return prior, learnt
+    return prior, {c.name: list(zip(m[at].tolist(), u[at].tolist(), strict=True)) for at, c in enumerate(comparisons)}
 
 
 def prior_of(matches: float, pairs: float) -> float:
@@ -52,16 +64,22 @@ def prior_of(matches: float, pairs: float) -> float:
     return (matches + usual.WORTH * usual.PRIOR) / (pairs + usual.WORTH)
 
 
+def _random(table: str, records: int) -> str:
+    sides = ", ".join(f"hash(n, '{side}') % {records} as {side}" for side in ("l", "r"))
+    drawn = f"(select {sides} from range({RANDOM_PAIRS}) as numbers(n)) p"
+    return f"{drawn} join {table} a on a.node = p.l join {table} b on b.node = p.r and p.l <> p.r"
+
+
 def _patterns(
-    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison]
+    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison], pairs: str
 ) -> tuple[Levels, Floats]:
-    """(patterns × comparisons: level that holds, -1 where a side says nothing; how many pairs of records show the pattern)."""
+    """(patterns × comparisons: level that holds, -1 where a side says nothing; how many pairs `a`, `b` show the pattern)."""
     named = [row[0] for row in connection.execute(f"describe {table}").fetchall()]
     both = ", ".join(f"a.{c} as {c}_l, b.{c} as {c}_r" for c in named if c in fields.COLUMNS)
     levels = ", ".join(f"{_level(comparison)} as {comparison.name}" for comparison in comparisons)
     found = connection.execute(
-        f"select {', '.join(c.name for c in comparisons)}, count(*) from (select {levels} from "
-        f"(select {both} from {table} a join {table} b on a.node < b.node)) group by all order by all"
+        f"select {', '.join(c.name for c in comparisons)}, count(*) from (select {levels} from (select {both} from {pairs})) "
+        "group by all order by all"
     ).fetchall()
     rows = np.array(found, dtype=np.int64).reshape(-1, len(comparisons) + 1)
     return rows[:, :-1], rows[:, -1].astype(np.float64)

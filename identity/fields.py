@@ -62,7 +62,7 @@ def _family(present: frozenset[str]) -> Comparison:
         levels.exact("family", rarity=True),
         *_if("first" in present, levels.swapped("first", "family")),
         levels.similar("family", 0.92),
-        levels.among("family", "words"),
+        levels.among("family", "words", "first" if "first" in present else None),
         levels.similar("family", 0.8),
         levels.otherwise(),
     ]

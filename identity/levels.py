@@ -12,6 +12,7 @@ from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
 
 Values = Mapping[str, Any]
 DATE_PARTS = ((1, 4), (6, 2), (9, 2))  # year, month, day: where each begins, counted from one, and its length
+ALIKE = 0.88  # Jaro–Winkler similarity of a name that changed places with another and has a slip
 OTHERWISE = "ELSE"  # the condition of the last test, as Splink writes it
 Holds = Callable[[Values, Values], bool]
 
@@ -136,25 +137,31 @@ def date_slips(column: str, at_most: int) -> Test:
 
 
 def swapped(column: str, other: str) -> Test:
-    """The two fields changed places."""
+    """The two fields changed places; one of them may be written a little otherwise."""
+    crossed = [
+        (f"{column}_l", f"{other}_r", f"{other}_l", f"{column}_r"),
+        (f"{column}_r", f"{other}_l", f"{other}_r", f"{column}_l"),
+    ]
     return Test(
-        f"{column} and {other} swapped",
-        f"{column}_l = {other}_r and {column}_r = {other}_l",
-        lambda left, right: (
-            left[column] is not None
-            and right[column] is not None
-            and left[column] == right[other]
-            and right[column] == left[other]
-        ),
-    )
+        f"{column} and {other} swapped, one with slips at most",
+        " or ".join(f"({a} = {b} and jaro_winkler_similarity({c}, {d}) >= {ALIKE})" for a, b, c, d in crossed),
+        lambda left, right: _crossed(left, right, column, other) or _crossed(right, left, column, other),
+    )  # fmt: skip
 
 
-def among(column: str, words: str) -> Test:
-    """One side's value is one of the other side's words."""
+def among(column: str, words: str, other: str | None = None) -> Test:
+    """One side's value is one of the other side's words; where an `other` field is named, not the one in that field.
+
+    That somebody's family name is somebody else's given name is one coincidence, which else both fields would count.
+    """
+    sides = []
+    for one, two in (("l", "r"), ("r", "l")):
+        beside = f" and {column}_{one} is distinct from {other}_{two}" if other else ""
+        sides.append(f"(contains({words}_{two}, ' ' || {column}_{one} || ' '){beside})")
     return Test(
-        "among the other's names",
-        f"contains({words}_r, ' ' || {column}_l || ' ') or contains({words}_l, ' ' || {column}_r || ' ')",
-        lambda left, right: _among(left[column], right[words]) or _among(right[column], left[words]),
+        f"among the other's names but the {other}" if other else "among the other's names",
+        " or ".join(sides),
+        lambda left, right: _among(left, right, column, words, other) or _among(right, left, column, words, other),
     )
 
 
@@ -239,5 +246,13 @@ def _same_parts(left: str | None, right: str | None) -> int:
     return sum(left[start - 1 : start - 1 + size] == right[start - 1 : start - 1 + size] for start, size in DATE_PARTS)
 
 
-def _among(value: str | None, words: str | None) -> bool:
-    return value is not None and words is not None and f" {value} " in words
+def _crossed(left: Values, right: Values, column: str, other: str) -> bool:
+    same = left[column] is not None and left[column] == right[other]
+    return same and _jaro_winkler(left[other], right[column]) >= ALIKE
+
+
+def _among(left: Values, right: Values, column: str, words: str, other: str | None) -> bool:
+    value, said = left[column], right[words]
+    if value is None or said is None or (other and value == right[other]):
+        return False
+    return f" {value} " in said

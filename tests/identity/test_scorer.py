@@ -215,7 +215,7 @@ text = st.one_of(st.none(), st.text(alphabet=st.characters(blacklist_categories=
 TESTS = {
     "missing": levels.missing("a"), "missing_or_only": levels.missing_or_only("a", "b", "c"), "exact": levels.exact("a"),
     "similar": levels.similar("a", 0.88), "similar, with its number": levels.similar_not_in_digits("a", 0.88), "one slip": levels.slips("a", 1), "two slips": levels.slips("a", 2), "swapped": levels.swapped("a", "b"),
-    "among": levels.among("a", "b"), "common word": levels.common_word("a"), "initial": levels.initial("a"), "part": levels.part("a"),
+    "among": levels.among("a", "b", "c"), "among all": levels.among("a", "b"), "common word": levels.common_word("a"), "initial": levels.initial("a"), "part": levels.part("a"),
     "date slip": levels.date_slips("a", 1), "two date slips": levels.date_slips("a", 2), "coarse": levels.same_unless_full("a", "b", "x"),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 
 from cdp.errors import ConfigError
 from cdp.workspace import write_whole
-from identity import fields
+from identity import fields, informed
 from identity.blocking import Plan, Rule
 from identity.fields import Comparison
 
@@ -66,7 +66,15 @@ class Model:
 
 
 def save(trained: Model, folder: Path) -> Path:
-    """Write the artefact; an existing version is the same by construction."""
+    """Write the artefact; an existing version is the same by construction.
+
+    Raises:
+        ConfigError: If it is made of what is usual, which is good for one file and not to be kept.
+    """
+    if informed.SESSION in trained.facts.get("sessions", ()):
+        raise ConfigError(
+            "this model is made of what is usual, not of the records alone", "collect more records, then train"
+        )
     target = folder / trained.version
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     for column, shares in trained.term_frequencies.items():

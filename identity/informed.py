@@ -17,8 +17,9 @@ from identity.blocking import Plan
 from identity.fields import Comparison
 from identity.levels import OTHERWISE
 
+SESSION = "all pairs at once, beside what is usual"
 FEW = 2000  # records all pairs of which are compared: two million, seconds
-RANDOM_PAIRS = 1_000_000
+RANDOM_PAIRS = 1_000_000  # at most as many candidates are looked at
 ROUNDS = 100
 Floats = NDArray[np.float64]
 Levels = NDArray[np.int64]
@@ -44,8 +45,11 @@ def learn(
         )
     else:
         random, drawn = _patterns(connection, table, comparisons, _random(table, records))
-        blocking.create_pairs(connection, plan, table)
-        patterns, pairs = _patterns(connection, table, comparisons, f"candidate_pairs p join {table} a on a.node = p.l join {table} b on b.node = p.r")  # fmt: skip
+        made = blocking.create_pairs(connection, plan, table)
+        share = min(1.0, RANDOM_PAIRS / max(made, 1))
+        taken = f"(from candidate_pairs where hash(l, r) % 1000003 < {math.ceil(share * 1_000_003)}) p"
+        patterns, pairs = _patterns(connection, table, comparisons, f"{taken} join {table} a on a.node = p.l join {table} b on b.node = p.r")  # fmt: skip
+        pairs /= share
     shown = [usual.shares(comparison) for comparison in comparisons]
     u = [_beside(_counted(random[:, at], drawn, len(known)), known) for at, (_, known) in enumerate(shown)]
     m = [np.array(known) for known, _ in shown]

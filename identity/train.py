@@ -35,10 +35,9 @@ SESSIONS = (
     ("first", "birth_year"), ("postal_code",), ("city", "family"), ("family",),
 )  # fmt: skip
 MOST_ALIKE = 5  # records of one set of values that teach: more would be all that is learnt
-# For a file whose few fields those sessions leave untaught: names beside an address, or beside nothing else.
+# For records whose few fields those sessions leave untaught: names beside an address, or beside nothing else.
 LAST_SESSIONS = (("street",), ("city",), ("first",))
 ITERATIONS = (25, 10, 5)
-USUAL = "all pairs at once, beside what is usual"
 ENOUGH = 2  # sessions that taught a comparison
 
 
@@ -73,6 +72,8 @@ def train(
     """
     records = int(_one(connection, f"select count(*) from {table}"))
     present = columns_present(connection, table)
+    if records < (2 if usual else FEWEST_RECORDS):
+        return None
     if records >= FEWEST_RECORDS:
         with contextlib.suppress(Untrained):
             learnt = _train(connection, table, seed, precision, records, present)
@@ -86,8 +87,6 @@ def train(
     )
     if usual:
         return _informed(connection, "every_record", precision, several, present)
-    if records < FEWEST_RECORDS:
-        return None
     try:
         return _train(connection, "every_record", seed, precision, several, present, SESSIONS + LAST_SESSIONS)
     except Untrained as refused:
@@ -146,7 +145,7 @@ def _informed(
     connection: duckdb.DuckDBPyConnection, table: str, precision: float | None, records: int, present: frozenset[str]
 ) -> Model | None:
     comparisons = fields.comparisons(present)
-    if len(comparisons) < 2 or records < 2:
+    if len(comparisons) < 2:
         return None
     plan = blocking.plan(connection, table, present)
     prior, learnt = informed.learn(connection, table, comparisons, plan)
@@ -158,7 +157,7 @@ def _informed(
         rarest=1 / records,
         plan=plan,
         threshold=0.0,
-        facts={"records": records, "data": _fingerprint(connection, table, present), "imputed": [], "sessions": [USUAL]},
+        facts={"records": records, "data": _fingerprint(connection, table, present), "imputed": [], "sessions": [informed.SESSION]},
     )  # fmt: skip
     return _fit_prior(connection, draft, table, records, precision, informed.prior_of)
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
@@ -13,6 +14,7 @@ SHORT = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{2})(?!\d)")  # 02/03/85
 NAMED_SHORT = re.compile(r"(\d{1,2})[-/. ]([a-z]{3})[a-z]*[-/. ](\d{2})(?!\d)", re.I)  # 12-Mar-85
 YOUNGEST = 15  # two digits of a year up to this are of this century: younger people are rarely customers
 SERIAL = re.compile(r"[1-4]\d{4}")  # 1927 to 2036
+SLIPS = 0.05  # of the dates that show their order: as many may be typed wrong
 SPREADSHEET = date(1899, 12, 30)  # its day 0
 COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
 NAMED = re.compile(r"(?:(\d{1,2})\W*([a-z]{3})[a-z]*|([a-z]{3})[a-z]*\W*(\d{1,2}))\W*(\d{4})", re.I)
@@ -21,28 +23,47 @@ MONTHS = {
 }
 
 
-def day_first(values: Iterable[str]) -> bool:
-    """Whether dates that end in the year start with the day: unless more of them can only start with the month."""
-    day, month = 0, 0
+@dataclass(frozen=True)
+class Writing:
+    """How a column writes its dates.
+
+    Attributes:
+        day_first: A date that ends in the year starts with the day.
+        both: Some start with the one, some with the other: what can only be read in one way is read so.
+        serial: Days since the end of 1899, as a spreadsheet counts them.
+    """
+
+    day_first: bool = True
+    both: bool = False
+    serial: bool = False
+
+
+USUAL = Writing()
+
+
+def writing(values: Iterable[str]) -> Writing:
+    """How these dates are written: with the day first unless more of them can only start with the month; a few are slips."""
+    day, month, serial, count = 0, 0, 0, 0
     for value in values:
+        count += 1
+        serial += bool(SERIAL.fullmatch(value.strip()))
         if found := YEAR_LAST.search(value) or SHORT.match(value):
             day += int(found[1]) > 12 >= int(found[2])
             month += int(found[2]) > 12 >= int(found[1])
-    return day >= month
+    return Writing(day >= month, min(day, month) > SLIPS * (day + month), serial > count / 2)
 
 
-def date_text(raw: str | None, *, starts_with_day: bool = True) -> str | None:
+def date_text(raw: str | None, how: Writing = USUAL) -> str | None:
     """`YYYY-MM-DD` of a typed date, None where no year is found. A bare year becomes its 1 January.
 
     Args:
-        raw: `1985-03-02`, `19850302`, `2/3/1985`, `2 Mar 1985`, `1985年3月2日`, `1985`, `2/3/85`, `31108` (days, as a spreadsheet
-            counts them); a time behind it is cut off.
-        starts_with_day: How to read a date that ends in the year (see `day_first`).
+        raw: `1985-03-02`, `19850302`, `2/3/1985`, `2 Mar 1985`, `1985年3月2日`, `1985`, `2/3/85`; a time behind it is cut off.
+        how: How its column writes dates (see `writing`).
     """
     text = unicodedata.normalize("NFKC", raw or "").strip()
     if not text.isascii():
         text = "".join(str(unicodedata.digit(letter, letter)) for letter in text)
-    if SERIAL.fullmatch(text):
+    if how.serial and SERIAL.fullmatch(text):
         return (SPREADSHEET + timedelta(days=int(text))).isoformat()
     if found := NAMED.search(text):
         month = MONTHS.get((found[2] or found[3]).lower())
@@ -56,12 +77,12 @@ def date_text(raw: str | None, *, starts_with_day: bool = True) -> str | None:
         return _iso(*found.groups())
     if found := YEAR_LAST.search(text):
         first, second, year = found.groups()
-        return _iso(year, *_month_and_day(first, second, starts_with_day=starts_with_day))
+        return _iso(year, *_month_and_day(first, second, how))
     if found := SHORT.match(text):
         first, second, year = found.groups()
         if int(first) > 31:
             return _iso(_century(first), second, year)
-        return _iso(_century(year), *_month_and_day(first, second, starts_with_day=starts_with_day))
+        return _iso(_century(year), *_month_and_day(first, second, how))
     return f"{text}-01-01" if re.fullmatch(r"\d{4}", text) else None
 
 
@@ -72,10 +93,10 @@ def parts(date: str | None) -> tuple[str | None, str | None]:
     return None if date.endswith("-01-01") else date, date[:4]
 
 
-def _month_and_day(first: str, second: str, *, starts_with_day: bool) -> tuple[str, str]:
-    """In that order; a date that can only be of the other order is read in it: files are put together from several."""
-    day, month = (first, second) if starts_with_day else (second, first)
-    return (day, month) if int(month) > 12 >= int(day) else (month, day)
+def _month_and_day(first: str, second: str, how: Writing) -> tuple[str, str]:
+    """In that order."""
+    day, month = (first, second) if how.day_first else (second, first)
+    return (day, month) if how.both and int(month) > 12 >= int(day) else (month, day)
 
 
 def _century(year: str) -> int:

@@ -1,5 +1,6 @@
-"""Which column of a file says what: guessed from column names, English or Chinese, or read from a YAML file."""
+"""Which column of a file says what: guessed from the names of columns (see `vocabulary`), or read from a YAML file."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -9,18 +10,8 @@ from pydantic import field_validator
 from cdp.errors import ConfigError
 from cdp.standard import names
 from cdp.strict import Strict
-from identity.files.vocabulary import (
-    AROUND,
-    AT_WORK,
-    CONTACTS,
-    EACH,
-    HALF,
-    NAMES,
-    OF_SOMEBODY,
-    SOMETHING_ELSE,
-    WITHIN,
-    WRITTEN_SHORT,
-)  # fmt: skip
+from identity.files import vocabulary
+from identity.files.vocabulary import NAMES, WITHIN
 
 REQUIRED = 2
 LONG = 5  # letters: `mobileno` is a mobile, `ethnicity` no city
@@ -92,15 +83,15 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = (), filled: dict[st
     found: dict[str, list[str]] = {}
     for column, name in plain.items():
         bare = re.sub(r"\d+$", "", name)
-        if field := usual.get(name) or (usual.get(bare) if bare and field_repeats(usual.get(bare)) else None):
+        if field := usual.get(name) or (usual.get(bare) if bare and _numbered(usual.get(bare), name) else None):
             found.setdefault(field, []).append(column)
-    around: dict[str, frozenset[str]] = {field: frozenset({field}) for field in found if field not in EACH}
+    around: dict[str, frozenset[str]] = {field: frozenset({field}) for field in found if field not in vocabulary.EACH}
     for column in plain:
         if not any(column in named for named in found.values()):
             field, words = _without_what_is_around(column, usual)
             if field and (field not in found or (field_repeats(field) and around.get(field, words) == words)):
                 found.setdefault(field, []).append(column)
-                if field not in EACH:  # one address: Home Street 1 and 2, not Business Street beside them
+                if field not in vocabulary.EACH:  # one address: Home Street 1 and 2, not Business Street beside them
                     around.setdefault(field, words)
     for column, name in plain.items():
         if not any(column in named for named in found.values()):
@@ -117,26 +108,47 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = (), filled: dict[st
     return Mapping(id=min(ids, key=lambda c: _rank("id", plain[c])) if ids else None, **ranked)
 
 
+def _numbered(field: str | None, name: str) -> bool:
+    return field != "national_id" and field_repeats(field) and not name.endswith(vocabulary.A_PART)
+
+
 def field_repeats(field: str | None) -> bool:
-    """Fields of which a file may have several numbered columns (`phone1`, `phone2`)."""
-    return field in {*EACH, "street", "street_more"}
+    """Fields of which a file may have several columns (`phone1`, `phone2`)."""
+    return field in {*vocabulary.EACH, "street", "street_more"}
 
 
 def _without_what_is_around(column: str, usual: dict[str, str]) -> tuple[str | None, frozenset[str]]:
     """The field that a column's usual name says, and the words around it that were left out."""
-    parts = [WRITTEN_SHORT.get(part, part) for part in _parts(column)]
-    if SOMETHING_ELSE & set(parts):
+    parts = [vocabulary.WRITTEN_SHORT.get(part, part) for part in _parts(column)]
+    if vocabulary.SOMETHING_ELSE & set(parts) or _plain(column).endswith(vocabulary.A_PART):
         return None, frozenset()
-    for around in (AROUND, AROUND | {"address"}, AROUND | AT_WORK | {"address"}):
-        kept = [part for part in parts if part not in around]
-        words = frozenset(parts) - set(kept)
-        field = usual.get("".join(kept)) or (usual.get("".join(reversed(kept))) if len(kept) == 2 else None)
-        if not field or (len(kept) == 1 and kept[0] in HALF):
-            continue
-        if (field == "id" and not words <= OF_SOMEBODY) or (words & AT_WORK and field not in CONTACTS):
-            continue
-        return field, words
+    marks = frozenset(parts) & vocabulary.HOW_WRITTEN
+    for around in (
+        vocabulary.AROUND,
+        vocabulary.AROUND | {"address"},
+        vocabulary.AROUND | vocabulary.AT_WORK | {"address"},
+    ):
+        for without in (frozenset[str](), marks):
+            kept = [part for part, _ in itertools.groupby(part for part in parts if part not in around | without)]
+            words = frozenset(parts) - set(kept) - marks
+            field = _usual(kept, usual)
+            if field and _may_stand(field, kept, words) and (not without or field in vocabulary.WRITTEN_SO):
+                return field, words
     return None, frozenset()
+
+
+def _usual(kept: list[str], usual: dict[str, str]) -> str | None:
+    turned = len(kept) == 2 and kept[0] == "name" and kept[1] in vocabulary.TURNED
+    return usual.get("".join(reversed(kept) if turned else kept))
+
+
+def _may_stand(field: str, kept: list[str], words: frozenset[str]) -> bool:
+    """Whether a name with these words left out still says the field."""
+    if kept[0] in vocabulary.HALF and len(kept) == 1:
+        return False
+    if field in {"id", "full_name"}:
+        return words <= (vocabulary.OF_SOMEBODY if field == "id" else vocabulary.WHOSE_NAME)
+    return field in vocabulary.CONTACTS or not words & vocabulary.AT_WORK
 
 
 def _parts(column: str) -> list[str]:
@@ -147,9 +159,9 @@ def _parts(column: str) -> list[str]:
 def _holds(column: str, name: str, word: str) -> bool:
     """Whether a column's name has this word in it: as a whole, or at the end of a part where it is long enough to be meant."""
     if not word.isascii():
-        return word in name
+        return word in name and not any(another in name for another in vocabulary.ANOTHERS)
     parts = _parts(column)
-    if SOMETHING_ELSE & set(parts):
+    if vocabulary.SOMETHING_ELSE & set(parts) or name.endswith(vocabulary.A_PART):
         return False
     several = {"".join(parts[start:end]) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1)}
     return word in several or (

@@ -108,8 +108,8 @@ def _is_given(said: dict[str, pl.Series]) -> bool:
 
 def _birth(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
     if "birth_date" in said:
-        first = dates.day_first(said["birth_date"].drop_nulls().unique().to_list())
-        date = each(lambda raw: dates.date_text(raw, starts_with_day=first), said["birth_date"])
+        how = dates.writing(said["birth_date"].drop_nulls().unique().to_list())
+        date = each(lambda raw: dates.date_text(raw, how), said["birth_date"])
     elif "birth_year" in said:
         month = said.get("birth_month", pl.repeat(None, len(said["birth_year"]), dtype=pl.String, eager=True))
         day = said.get("birth_day", pl.repeat(None, len(month), dtype=pl.String, eager=True))

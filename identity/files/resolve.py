@@ -12,7 +12,7 @@ import polars as pl
 
 from cdp.errors import ConfigError
 from cdp.identity_rules import IdentityRules
-from identity import blocking, fields, scoring, train
+from identity import blocking, fields, informed, scoring, train
 from identity.artefact import Model
 from identity.files import mapping as mappings
 from identity.files import people as reading
@@ -107,7 +107,7 @@ def resolve(
             pairs = _agreeing(connection, people.columns, nodes)
             weak = _unsaid(connection, people.columns)
         else:
-            if train.USUAL in model.facts["sessions"]:
+            if informed.SESSION in model.facts["sessions"]:
                 notes.append(
                     "these records teach little: what they do not show was taken from what is usual in files of people"
                 )
@@ -115,6 +115,12 @@ def resolve(
             made = blocking.create_pairs(connection, model.plan, "nodes")
             log(f"scoring {made:,} candidate pairs")
             pairs, weak = _scored(connection, model)
+            if (
+                nodes < train.FEWEST_RECORDS
+            ):  # too few to show how rare a value is: what a name and an address say holds all the same
+                sure = pl.concat([pairs, _agreeing(connection, people.columns, nodes)])
+                pairs = sure.group_by("l", "r").agg(pl.col("weight").max(), pl.col("exact").any()).sort("l", "r")
+                weak = np.intersect1d(weak, _unsaid(connection, people.columns))
         members = pl.DataFrame(connection.execute("select row_no, node from node_of order by row_no").to_arrow_table())
         log("clustering")
         members = members.with_columns(cluster=_clusters(members, _joined(nodes, pairs, model), weak))

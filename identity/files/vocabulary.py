@@ -3,48 +3,54 @@
 # Names of columns in letters and digits alone. Earlier ones win; a column serves one field.
 NAMES: dict[str, str] = {
     "id": "uniqueid recordid recid rowid customerid userid personid id uid key 编号 客户编号 记录编号 会员号 会员编号 用户编号 用户id 序号",
-    "given_name": "firstname givenname forename fname first given fnamec1 名 名字 vorname prenom nombre",
+    "given_name": "firstname givenname forename fname first given fnamec1 名 名字 vorname prenom nombre givennames prenoms nombres voornaam nome",
     "middle_name": "middlename middle mname secondname middleinitial mi fnamec2 中间名",
-    "family_name": "surname lastname familyname lname last family lnamec1 姓 姓氏 nachname nom apellido apellidos",
-    "second_family_name": "secondsurname lnamec2 maternalsurname",
-    "full_name": "fullname name customername personname contactname clientname patientname displayname 姓名 客户姓名 名称 联系人 收货人 收件人 xingming",
-    "birth_date": "dob dateofbirth birthdate birthday birth born datebirth birthdt 出生日期 生日 出生年月日 出生年月 shengri geburtsdatum datedenaissance fechadenacimiento",
+    "family_name": "surname lastname familyname lname last family lnamec1 姓 姓氏 nachname nom apellido apellidos lastnames familienname nomdefamille primerapellido apellidopaterno achternaam cognome",
+    "second_family_name": "secondsurname lnamec2 maternalsurname segundoapellido apellidomaterno",
+    "full_name": "fullname name customername personname contactname clientname patientname displayname 姓名 客户姓名 名称 联系人 收货人 收件人 xingming guestname",
+    "birth_date": "dob dateofbirth birthdate birthday birth born datebirth birthdt 出生日期 生日 出生年月日 出生年月 shengri geburtsdatum datedenaissance fechadenacimiento geburtstag datenaissance geboortedatum datadinascita",
     "birth_year": "birthyear yearofbirth yob by 出生年",
     "birth_month": "birthmonth monthofbirth mob bm 出生月",
     "birth_day": "birthday dayofbirth bd 出生日",
-    "email": "email emailaddress mail emailid contactemail 邮箱 电子邮箱 电子邮件 邮件 电邮 电子信箱 信箱 youxiang correo",
-    "phone": "phone phonenumber mobile mobilenumber mobilephone telephone tel cell cellphone contactnumber homephone 手机 手机号 手机号码 电话 联系电话 电话号码 移动电话 联系方式 固定电话 座机 shouji shoujihao dianhua telefon telefono",
-    "postal_code": "postcode postalcode zip zipcode postal 邮编 邮政编码 邮递区号 plz postleitzahl codepostal codigopostal",
-    "city": "city town suburb place locality municipality birthplace placeofbirth residence 城市 市 地区 所在城市 常住城市 所在地 ort ville ciudad",
-    "street": "street address postaladdress fulladdress addressfull streetaddress addressline address1 addressline1 streetname addr 地址 住址 详细地址 通讯地址 家庭住址 收货地址 dizhi strasse adresse direccion",
-    "street_number": "streetnumber streetno housenumber houseno hausnummer",
-    "street_more": "address2 addressline2 apartment unit unitnumber",
+    "email": "email emailaddress mail emailid contactemail 邮箱 电子邮箱 电子邮件 邮件 电邮 电子信箱 信箱 youxiang correo adressemail adresseemail courriel correoelectronico",
+    "phone": "phone phonenumber mobile mobilenumber mobilephone telephone tel cell cellphone contactnumber contactno homephone 手机 手机号 手机号码 电话 联系电话 电话号码 移动电话 联系方式 固定电话 座机 shouji shoujihao dianhua telefon telefono telefonnummer handynummer handy mobil portable celular movil telefoonnummer cellulare",
+    "postal_code": "postcode postalcode zip zipcode postal 邮编 邮政编码 邮递区号 plz postleitzahl codepostal codigopostal cp cap",
+    "city": "city town suburb place locality municipality birthplace placeofbirth residence 城市 市 地区 所在城市 常住城市 所在地 ort ville ciudad 出生地 县市 wohnort stadt commune woonplaats citta",
+    "street": "street address postaladdress fulladdress addressfull streetaddress addressline address1 addressline1 streetname addr 地址 住址 详细地址 通讯地址 家庭住址 收货地址 dizhi strasse adresse direccion 现住址 anschrift calle straat indirizzo",
+    "street_number": "streetnumber streetno housenumber houseno hausnummer huisnummer",
+    "street_more": "address2 addressline2 apartment unit unitnumber apt",
     "region": "state county province region stateregion stateprovince 省 省份 州",
     "gender": "gender sex 性别 xingbie geschlecht sexe sexo",
-    "occupation": "occupation job profession jobtitle 职业",
-    "national_id": "socsecid ssn socialsecurity socialsecuritynumber nationalid nationalidnumber nino nin passport passportnumber taxid idcard idnumber 身份证 身份证号 身份证号码 证件号码 证件号 driverslicense driverlicense",
+    "occupation": "occupation job profession jobtitle 职业 beruf",
+    "national_id": "socsecid ssn socialsecurity socialsecuritynumber nationalid nationalidnumber nino nin passport passportnumber taxid idcard idnumber 身份证 身份证号 身份证号码 证件号码 证件号 driverslicense driverlicense 身分证字号",
 }  # fmt: skip
 # A longer name that holds one of these words, where no column bears a usual name: postcode_fake, contact_email_1.
 WITHIN = {
     "postcode": "postal_code", "zipcode": "postal_code", "postal": "postal_code", "email": "email", "phone": "phone", "mobile": "phone",
     "surname": "family_name", "lastname": "family_name", "familyname": "family_name", "firstname": "given_name", "givenname": "given_name",
     "forename": "given_name", "fullname": "full_name", "birthdate": "birth_date", "dateofbirth": "birth_date", "dob": "birth_date",
-    "birthplace": "city", "city": "city", "suburb": "city", "gender": "gender", "occupation": "occupation", "address": "street",
-    "手机": "phone", "行动电话": "phone", "电话": "phone", "邮箱": "email", "姓名": "full_name", "出生": "birth_date", "邮编": "postal_code", "地址": "street",
+    "birthplace": "city", "city": "city", "suburb": "city", "gender": "gender", "occupation": "occupation", "address": "street", "street": "street",
+    "手机": "phone", "行动电话": "phone", "电话": "phone", "邮箱": "email", "姓名": "full_name", "出生地": "city", "出生": "birth_date", "邮编": "postal_code", "地址": "street",
 }  # fmt: skip
-# Words around a usual name that change nothing: primary_name_first, Current State, MailingStreet, ssn_number.
+# Words around a usual name that change nothing: primary_name_first, Current State, MailingStreet, city_desc.
 OF_SOMEBODY = {"customer", "cust", "client", "contact", "person", "patient", "member", "party"}
 AROUND = OF_SOMEBODY | {
-    "primary", "current", "default", "main", "permanent", "legal", "home", "residential", "residence", "res",
-    "mailing", "mail", "billing", "bill", "number", "num", "no", "code", "cd", "desc", "value",
+    "primary", "current", "default", "main", "permanent", "legal", "home", "residential", "residence", "res", "mailing", "mail", "billing",
+    "bill", "desc", "value",
 }  # fmt: skip
+WHOSE_NAME = OF_SOMEBODY | {"primary", "legal"}  # `home name` is a house
+HOW_WRITTEN = {"number", "num", "no", "code", "cd"}  # ssn_number, state_code; but `job code`, `place code`
+WRITTEN_SO = {"phone", "postal_code", "region", "gender", "national_id"}
 AT_WORK = {"work", "business", "bus", "office"}  # where somebody is reached, not who they are
 WRITTEN_SHORT = {"addr": "address", "tel": "phone"}
+TURNED = {"first", "last", "given", "middle", "family", "full"}  # name_first
 HALF = {"first", "last", "given", "middle", "family"}  # `last_contact` is no name
 CONTACTS = {"phone", "email"}
 EACH = CONTACTS | {"national_id"}  # several columns of it need not belong together
 SOMETHING_ELSE = {  # no person's, another person's, no longer, or about the value
-    "ip", "mac", "web", "url", "website", "company", "product", "org", "organization", "employer", "fax",
-    "emergency", "spouse", "dependent", "mother", "mothers", "father", "previous", "former", "old", "maiden", "type",
-    "label", "status", "verified", "valid", "flag", "accepts", "consent", "marketing", "ext", "extension",
+    "ip", "mac", "web", "url", "website", "company", "product", "org", "organization", "employer", "fax", "store", "hotel", "agent", "owner",
+    "guarantor", "provider", "emergency", "spouse", "dependent", "mother", "mothers", "father", "previous", "former", "old", "maiden", "type",
+    "label", "status", "verified", "valid", "flag", "hash", "accepts", "opt", "optin", "consent", "marketing", "ext", "extension", "country",
 }  # fmt: skip
+ANOTHERS = ("紧急", "配偶", "父亲", "母亲", "公司", "单位", "门店", "店铺")  # in Chinese they stand within the name
+A_PART = ("zip4", "ssn4", "last4")

@@ -14,7 +14,7 @@ from cdp.scores import score
 from cdp.standard import dates
 from cdp.standard.place import district, postal_code
 from cdp.standard.words import telling, words
-from identity import blocking, fields, informed, train, usual
+from identity import artefact, blocking, fields, informed, train, usual
 from identity.files import report
 from identity.files.mapping import Mapping, guess
 from identity.files.read import read
@@ -93,7 +93,7 @@ def test_a_mapping_of_absent_or_too_few_columns_is_refused_with_what_to_do():
         ("02/03/85", "1985-03-02"), ("12-Mar-85", "1985-03-12"), ("85-03-02", "1985-03-02"), ("1.1.07", "2007-01-01"), ("10:20:30", None),
         ("Mar 1985", None), ("2 Mar 1985", "1985-03-02"), ("March 2, 1985", "1985-03-02"), ("1856-86-18", "1856-86-18"), ("１９８５-03-02", "1985-03-02"), ("soon", None),
         (None, None), ("", None), ("1985-03-02T10:00:00Z", "1985-03-02"), ("٢٠٠١-٠٢-٠٣", "2001-02-03"), ("²/3/1985", "1985-03-02"),
-        ("31108", "1985-03-02"), ("2/13/1990", "1990-02-13"), ("2/13/90", "1990-02-13"), ("40/13/1990", "1990-13-40"), ("51108", None),
+        ("31108", None), ("2/13/1990", "1990-13-02"),
     ],
 )  # fmt: skip
 def test_dates_as_people_type_them_impossible_ones_included(raw, read_as):
@@ -101,9 +101,25 @@ def test_dates_as_people_type_them_impossible_ones_included(raw, read_as):
 
 
 def test_a_column_says_whether_its_dates_start_with_the_day():
-    assert dates.day_first(["13/02/1990", "01/02/1990"])
-    assert not dates.day_first(["02/13/1990", "01/02/1990"])
-    assert dates.date_text("02/13/1990", starts_with_day=False) == "1990-02-13"
+    assert dates.writing(["13/02/1990", "01/02/1990"]) == dates.Writing()
+    month = dates.writing(["02/13/1990", "01/02/1990"])
+    assert month == dates.Writing(day_first=False)
+    assert dates.date_text("02/13/1990", month) == "1990-02-13"
+    assert dates.date_text("13/02/1990", month) == "1990-13-02", "one is a slip, and stays as it is"
+
+
+def test_a_column_put_together_from_two_orders_is_read_in_both():
+    both = dates.writing(["13/02/1990", "14/02/1990", "02/13/1990", "01/02/1990"])
+    assert both == dates.Writing(both=True)
+    assert [dates.date_text(raw, both) for raw in ("13/02/1990", "02/13/1990", "2/13/90", "01/02/1990", "40/13/1990")] == [
+        "1990-02-13", "1990-02-13", "1990-02-13", "1990-02-01", "1990-13-40",
+    ]  # fmt: skip
+
+
+def test_days_as_a_spreadsheet_counts_them_are_read_where_most_are_such():
+    serial = dates.writing(["31108", "31109", "1985-03-02"])
+    assert [dates.date_text(raw, serial) for raw in ("31108", "1985-03-02", "51108")] == ["1985-03-02", "1985-03-02", None]
+    assert not dates.writing(["12385", "1/23/1985", "1/24/1985"]).serial, "a date that lost its strokes is none"
 
 
 def test_first_of_january_stands_for_an_unknown_day():
@@ -340,7 +356,7 @@ def test_names_and_birthdays_alone_are_learnt_from_all_pairs_at_once(tmp_path, m
     done = run(path, truth="who")
     measured = against_truth(done)
     assert min(measured.precision, measured.recall) > 0.85, measured
-    assert done.model.facts["sessions"] == [train.USUAL]
+    assert done.model.facts["sessions"] == [informed.SESSION]
     assert any("what is usual" in note for note in done.notes)
     alone = train.train
     monkeypatch.setattr(train, "train", lambda *known, usual: alone(*known))
@@ -365,12 +381,27 @@ def test_a_handful_of_records_of_three_channels_is_linked(tmp_path):
     assert against_truth(run(path, truth="who")).f1 == 1.0
 
 
+@pytest.mark.parametrize(("people", "copies"), [(1, 2), (2, 3), (4, 4), (10, 2), (30, 2)])
+def test_a_handful_of_rows_that_say_the_same_are_one_persons(tmp_path, people, copies):
+    path = tmp_path / "people.csv"
+    rows = [f"{name}a,{name}son,0770090{n:04},{n}" for n, name in enumerate(string.ascii_lowercase + "αβγδ") if n < people]
+    path.write_text("first_name,surname,phone,who\n" + "\n".join(rows * copies) + "\n")
+    assert against_truth(run(path, truth="who")).f1 == 1.0
+
+
 @pytest.mark.parametrize("absent", [(), *((name,) for name in fields.COLUMNS), ("first", "words"), ("family", "words")])
 def test_what_is_usual_is_said_of_every_level_of_every_comparison(absent):
     for comparison in fields.comparisons(frozenset(fields.COLUMNS) - set(absent)):
         m, u = usual.shares(comparison)
         assert (sum(m), sum(u)) == (pytest.approx(1), pytest.approx(1))
         assert m[0] / u[0] > 1 > m[-1] / u[-1]
+
+
+def test_a_model_made_of_what_is_usual_is_never_kept(tmp_path):
+    path = tmp_path / "people.csv"
+    names_and_birthdays(300, 60).write_csv(path)
+    with pytest.raises(ConfigError, match="what is usual"):
+        artefact.save(run(path, truth="who").model, tmp_path)
 
 
 def test_what_the_records_show_outweighs_what_is_usual():

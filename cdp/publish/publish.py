@@ -262,7 +262,7 @@ def _upsert(store: psycopg.Connection, table: Served, frame: pl.DataFrame, *, ha
 def _delete(store: psycopg.Connection, table: Served, frame: pl.DataFrame) -> None:
     if frame.is_empty():
         return
-    matches = sql.SQL(" and ").join(sql.SQL("{}::text = %s").format(sql.Identifier(name)) for name in table.key)
+    matches = sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in table.key)
     with store.cursor() as cursor:
         cursor.executemany(
             sql.SQL("delete from {} where {}").format(sql.Identifier(table.name), matches),

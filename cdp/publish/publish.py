@@ -140,6 +140,10 @@ def _put_into_batches(lake: Lake, differing: list[Served]) -> None:
             f"join batches b on b.customer_id = coalesce(t.whose, '{NOBODY}') order by b.batch"
         )
         lake.rows(f"drop table memory.main.changed_{table.name}")
+    lake.rows(
+        "create or replace table memory.main.batched_moves as select m.record_id, m.customer_id, b.batch from moves m "
+        f"join batches b on b.customer_id = coalesce(m.customer_id, m.previous, '{NOBODY}') order by b.batch"
+    )
     if ORDERS not in differing:
         return
     lake.rows(
@@ -199,11 +203,7 @@ def _changed_meanwhile(lake: Lake, store: psycopg.Connection, number: int, start
 
 
 def _write_batch(lake: Lake, store: psycopg.Connection, number: int, now: datetime, differing: list[Served]) -> None:
-    moves = lake.rows(
-        "select m.record_id, m.customer_id from moves m "
-        f"join batches b on b.customer_id = coalesce(m.customer_id, m.previous, '{NOBODY}') where b.batch = ? order by 1",
-        [number],
-    )
+    moves = lake.rows("select record_id, customer_id from batched_moves where batch = ? order by 1", [number])
     assignment.apply(store, [assignment.Move(r, c) for r, c in moves], now, lake.run_id, "pipeline")
     updated: set[str] = set()
     for table in differing:

@@ -243,6 +243,19 @@ def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(publ
         assert publish.publish(at.lake, at.store, NOW, assignment.position(at.store)).left_alone == []
 
 
+def test_a_batch_asks_for_moves_of_its_customers_alone(published):
+    """A first publish moves every record: batch by batch through all that was moved so far, it would take the square of it."""
+    read = "select coalesce(sum(idx_tup_fetch + seq_tup_read), 0) from pg_stat_xact_user_tables where relname = 'assignment_history'"
+    with opened(published) as at, at.store.transaction(force_rollback=True):
+        assignment.apply(at.store, [Move(f"pos:card:{n}", uuid7(NOW)) for n in range(2000)], NOW, "other", "test")
+        at.store.execute("analyze assignment_history")
+        customers = [row[0] for row in at.store.execute("select customer_id::text from assignment_history where run_id = 'other' limit 3")]
+        at.lake.rows("create or replace table memory.main.batches as select unnest(?) as customer_id, 0 as batch", [customers])
+        before = at.store.execute(read).fetchone()[0]
+        assert publish._changed_meanwhile(at.lake, at.store, 0, 0) == sorted(customers)
+        assert at.store.execute(read).fetchone()[0] - before < 100
+
+
 def test_rows_that_are_gone_are_deleted_by_their_keys_index(store):
     """One by one by a scan of the table, a run after a change of many customers would take the product of the two."""
     scans = "select coalesce(sum(seq_scan), 0) from pg_stat_xact_user_tables where relname = %s"

@@ -5,6 +5,7 @@ share make no block (they are generic), so that a rule's cost is known before a 
 for one person, find candidates in the store.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -175,3 +176,9 @@ def create_pairs(connection: duckdb.DuckDBPyConnection, chosen: Plan, table: str
         f"where {fresh.replace('node', 'a.node')} or {fresh.replace('node', 'b.node')}"
     )
     return int(connection.execute("select count(*) from candidate_pairs").fetchall()[0][0])
+
+
+def part_of(pairs: int, most: int) -> tuple[float, str]:
+    """The share of so many candidate pairs that is looked at, and the condition on `l` and `r` that chooses it."""
+    share = min(1.0, most / max(pairs, 1))
+    return share, f"hash(l, r) % 1000003 < {math.ceil(share * 1_000_003)}"

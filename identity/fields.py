@@ -4,11 +4,11 @@ Comparisons are built from the fields that a set of records has; every function 
 levels go from the strongest agreement to none; what each is worth (m, u) is learnt from the data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from identity import levels
-from identity.levels import Test
+from identity.levels import OTHERWISE, Test
 
 COLUMNS = (
     "first", "root", "family", "words", "rest", "birth_date", "birth_full", "birth_year", "email", "email_user", "email_local", "phone",
@@ -32,6 +32,15 @@ class Comparison:
     field: str
     why: str
     tests: tuple[Test, ...]
+
+    def case(self, missing: str, values: Iterable[str]) -> str:
+        """SQL over a pair: `missing` where a side says nothing, else the value of the first other level that holds."""
+        nothing, *tests = self.tests
+        cases = [
+            f"else {value}" if test.sql == OTHERWISE else f"when {test.sql} then {value}"
+            for test, value in zip(tests, values, strict=True)
+        ]
+        return f"case when {nothing.sql} then {missing} {' '.join(cases)} end"
 
 
 def comparisons(present: frozenset[str]) -> list[Comparison]:

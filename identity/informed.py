@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from identity import blocking, fields, usual
-from identity.blocking import Plan
 from identity.fields import Comparison
-from identity.levels import OTHERWISE
 
 SESSION = "all pairs at once, beside what is usual"
 FEW = 2000  # records all pairs of which are compared: two million, seconds
@@ -27,7 +25,7 @@ Learnt = dict[str, list[tuple[float, float]]]
 
 
 def learn(
-    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison], plan: Plan
+    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison], candidates: int
 ) -> tuple[float, Learnt]:
     """The prior, and (m, u) of every level of every comparison.
 
@@ -35,7 +33,7 @@ def learn(
         connection: Where the records are.
         table: `node`, counted from 0 without a gap, and the columns that are compared.
         comparisons: At least one.
-        plan: Which pairs of many records are candidates; the others count as no matches.
+        candidates: How many `candidate_pairs` there are; of many records the other pairs count as no matches.
     """
     records = int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])
     every = records * (records - 1) / 2
@@ -45,9 +43,8 @@ def learn(
         )
     else:
         random, drawn = _patterns(connection, table, comparisons, _random(table, records))
-        made = blocking.create_pairs(connection, plan, table)
-        share = min(1.0, RANDOM_PAIRS / max(made, 1))
-        taken = f"(from candidate_pairs where hash(l, r) % 1000003 < {math.ceil(share * 1_000_003)}) p"
+        share, chosen = blocking.part_of(candidates, RANDOM_PAIRS)
+        taken = f"(from candidate_pairs where {chosen}) p"
         patterns, pairs = _patterns(connection, table, comparisons, f"{taken} join {table} a on a.node = p.l join {table} b on b.node = p.r")  # fmt: skip
         pairs /= share
     shown = [usual.shares(comparison) for comparison in comparisons]
@@ -80,21 +77,13 @@ def _patterns(
     """(patterns × comparisons: level that holds, -1 where a side says nothing; how many pairs `a`, `b` show the pattern)."""
     named = [row[0] for row in connection.execute(f"describe {table}").fetchall()]
     both = ", ".join(f"a.{c} as {c}_l, b.{c} as {c}_r" for c in named if c in fields.COLUMNS)
-    levels = ", ".join(f"{_level(comparison)} as {comparison.name}" for comparison in comparisons)
+    levels = ", ".join(f"{c.case('-1', map(str, range(len(c.tests) - 1)))} as {c.name}" for c in comparisons)
     found = connection.execute(
         f"select {', '.join(c.name for c in comparisons)}, count(*) from (select {levels} from (select {both} from {pairs})) "
         "group by all order by all"
     ).fetchall()
     rows = np.array(found, dtype=np.int64).reshape(-1, len(comparisons) + 1)
     return rows[:, :-1], rows[:, -1].astype(np.float64)
-
-
-def _level(comparison: Comparison) -> str:
-    missing, *tests = comparison.tests
-    cases = " ".join(
-        f"else {at}" if test.sql == OTHERWISE else f"when {test.sql} then {at}" for at, test in enumerate(tests)
-    )
-    return f"case when {missing.sql} then -1 {cases} end"
 
 
 def _counted(level: Levels, pairs: Floats, levels: int) -> Floats:

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from identity.artefact import SHARES, Model
 from identity.fields import Comparison
-from identity.levels import OTHERWISE
 
 KEPT = -5.0  # pairs below this match weight are no evidence for anything and are not kept
 
@@ -50,14 +49,11 @@ def weight_sql(trained: Model) -> str:
 
 def _case(trained: Model, comparison: Comparison) -> str:
     """log2(m / u) of the first level that holds, with log2(u) - log2(share) where it counts how rare the value is."""
-    missing, *tests = comparison.tests
-    cases = [f"when {missing.sql} then 0.0"]
-    for test, (m, u) in zip(tests, trained.parameters[comparison.name], strict=True):
-        if test.term_frequency:
-            cases.append(f"when {test.sql} then {math.log2(m)!r} - bits_{test.term_frequency}_l")
-        else:
-            cases.append(f"{'else' if test.sql == OTHERWISE else f'when {test.sql} then'} {math.log2(m / u)!r}")
-    return f"case {' '.join(cases)} end"
+    worth = [
+        f"{math.log2(m)!r} - bits_{test.term_frequency}_l" if test.term_frequency else f"{math.log2(m / u)!r}"
+        for test, (m, u) in zip(comparison.tests[1:], trained.parameters[comparison.name], strict=True)
+    ]
+    return comparison.case("0.0", worth)
 
 
 def _values(connection: duckdb.DuckDBPyConnection, trained: Model, table: str, read: list[str]) -> None:

@@ -128,17 +128,11 @@ def _train(
     parameters, imputed = complete(settings)
     if unlearnt := unlearnt_comparisons(settings, [c.name for c in comparisons]):
         raise Untrained(unlearnt)
-    draft = Model(
-        columns=tuple(sorted(present)),
-        prior=min(max(settings["probability_two_random_records_match"], 1e-9), 0.5),
-        parameters=parameters,
-        term_frequencies=term_frequencies(connection, table, comparisons),
-        rarest=1 / records,
-        plan=blocking.plan(connection, table, present),
-        threshold=0.0,
-        facts={"records": records, "seed": seed, "data": _fingerprint(connection, table, present), "imputed": imputed, "sessions": taught},
-    )  # fmt: skip
-    return _fit_prior(connection, draft, table, records, precision)
+    prior = min(max(settings["probability_two_random_records_match"], 1e-9), 0.5)
+    plan = blocking.plan(connection, table, present)
+    facts = {"seed": seed, "imputed": imputed, "sessions": taught}
+    draft = _draft(connection, table, records, present, prior, parameters, plan, facts)
+    return _fit_prior(connection, draft, table, records, precision, blocking.create_pairs(connection, plan, table))
 
 
 def _informed(
@@ -148,18 +142,29 @@ def _informed(
     if len(comparisons) < 2:
         return None
     plan = blocking.plan(connection, table, present)
-    prior, learnt = informed.learn(connection, table, comparisons, plan)
-    draft = Model(
+    pairs = blocking.create_pairs(connection, plan, table)
+    prior, learnt = informed.learn(connection, table, comparisons, pairs)
+    parameters = {name: tuple(_bounded(m, u) for m, u in levels) for name, levels in learnt.items()}
+    facts = {"imputed": [], "sessions": [informed.SESSION]}
+    draft = _draft(connection, table, records, present, min(prior, 0.5), parameters, plan, facts)
+    return _fit_prior(connection, draft, table, records, precision, pairs, informed.prior_of)
+
+
+def _draft(
+    connection: duckdb.DuckDBPyConnection, table: str, records: int, present: frozenset[str], prior: float,
+    parameters: dict[str, tuple[tuple[float, float], ...]], plan: blocking.Plan, facts: dict[str, Any],
+) -> Model:  # fmt: skip
+    """What was learnt, with what the records say of themselves; the prior is still to be fitted."""
+    return Model(
         columns=tuple(sorted(present)),
-        prior=min(prior, 0.5),
-        parameters={name: tuple(_bounded(m, u) for m, u in levels) for name, levels in learnt.items()},
-        term_frequencies=term_frequencies(connection, table, comparisons),
+        prior=prior,
+        parameters=parameters,
+        term_frequencies=term_frequencies(connection, table, fields.comparisons(present)),
         rarest=1 / records,
         plan=plan,
         threshold=0.0,
-        facts={"records": records, "data": _fingerprint(connection, table, present), "imputed": [], "sessions": [informed.SESSION]},
-    )  # fmt: skip
-    return _fit_prior(connection, draft, table, records, precision, informed.prior_of)
+        facts={"records": records, "data": _fingerprint(connection, table, present), **facts},
+    )
 
 
 @contextlib.contextmanager
@@ -310,20 +315,19 @@ def _fit_prior(
     table: str,
     records: int,
     precision: float | None,
+    pairs: int,
     share_of: Callable[[float, float], float] = truediv,
 ) -> Model:
-    """The prior (`share_of` matches and all pairs) and the threshold.
+    """The prior (`share_of` matches and all pairs) and the threshold, from so many candidate `pairs`.
 
     The prior is the one that reproduces itself: the share of all pairs that the scores, under it, hold for matches.
     This is expectation maximisation of the prior alone over the candidate pairs (Fellegi and Sunter's mixture with m and
     u fixed); pairs that blocking left out count as no matches. The threshold is even odds under that prior, or the lowest
     weight above which the mean probability reaches `precision`. Neither looks at any truth.
     """
-    pairs = blocking.create_pairs(connection, draft.plan, table)
-    share = min(1.0, SCORED_FOR_PRIOR / max(pairs, 1))
+    share, chosen = blocking.part_of(pairs, SCORED_FOR_PRIOR)
     connection.execute(
-        "create or replace temp table prior_pairs as select l, r from candidate_pairs "
-        f"where hash(l, r) % 1000003 < {math.ceil(share * 1_000_003)} order by l, r"
+        f"create or replace temp table prior_pairs as select l, r from candidate_pairs where {chosen} order by l, r"
     )
     scoring.score(connection, draft, table, "prior_pairs", "prior_scores", -40.0)
     weights = np.array(

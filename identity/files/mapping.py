@@ -83,16 +83,17 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = (), filled: dict[st
     found: dict[str, list[str]] = {}
     for column, name in plain.items():
         bare = re.sub(r"\d+$", "", name)
-        if field := usual.get(name) or (usual.get(bare) if bare and _numbered(usual.get(bare), name) else None):
+        if field := usual.get(name) or (usual.get(bare) if bare and field_repeats(usual.get(bare)) else None):
             found.setdefault(field, []).append(column)
-    around: dict[str, frozenset[str]] = {field: frozenset({field}) for field in found if field not in vocabulary.EACH}
+    around = {field: frozenset({field}) for field in found}
     for column in plain:
         if not any(column in named for named in found.values()):
             field, words = _without_what_is_around(column, usual)
-            if field and (field not in found or (field_repeats(field) and around.get(field, words) == words)):
+            # one address: Home Street 1 and 2, not Business Street beside them
+            more = field in vocabulary.EACH or (field_repeats(field) and field in around and around[field] == words)
+            if field and (field not in found or more):
                 found.setdefault(field, []).append(column)
-                if field not in vocabulary.EACH:  # one address: Home Street 1 and 2, not Business Street beside them
-                    around.setdefault(field, words)
+                around.setdefault(field, words)
     for column, name in plain.items():
         if not any(column in named for named in found.values()):
             for word, field in WITHIN.items():
@@ -108,19 +109,15 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = (), filled: dict[st
     return Mapping(id=min(ids, key=lambda c: _rank("id", plain[c])) if ids else None, **ranked)
 
 
-def _numbered(field: str | None, name: str) -> bool:
-    return field != "national_id" and field_repeats(field) and not name.endswith(vocabulary.A_PART)
-
-
 def field_repeats(field: str | None) -> bool:
-    """Fields of which a file may have several columns (`phone1`, `phone2`)."""
-    return field in {*vocabulary.EACH, "street", "street_more"}
+    """Fields of which a file may have several numbered columns (`phone1`, `phone2`)."""
+    return field in {*vocabulary.CONTACTS, "street", "street_more"}
 
 
 def _without_what_is_around(column: str, usual: dict[str, str]) -> tuple[str | None, frozenset[str]]:
     """The field that a column's usual name says, and the words around it that were left out."""
     parts = [vocabulary.WRITTEN_SHORT.get(part, part) for part in _parts(column)]
-    if vocabulary.SOMETHING_ELSE & set(parts) or _plain(column).endswith(vocabulary.A_PART):
+    if _something_else(column):
         return None, frozenset()
     marks = frozenset(parts) & vocabulary.HOW_WRITTEN
     for around in (
@@ -135,6 +132,10 @@ def _without_what_is_around(column: str, usual: dict[str, str]) -> tuple[str | N
             if field and _may_stand(field, kept, words) and (not without or field in vocabulary.WRITTEN_SO):
                 return field, words
     return None, frozenset()
+
+
+def _something_else(column: str) -> bool:
+    return bool(vocabulary.SOMETHING_ELSE & set(_parts(column))) or _plain(column).endswith(vocabulary.A_PART)
 
 
 def _usual(kept: list[str], usual: dict[str, str]) -> str | None:
@@ -160,9 +161,9 @@ def _holds(column: str, name: str, word: str) -> bool:
     """Whether a column's name has this word in it: as a whole, or at the end of a part where it is long enough to be meant."""
     if not word.isascii():
         return word in name and not any(another in name for another in vocabulary.ANOTHERS)
-    parts = _parts(column)
-    if vocabulary.SOMETHING_ELSE & set(parts) or name.endswith(vocabulary.A_PART):
+    if _something_else(column):
         return False
+    parts = _parts(column)
     several = {"".join(parts[start:end]) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1)}
     return word in several or (
         len(word) >= LONG and any(part.startswith(word) or part.endswith(word) for part in parts)

@@ -38,8 +38,10 @@ DIFFERENCES = """
         select * from incoming
     ), revisions as (
         select posting_key, max(revision) as revision, sum(amount) as amount from posted group by posting_key
+    ), targets as (
+        select * exclude (document, rests_on) from core__loyalty_targets
     ), wanted as (
-        select * from core__loyalty_targets where record_id is not null and unit = $unit
+        from targets where record_id is not null and unit = $unit
     ), owed as (
         select w.*, w.amount - coalesce(p.amount, 0) as difference
         from wanted w left join posted p on p.posting_key = w.posting_key and p.record_id = w.record_id
@@ -50,14 +52,14 @@ DIFFERENCES = """
         from wanted w left join revisions r using (posting_key) where w.kind in ('redeem', 'restore')
         union all
         select w.* replace (p.record_id as record_id, 0 as amount, 'order_moved' as reason), -p.amount as difference
-        from posted p join core__loyalty_targets w using (posting_key)
+        from posted p join targets w using (posting_key)
         where w.kind not in ('redeem', 'restore') and w.record_id is distinct from p.record_id
         union all
         -- the order is still there, but no longer posts this: a return that a late line made a sale, points not redeemed
         select p.posting_key, $unit, p.order_id, p.original_order_id, p.record_id, coalesce(p.kind, 'adjust'), 0, p.occurred_at,
             'order_changed', null, -p.amount as difference
         from posted p join core__orders o on o.order_id = p.order_id
-        anti join core__loyalty_targets w on w.posting_key = p.posting_key
+        anti join targets w on w.posting_key = p.posting_key
         where p.is_pipelines  -- what a channel redeemed for an order stands, whether or not its file says so
     )
     select o.*, coalesce(r.revision + 1, 0) as revision, coalesce(c.customer_id, o.record_id) as customer_id

@@ -1,4 +1,8 @@
-"""What every order should have posted under a programme, with a stated reason where that is nothing."""
+"""What every order should have posted under a programme, with a stated reason where that is nothing.
+
+Where no rule asks what was before, a sale with its returns, an event and an opening balance are each on their own: a *document*, as bookkeepers say.
+Only those are looked at again of which something changed that they rest on.
+"""
 
 import json
 from collections import defaultdict
@@ -8,10 +12,10 @@ from typing import Any
 
 import polars as pl
 import psycopg
-import pyarrow as pa
 
-from cdp.lake import build
+from cdp.lake import build, delta
 from cdp.lake.engine import Lake
+from cdp.lake.register import recorded
 from cdp.loyalty.orders import Past, targets
 from cdp.loyalty.programme import Programme
 from cdp.loyalty.rules import Line
@@ -30,6 +34,7 @@ INPUTS = (
 SCHEMA: dict[str, Any] = {
     "posting_key": pl.String, "unit": pl.String, "order_id": pl.String, "original_order_id": pl.String, "record_id": pl.String,
     "kind": pl.String, "amount": pl.Int64, "occurred_at": pl.Datetime("us", "UTC"), "reason": pl.String, "details": pl.String,
+    "document": pl.String,
 }  # fmt: skip
 LINES_AT_A_TIME = 100_000
 ORDERS = """
@@ -62,33 +67,91 @@ EVENTS = """
 """
 RECORDS = "select record_id, customer_id from core__record_customers where hash(customer_id) % $parts = $part"
 OPENINGS = """
-    select concat($prefix, record_id, '|opening'), $unit, null, null, record_id, 'opening', points, opened_at, 'opening', null
+    select concat($prefix, record_id, '|opening'), $unit, null, null, record_id, 'opening', points, opened_at, 'opening', null,
+        concat('opening:', record_id)
     from core__opening_balances order by record_id
 """
+RESTS_ON = """
+    with members as (
+        select r.record_id, c.kind = 'known' as is_member from core__record_customers r left join core__customers c using (customer_id)
+    ), documents as (
+        select order_id, case when kind = 'sale' then order_id else coalesce(original_order_id, order_id) end as document,
+            hash(order_id, original_order_id, record_id, source, kind, ordered_at, currency, points_redeemed, original_key, is_member) as h
+        from core__orders left join members using (record_id)
+        union all
+        select null, concat('event:', interaction_id), hash(record_id, source, kind, occurred_at, order_id, is_member, details)
+        from core__interactions join members using (record_id) where kind in (select unnest($kinds))
+        union all
+        select null, concat('opening:', record_id), hash(points, opened_at) from core__opening_balances
+    ), parts as (
+        select document, h from documents
+        union all
+        select document, hash(l.order_id, line_no, sku, quantity, amount) from core__order_lines l join documents using (order_id)
+    )
+    select document, bit_xor(h) as rests_on from parts group by document
+"""  # not on whose customer the record is: an order posts the same for any
+CHANGED = """
+    with before as (select distinct document, rests_on from core__loyalty_targets)
+    select document as key from rests anti join before using (document, rests_on)
+    union
+    select document from before anti join rests using (document)
+"""
+TOUCHED = {
+    "core__orders": "case when kind = 'sale' then order_id else coalesce(original_order_id, order_id) end in (from touched)",
+    "core__order_lines": "order_id in (select order_id from core__orders)",
+    "core__interactions": "concat('event:', interaction_id) in (from touched)",
+    "core__opening_balances": "concat('opening:', record_id) in (from touched)",
+}
 
 
 def build_targets(lake: Lake, store: psycopg.Connection, programme: Programme) -> build.Built:
     """`core__loyalty_targets`: grain = order or event × unit × what it posts (earn, redeem; clawback and restore of a return), and record × opening balance."""
     known = (books.issued_so_far(store, programme.programme), plans.so_far(store)) if programme.asks_the_past else ()
-    mark = build.fingerprint(lake, INPUTS, programme.fingerprint, known, "targets 6")
-    return build.build_table(lake, TABLE, mark, lambda: _table(lake, store, programme))
+    depends = build.fingerprint(lake, (), programme.fingerprint, "targets 7")
+    mark = build.fingerprint(lake, INPUTS, depends, known)
+    scope = None if programme.asks_the_past else _changed
+    if recorded(lake, TABLE) != mark:
+        kinds = {"kinds": _kinds(lake, programme)}
+        lake.rows(f"create or replace temp table rests as {RESTS_ON}", kinds)
+    return build.refresh(lake, TABLE, mark, depends, (), lambda: _made(lake, store, programme), scope)
 
 
-def _table(lake: Lake, store: psycopg.Connection, programme: Programme) -> pa.Table:
+def _changed(since: delta.Since) -> delta.Scoped | None:
+    """Documents that are new, gone, or rest on something else than when they were last looked at; None where they are many."""
+    lake = since.lake
+    lake.rows(f"create or replace temp table touched as {CHANGED}")
+    touched, all_there = lake.rows("select (select count(*) from touched), (select count(*) from rests)")[0]
+    return delta.Scoped("document", TOUCHED) if touched <= delta.MOST * all_there else None
+
+
+def _made(lake: Lake, store: psycopg.Connection, programme: Programme) -> str:
+    """The select of the rows that the orders and events at hand should have posted."""
     parts = parts_of(lake)
     frames = [
-        pl.DataFrame(list(of_part(lake, programme, part, parts, store)), schema=SCHEMA, orient="row")
+        pl.DataFrame(
+            [(*row, _document(row, programme)) for row in of_part(lake, programme, part, parts, store)], schema=SCHEMA, orient="row"
+        )
         for part in range(parts)
-    ]
+    ]  # fmt: skip
     seen = programme.of(programme.spends) if programme.spends else None
     found = lake.rows(OPENINGS, {"prefix": seen.prefix, "unit": seen.unit}) if seen else []
     opened = pl.DataFrame(found, schema=SCHEMA, orient="row")
-    return pl.concat([*frames, opened]).to_arrow()
+    with build.incoming(lake, pl.concat([*frames, opened]).to_arrow()):
+        lake.rows("create or replace temp table owed as from incoming")
+    return "select owed.*, rests_on from owed left join rests using (document)"
+
+
+def _document(row: tuple[Any, ...], programme: Programme) -> str:
+    """What a row follows from: the sale, also for what its return takes or gives back; the event."""
+    key, unit, order, original, _, kind = row[:6]
+    if kind in ("clawback", "restore"):
+        return str(original or order)
+    return str(order or key[len(f"{programme.programme}|{unit}|") : -len(f"|{kind}")])
 
 
 def parts_of(lake: Lake) -> int:
     """In how many parts orders are read, so that one fits in memory."""
-    return build.rows(lake, "core__order_lines") // LINES_AT_A_TIME + 1
+    return int(lake.scalar("select count(*) from core__order_lines")) // LINES_AT_A_TIME + 1
 
 
 def of_part(
@@ -109,13 +172,15 @@ def of_part(
     for order, number, sku, quantity, amount in lake.rows(LINES, chosen):
         lines[order].append(Line(number, sku or "", quantity, amount))
     orders = {row["order_id"]: row for row in lake.records(ORDERS, chosen)}
-    kinds = [
-        kind
-        for (kind,) in lake.rows("select distinct kind from core__interactions order by 1")
-        if event_name(kind) in programme.events
-    ]
+    kinds = _kinds(lake, programme)
     events = [_event(row) for row in lake.records(EVENTS, {**chosen, "kinds": kinds})] if kinds else []
     yield from targets(orders, lines, programme, events, _past(lake, store, programme, chosen, bound))
+
+
+def _kinds(lake: Lake, programme: Programme) -> list[str]:
+    """What interactions earn, of those that there are."""
+    there = lake.rows("select distinct kind from core__interactions order by 1")
+    return [kind for (kind,) in there if event_name(kind) in programme.events]
 
 
 def _past(lake: Lake, store: psycopg.Connection, programme: Programme, chosen: dict[str, int], bound: bool) -> Past:

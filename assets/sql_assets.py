@@ -5,6 +5,7 @@ import dagster as dg
 from assets.platform import Platform
 from assets.reporting import OWNERS, report
 from cdp.lake.build import Increment, Select, build, sql_file
+from cdp.standard.dictionary import bound
 
 
 def sql_asset(stage: str, table: str, group: str | None = None, part: Increment | None = None) -> dg.AssetsDefinition:
@@ -24,6 +25,6 @@ def select_asset(stage: str, select: Select, part: Increment | None = None) -> d
         description=select.description,
     )
     def table(platform: Platform) -> dg.MaterializeResult:
-        return report(platform.lake, build(platform.lake, select, part=part))
+        return report(platform.lake, build(platform.lake, select, bound(platform.lake, select.sql), part))
 
     return table

@@ -8,10 +8,10 @@ import psycopg
 from cdp.lake import build
 from cdp.lake.engine import Lake
 from cdp.store import assignment
+from cdp.store.copied import PAIR, PRESENT, RETIRED, copied
 from identity import ids
 
 TABLE = "core__record_customers"
-PAIR = {"record_id": pl.String, "customer_id": pl.String}
 MEMBER = {"record_id": pl.String, "cluster_id": pl.String}
 NAMED = {"cluster_id": pl.String, "customer_id": pl.String}
 MOVED = ("created", "retired", "split", "joined", "records moved")
@@ -29,10 +29,10 @@ def build_record_customers(lake: Lake, store: psycopg.Connection, now: datetime)
 
 def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
     """How the new assignment differs from the published one: customers created, gone, split and joined, records moved."""
-    held = assignment.present(store)
-    if not held and build.is_empty(lake, TABLE):
+    held = copied(store, PRESENT, PAIR)
+    if not len(held) and build.is_empty(lake, TABLE):
         return dict.fromkeys(MOVED, 0)
-    with build.incoming(lake, pl.DataFrame(held, schema=PAIR, orient="row").to_arrow()):
+    with build.incoming(lake, held):
         row = lake.rows(
             """
             with placed as (
@@ -52,8 +52,8 @@ def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
 
 def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFrame:
     overlaps = []
-    for held in (assignment.present(store), assignment.retired(store)):
-        with build.incoming(lake, pl.DataFrame(held, schema=PAIR, orient="row").to_arrow()):
+    for held in (PRESENT, RETIRED):
+        with build.incoming(lake, copied(store, held, PAIR)):
             overlaps.append([(str(c), str(i), int(n)) for c, i, n in lake.rows(OVERLAP)])
     clusters = [str(row[0]) for row in lake.rows("select distinct cluster_id from core__clusters")]
     chosen = ids.assign(clusters, overlaps[0], overlaps[1], lambda: ids.uuid7(now))

@@ -16,6 +16,7 @@ from cdp.lake import held, register
 from cdp.lake.build import incoming, sql_file
 from cdp.lake.delta import shadow
 from cdp.lake.engine import Lake
+from cdp.standard.dictionary import bound
 from identity import edges, graph, ids, pairs, sharing
 from identity.artefact import Model
 
@@ -153,7 +154,8 @@ def _shadow_rules(lake: Lake, rules: IdentityRules) -> None:
     with incoming(lake, frame.to_arrow()):
         shadow(lake, "core__blocked_patterns", "from incoming")
     for table in STANDARD:
-        shadow(lake, table, sql_file("standardise", table).sql)
+        query = sql_file("standardise", table).sql
+        shadow(lake, table, query, bound(lake, query))
     with incoming(lake, sharing.limits_of(rules)):
         shadow(lake, sharing.LIMITS, "from incoming")
     shadow_evidence(lake)

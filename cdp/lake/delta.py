@@ -62,6 +62,30 @@ class Since:
 Scope = Callable[[Since], Scoped | None]
 
 
+def otherwise(table: str, key: str, inputs: Mapping[str, str]) -> Scope:
+    """The rows that rest on something else than when they were made, where no input tells what changed.
+
+    The table keeps in its column `rests_on` a hash of all that goes into a row or a group of them; the temporary table
+    `rests(key, rests_on)` says what it is now.
+
+    Args:
+        table: Its name.
+        key: Its column by which the hashes stand.
+        inputs: Condition on the rows of its inputs that take the keys in `touched(key)`.
+    """
+
+    def scope(since: Since) -> Scoped | None:
+        since.lake.rows(
+            f"create or replace temp table touched as with before as (select distinct {key}, rests_on from {table}) "
+            f"select {key} as key from rests anti join before using ({key}, rests_on) "
+            f"union select {key} from before anti join rests using ({key})"
+        )
+        touched, there = since.lake.rows("select (select count(*) from touched), (select count(*) from rests)")[0]
+        return Scoped(key, inputs) if touched <= MOST * there else None
+
+    return scope
+
+
 def newest(lake: Lake) -> int:
     """The last turn that was taken."""
     return max((turn for _, turn in _told(lake).values()), default=0)

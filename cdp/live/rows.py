@@ -91,7 +91,8 @@ def bring(
     nothing = pl.DataFrame(schema=recorded.SCHEMA).to_arrow()
     build_table(lake, recorded.TABLE, fingerprint(lake, (), "none"), lambda: nothing)
     for table in _in_order():
-        lake.rows(f"create table lake.main.{table} as {sql_file(STAGE, table).sql}")
+        query = sql_file(STAGE, table).sql
+        lake.rows(f"create table lake.main.{table} as {query}", dictionary.bound(lake, query))
 
 
 def _in_order() -> list[str]:

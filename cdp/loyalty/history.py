@@ -1,22 +1,23 @@
 """The ledger's entries read back into the lake: the store is their authority, the lake their history."""
 
-from typing import Any
+from collections.abc import Mapping
 
-import polars as pl
 import psycopg
+import pyarrow as pa
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
+from cdp.lake.register import summed
+from cdp.store.copied import FLAG, NUMBER, TEXT, TIME, copied
 
 TABLE = "core__ledger_entries"
-COLUMNS: dict[str, Any] = {
-    "entry_id": pl.String, "account_id": pl.String, "record_id": pl.String, "programme": pl.String, "unit": pl.String,
-    "kind": pl.String, "amount": pl.Int64, "occurred_at": pl.Datetime("us", "UTC"), "posted_at": pl.Datetime("us", "UTC"),
-    "posting_key": pl.String, "revision": pl.Int64, "order_id": pl.String, "original_order_id": pl.String,
-    "programme_version": pl.String, "reason": pl.String, "actor": pl.String, "contra": pl.String,
+COLUMNS = {
+    "entry_id": TEXT, "account_id": TEXT, "record_id": TEXT, "programme": TEXT, "unit": TEXT, "kind": TEXT, "amount": NUMBER,
+    "occurred_at": TIME, "posted_at": TIME, "posting_key": TEXT, "revision": NUMBER, "order_id": TEXT, "original_order_id": TEXT,
+    "programme_version": TEXT, "reason": TEXT, "actor": TEXT, "contra": TEXT,
 }  # fmt: skip
 QUERY = """
-    select e.entry_id::text, account_id, record_id, programme, unit, kind, amount, occurred_at, posted_at, posting_key,
+    select e.entry_id, account_id, record_id, programme, unit, kind, amount, occurred_at, posted_at, posting_key,
         revision, order_id, original_order_id, programme_version, reason, actor, contra
     from ledger_entries e join ledger_accounts using (account_id) order by e.entry_id
 """
@@ -26,27 +27,20 @@ def build_entries(lake: Lake, store: psycopg.Connection) -> build.Built:
     """`core__ledger_entries`: grain = ledger entry."""
     size = store.execute("select count(*), coalesce(max(posted_at)::text, '') from ledger_entries").fetchall()
     mark = build.fingerprint(lake, (), size, "entries 2")
-    return build.build_table(
-        lake,
-        TABLE,
-        mark,
-        lambda: pl.DataFrame(store.execute(QUERY).fetchall(), schema=COLUMNS, orient="row").to_arrow(),
-    )
+    return build.build_table(lake, TABLE, mark, lambda: copied(store, QUERY, COLUMNS))
 
 
-LOTS: dict[str, Any] = {
-    "lot_id": pl.String, "record_id": pl.String, "programme": pl.String, "unit": pl.String, "amount": pl.Int64, "remaining": pl.Int64,
-    "earned_at": pl.Datetime("us", "UTC"), "opened_at": pl.Datetime("us", "UTC"), "expires_at": pl.Datetime("us", "UTC"), "is_restored": pl.Boolean,
+LOTS = {
+    "lot_id": TEXT, "record_id": TEXT, "programme": TEXT, "unit": TEXT, "amount": NUMBER, "remaining": NUMBER, "earned_at": TIME,
+    "opened_at": TIME, "expires_at": TIME, "is_restored": FLAG,
 }  # fmt: skip
 LOT_ROWS = """
-    select lot_id::text, record_id, programme, unit, amount, remaining, occurred_at, l.opened_at, expires_at, origin is not null
+    select lot_id, record_id, programme, unit, amount, remaining, occurred_at, l.opened_at, expires_at, origin is not null
     from ledger_lots l join ledger_accounts using (account_id) order by lot_id
 """
-DRAWS: dict[str, Any] = {
-    "lot_id": pl.String, "transaction_id": pl.String, "amount": pl.Int64, "occurred_at": pl.Datetime("us", "UTC"), "contra": pl.String,
-}  # fmt: skip
+DRAWS = {"lot_id": TEXT, "transaction_id": TEXT, "amount": NUMBER, "occurred_at": TIME, "contra": TEXT}
 DRAW_ROWS = """
-    select lot_id::text, d.transaction_id::text, d.amount, e.occurred_at, e.contra from ledger_allocations d
+    select lot_id, d.transaction_id, d.amount, e.occurred_at, e.contra from ledger_allocations d
     join (select transaction_id, min(occurred_at) as occurred_at, min(contra) as contra from ledger_entries group by 1) e using (transaction_id)
     order by 1, 2
 """
@@ -63,8 +57,12 @@ def build_draws(lake: Lake, store: psycopg.Connection) -> build.Built:
 
 
 @build.timed
-def _read(lake: Lake, store: psycopg.Connection, table: str, query: str, schema: dict[str, Any]) -> build.Built:
+def _read(
+    lake: Lake, store: psycopg.Connection, table: str, query: str, columns: Mapping[str, pa.DataType]
+) -> build.Built:
     """A table of the store as it is now; derived rows change without an entry, so their content is what counts."""
-    rows = pl.DataFrame(store.execute(query).fetchall(), schema=schema, orient="row")
-    mark = build.fingerprint(lake, (), rows.height, rows.hash_rows().sum() if rows.height else 0, "1")
-    return build.build_table(lake, table, mark, rows.to_arrow)
+    rows = copied(store, query, columns)
+    with build.incoming(lake, rows):
+        content = summed(lake, "incoming")
+    mark = build.fingerprint(lake, (), content, "2")
+    return build.build_table(lake, table, mark, lambda: rows)

@@ -245,6 +245,10 @@ class Climb:
         if self.height and self.ladder.valid == "while_qualified" and value < self.level.keeps * self.scale:
             self._lose(self.clock)
 
+    def stands_until(self) -> datetime | None:
+        """The next moment from which time alone may change anything that is told of it; None if never."""
+        return min((moment for moment in (self._next(), self._leaves()) if moment is not None), default=None)
+
     def lost_at(self) -> datetime | None:
         """When the level is lost if nothing more happens; None if never."""
         if self._lost is None:

@@ -6,11 +6,13 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from cdp.lake import build
+from cdp.lake import build, delta
 from cdp.lake.engine import Lake
+from cdp.lake.register import recorded
 from cdp.loyalty.breakage import curve
 from cdp.loyalty.ladder import Item, climb, standing
 from cdp.loyalty.programme import Programme
+from cdp.loyalty.terms import Ladder
 from cdp.store import grants
 
 DAY, YEAR = timedelta(days=1), timedelta(days=365)
@@ -24,21 +26,27 @@ REWARDS: dict[str, Any] = {
 }  # fmt: skip
 TIERS: dict[str, Any] = {
     "customer_id": pl.String, "programme": pl.String, "level": pl.String, "height": pl.Int64, "qualifying": pl.Int64, "since": pl.Datetime("us", "UTC"),
-    "holds_until": pl.Datetime("us", "UTC"), "next_level": pl.String, "missing": pl.Int64,
+    "holds_until": pl.Datetime("us", "UTC"), "next_level": pl.String, "missing": pl.Int64, "stands_until": pl.Datetime("us", "UTC"),
+    "as_of": pl.Datetime("us", "UTC"),
 }  # fmt: skip
 CURVE: dict[str, Any] = {"unit": pl.String, "age_days": pl.Int64, "redeemed_share": pl.Float64, "at_risk": pl.Int64}
 QUALIFYING = """
     with issued as (
-        select r.customer_id, e.occurred_at, e.amount, e.order_id, e.original_order_id, e.kind
+        select r.customer_id, e.entry_id, e.occurred_at, e.amount, e.order_id, e.original_order_id, e.kind
         from core__ledger_entries e join core__record_customers r on r.record_id = e.record_id
         where e.programme = $programme and e.unit = $unit and e.contra = 'issued'
     ), sold as (
         select customer_id, order_id, min(occurred_at) as sold_at from issued where kind = 'earn' and order_id is not null group by all
     )
-    select i.customer_id, greatest(i.occurred_at, coalesce(s.sold_at, i.occurred_at)), coalesce(s.sold_at, i.occurred_at), i.amount
+    select i.customer_id, greatest(i.occurred_at, coalesce(s.sold_at, i.occurred_at)) as known_from,
+        coalesce(s.sold_at, i.occurred_at) as at_time, i.amount, i.entry_id
     from issued i left join sold s on s.customer_id = i.customer_id and s.order_id = i.original_order_id
-    order by 1, 2, 3, 4
 """
+RESTS_ON = """
+    create or replace temp table rests as
+    select customer_id, bit_xor(hash(known_from, at_time, amount, entry_id)) as rests_on from qualifying group by customer_id
+"""
+TURNED = "insert into touched select customer_id from core__customer_tiers where stands_until <= $now or as_of > $now"
 AGES = """
     select l.unit, date_diff('day', l.earned_at, d.occurred_at) as age, sum(case when d.contra = 'redeemed' then d.amount else 0 end)::bigint as redeemed,
         sum(case when d.contra <> 'redeemed' then d.amount else 0 end)::bigint as gone
@@ -77,34 +85,46 @@ def build_rewards(lake: Lake, store: psycopg.Connection, programme: Programme) -
 
 
 def build_tiers(lake: Lake, programme: Programme, now: datetime) -> build.Built:
-    """`core__customer_tiers`: grain = customer that has earned. The level held, since when, until when, and what the next one takes."""
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    mark = build.fingerprint(
-        lake, ("core__ledger_entries", "core__record_customers"), programme.fingerprint, day, "tiers 1"
-    )
-    return build.build_table(
-        lake,
-        "core__customer_tiers",
-        mark,
-        lambda: pl.DataFrame(_tiers(lake, programme, now), schema=TIERS, orient="row").to_arrow(),
-    )
+    """`core__customer_tiers`: grain = customer that has earned. The level held, since when, until when, and what the next one takes.
+
+    Only customers are looked at again whose entries are others, or for whom time has changed something.
+    """
+    table, ladder = "core__customer_tiers", programme.ladder
+    depends = build.fingerprint(lake, (), programme.fingerprint, "tiers 2")
+    inputs, day = ("core__ledger_entries", "core__record_customers"), now.replace(hour=0, minute=0, second=0, microsecond=0)  # fmt: skip
+    mark = build.fingerprint(lake, inputs, depends, day)
+    if recorded(lake, table) != mark:
+        measured = {"programme": programme.programme, "unit": programme.measured if ladder else ""}
+        lake.rows(f"create or replace temp table qualifying as {QUALIFYING}", measured)
+        lake.rows(RESTS_ON)
+    changed = delta.otherwise(table, "customer_id", {"qualifying": "customer_id in (from touched)"})
+
+    def scope(since: delta.Since) -> delta.Scoped | None:
+        found = changed(since)
+        lake.rows(TURNED, {"now": now})
+        return found
+
+    def made() -> str:
+        rows = _tiers(lake, programme, ladder, now) if ladder else []
+        with build.incoming(lake, pl.DataFrame(rows, schema=TIERS, orient="row").to_arrow()):
+            lake.rows("create or replace temp table levels as from incoming")
+        return "select levels.*, rests_on from levels left join rests using (customer_id)"
+
+    return build.refresh(lake, table, mark, depends, (), made, scope)
 
 
-def _tiers(lake: Lake, programme: Programme, now: datetime) -> list[tuple[object, ...]]:
-    ladder = programme.ladder
-    if ladder is None:
-        return []
+def _tiers(lake: Lake, programme: Programme, ladder: Ladder, now: datetime) -> list[tuple[object, ...]]:
     items: dict[str, list[Item]] = {}
-    for customer, known_from, at, amount in lake.rows(
-        QUALIFYING, {"programme": programme.programme, "unit": programme.measured}
-    ):
-        items.setdefault(customer, []).append(Item(known_from, at, amount))
+    for customer, *item in lake.rows("select customer_id, known_from, at_time, amount from qualifying order by all"):
+        items.setdefault(customer, []).append(Item(*item))
     rows: list[tuple[object, ...]] = []
     for customer, mine in items.items():
         way = climb(mine, programme, ladder, now)
-        found = standing(way)
-        since = way.since if way.height else None
-        rows.append((customer, programme.programme, found.tier, way.height, found.qualifying_points, since, found.holds_until, found.next_tier, found.points_to_next))  # fmt: skip
+        found, turns = standing(way), [way.stands_until(), *(item.known_from for item in mine if item.known_from > now)]
+        rows.append((
+            customer, programme.programme, found.tier, way.height, found.qualifying_points, way.since if way.height else None, found.holds_until,
+            found.next_tier, found.points_to_next, min((at for at in turns if at is not None), default=None), now,
+        ))  # fmt: skip
     return rows
 
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-import polars as pl
 import psycopg
 
 from cdp.lake import build
@@ -14,11 +13,12 @@ from cdp.loyalty.orders import posting
 from cdp.loyalty.posting import post
 from cdp.loyalty.programme import Programme
 from cdp.store import changes
+from cdp.store.copied import FLAG, NUMBER, TEXT, TIME, copied
 
 BATCH = 1000
-SCHEMA: dict[str, Any] = {
-    "posting_key": pl.String, "record_id": pl.String, "amount": pl.Int64, "revision": pl.Int64, "kind": pl.String,
-    "order_id": pl.String, "original_order_id": pl.String, "occurred_at": pl.Datetime("us", "UTC"), "is_pipelines": pl.Boolean,
+COLUMNS = {
+    "posting_key": TEXT, "record_id": TEXT, "amount": NUMBER, "revision": NUMBER, "kind": TEXT, "order_id": TEXT,
+    "original_order_id": TEXT, "occurred_at": TIME, "is_pipelines": FLAG,
 }  # fmt: skip
 POSTED = """
     with mine as (
@@ -103,12 +103,10 @@ def _tell(store: psycopg.Connection, records: list[str], now: datetime) -> None:
 
 
 def _owed(lake: Lake, store: psycopg.Connection, programme: Programme) -> list[dict[str, Any]]:
-    posted = pl.DataFrame(
-        store.execute(POSTED, [programme.programme, programme.unit]).fetchall(), schema=SCHEMA, orient="row"
-    )
-    if posted.is_empty() and build.is_empty(lake, "core__loyalty_targets"):
+    posted = copied(store, POSTED, COLUMNS, [programme.programme, programme.unit])
+    if not len(posted) and build.is_empty(lake, "core__loyalty_targets"):
         return []
-    with build.incoming(lake, posted.to_arrow()):
+    with build.incoming(lake, posted):
         return lake.records(DIFFERENCES, {"unit": programme.unit})
 
 

@@ -90,12 +90,6 @@ RESTS_ON = """
     )
     select document, bit_xor(h) as rests_on from parts group by document
 """  # not on whose customer the record is: an order posts the same for any
-CHANGED = """
-    with before as (select distinct document, rests_on from core__loyalty_targets)
-    select document as key from rests anti join before using (document, rests_on)
-    union
-    select document from before anti join rests using (document)
-"""
 TOUCHED = {
     "core__orders": "case when kind = 'sale' then order_id else coalesce(original_order_id, order_id) end in (from touched)",
     "core__order_lines": "order_id in (select order_id from core__orders)",
@@ -109,19 +103,11 @@ def build_targets(lake: Lake, store: psycopg.Connection, programme: Programme) -
     known = (books.issued_so_far(store, programme.programme), plans.so_far(store)) if programme.asks_the_past else ()
     depends = build.fingerprint(lake, (), programme.fingerprint, "targets 7")
     mark = build.fingerprint(lake, INPUTS, depends, known)
-    scope = None if programme.asks_the_past else _changed
+    scope = None if programme.asks_the_past else delta.otherwise(TABLE, "document", TOUCHED)
     if recorded(lake, TABLE) != mark:
         kinds = {"kinds": _kinds(lake, programme)}
         lake.rows(f"create or replace temp table rests as {RESTS_ON}", kinds)
     return build.refresh(lake, TABLE, mark, depends, (), lambda: _made(lake, store, programme), scope)
-
-
-def _changed(since: delta.Since) -> delta.Scoped | None:
-    """Documents that are new, gone, or rest on something else than when they were last looked at; None where they are many."""
-    lake = since.lake
-    lake.rows(f"create or replace temp table touched as {CHANGED}")
-    touched, all_there = lake.rows("select (select count(*) from touched), (select count(*) from rests)")[0]
-    return delta.Scoped("document", TOUCHED) if touched <= delta.MOST * all_there else None
 
 
 def _made(lake: Lake, store: psycopg.Connection, programme: Programme) -> str:

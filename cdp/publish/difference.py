@@ -1,18 +1,14 @@
 """What the store lacks: served rows whose fingerprint differs, rows that are gone, records that change customer."""
 
-import io
-
-import polars as pl
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-from psycopg import sql
 
 from cdp.lake.build import incoming, is_empty, reads_nothing
 from cdp.lake.engine import Lake
 from cdp.publish.tables import SERVED, Served, hashed_rows
-from cdp.store import arrivals, assignment
+from cdp.store import arrivals
+from cdp.store.copied import PRESENT, TEXT, copied
 
 SETTINGS = ("core__insight_terms",)
 AHEAD = "ahead"  # the fingerprint of a row whose event this run has not read
@@ -20,11 +16,13 @@ AHEAD = "ahead"  # the fingerprint of a row whose event this run has not read
 
 def stage_assignment(lake: Lake, store: psycopg.Connection) -> int:
     """`moves(record_id, customer_id, previous)` in memory: records whose customer differs from the store's."""
-    held = pl.DataFrame(assignment.present(store), schema={"record_id": pl.String, "previous": pl.String}, orient="row")
-    if held.is_empty() and is_empty(lake, "core__record_customers"):
-        lake.rows("create or replace table memory.main.moves (record_id varchar, customer_id varchar, previous varchar)")
+    held = copied(store, PRESENT, {"record_id": TEXT, "previous": TEXT})
+    if not len(held) and is_empty(lake, "core__record_customers"):
+        lake.rows(
+            "create or replace table memory.main.moves (record_id varchar, customer_id varchar, previous varchar)"
+        )
         return 0
-    with incoming(lake, held.to_arrow()):
+    with incoming(lake, held):
         lake.rows(
             "create or replace table memory.main.moves as "
             "select coalesce(c.record_id, i.record_id) as record_id, c.customer_id, i.previous "
@@ -71,12 +69,8 @@ def stage_decisions(lake: Lake, store: psycopg.Connection) -> int:
     """`changed_consent_decisions` in memory: decisions that the store does not know yet; not made where there are none."""
     if is_empty(lake, "core__consent_decisions"):
         return 0
-    known = pl.DataFrame(
-        store.execute("select decision_id from consent_decisions").fetchall(),
-        schema={"decision_id": pl.String},
-        orient="row",
-    )
-    with incoming(lake, known.to_arrow()):
+    known = copied(store, "select decision_id from consent_decisions", {"decision_id": TEXT})
+    with incoming(lake, known):
         lake.rows(
             "create or replace table memory.main.changed_consent_decisions as "
             "select d.*, c.customer_id as whose from core__consent_decisions d "
@@ -106,21 +100,6 @@ def _known(store: psycopg.Connection, table: Served, ahead: set[str]) -> pa.Tabl
 
 
 def _stored(store: psycopg.Connection, table: Served) -> pa.Table:
-    """Keys and fingerprints of what is served, as text. COPY and Arrow: a million rows are not a million tuples."""
+    """Keys and fingerprints of what is served, as text."""
     names = [*table.key, "row_hash"]
-    query = sql.SQL("copy (select {} from {}) to stdout (format csv)").format(
-        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.name)
-    )
-    buffer = io.BytesIO()
-    with store.cursor() as cursor, cursor.copy(query) as copy:
-        for chunk in copy:
-            buffer.write(chunk)
-    if not buffer.tell():
-        return pa.table({name: pa.array([], pa.string()) for name in names})
-    buffer.seek(0)
-    return pacsv.read_csv(
-        buffer,
-        read_options=pacsv.ReadOptions(column_names=names),
-        parse_options=pacsv.ParseOptions(newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
-    )
+    return copied(store, f"select {', '.join(names)} from {table.name}", dict.fromkeys(names, TEXT))

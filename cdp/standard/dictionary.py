@@ -116,6 +116,14 @@ def _extend(lake: Lake, book: Dictionary, rule: str, read: Callable[..., tuple[o
     return build.Built(table, build.rows(lake, table), changed=bool(rows), made=len(rows))
 
 
+def bound(lake: Lake, query: str) -> dict[str, str] | None:
+    """Parameters of a standardising select: `$blocked` takes whatever some pattern of `core__blocked_patterns` takes."""
+    if "$blocked" not in query:
+        return None
+    any_of = f"select coalesce(string_agg('(?:' || pattern || ')', '|' order by pattern), '$.') from {BLOCKED}"
+    return {"blocked": str(lake.scalar(any_of))}
+
+
 def _patterns(lake: Lake, rules: IdentityRules) -> build.Built:
     rows = [(kind, pattern) for kind, patterns in sorted(rules.blocked.items()) for pattern in patterns]
     mark = build.fingerprint(lake, (), rows)

@@ -14,11 +14,6 @@ def position(connection: psycopg.Connection) -> int:
     return int(found[0]) if found else 0
 
 
-def present(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    """(record, customer) of every assigned record."""
-    return [(str(r), str(c)) for r, c in connection.execute("select record_id, customer_id::text from assignment")]
-
-
 def assigned(connection: psycopg.Connection, records: list[str]) -> set[str]:
     """Which of these records belong to a customer now."""
     return set(customers_of(connection, records))
@@ -43,16 +38,6 @@ def held_still(connection: psycopg.Connection, records: list[str]) -> dict[str, 
         lock(connection, sorted(set(found.values())))
         if customers_of(connection, records) == found:  # else one moved while we waited
             return found
-
-
-def retired(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    """(record, retired customer) for every record and retired id that once held it."""
-    query = """
-        select distinct h.record_id, h.previous_customer_id::text
-        from assignment_history h join customers c on c.customer_id = h.previous_customer_id
-        where c.retired_at is not null and c.erased_at is null
-    """
-    return [(str(r), str(c)) for r, c in connection.execute(query)]
 
 
 def resolve(connection: psycopg.Connection, customer_id: str) -> str | None:

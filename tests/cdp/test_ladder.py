@@ -137,6 +137,18 @@ def test_the_day_a_level_is_lost_is_the_first_moment_it_is_not_held(ladder, hist
         assert at(rules, items, lost).height < way.height
 
 
+@given(ladders, histories, st.integers(0, 900), st.floats(0, 0.999))
+def test_until_the_moment_that_is_told_time_alone_changes_nothing(ladder, history, today, share):
+    rules = programme(*ladder)
+    items = [Item(day(number), day(number), amount) for number, amount, _ in history if number <= today]
+    now = day(today)
+    way = at(rules, items, now)
+    until = way.stands_until() or now + timedelta(days=4000)
+    assert until > now
+    later = at(rules, items, now + share * (until - now))
+    assert (standing(later), later.height, later.since) == (standing(way), way.height, way.since)
+
+
 @pytest.mark.parametrize(
     ("text", "after"),
     [("P1M", "2026-02-28T12:00"), ("P1Y", "2027-01-31T12:00"), ("P2W", "2026-02-14T12:00"), ("PT90M", "2026-01-31T13:30"), ("P1Y2M3DT4H", "2027-04-03T16:00")],

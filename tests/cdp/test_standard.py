@@ -1,10 +1,13 @@
 """Contact points and names in the form in which they can be compared."""
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.standard import contact, names
+from cdp.lake.build import sql_file
+from cdp.lake.engine import Lake
+from cdp.standard import contact, dictionary, names
 from cdp.standard.identify import candidates
 
 REGIONS = ("GB", "CN")
@@ -93,3 +96,39 @@ def test_an_identifier_without_a_type_is_tried_as_each_it_could_be():
     assert found["phone"] == "+447729902080"
     assert "email" not in found
     assert found["card"] == "07729902080"
+
+
+def test_a_value_is_blocked_where_a_pattern_of_its_type_takes_it_and_no_pattern_is_lost_by_asking_all_at_once():
+    patterns = [
+        ("any", "^null$"),
+        ("email", "^a|b$"),
+        ("email", "(?i)^NOBODY@"),
+        ("phone", "0{7,}$"),
+        ("card", "^(0+|1+)$"),
+    ]
+    values = ["null", "ab", "x@b", "bx", "nobody@x", "nobody", "+440000000", "000", "11", "12", "x"]
+    engine = duckdb.connect()
+    lake = Lake(engine, "test")
+    engine.execute("create table core__blocked_patterns (type varchar, pattern varchar)")
+    engine.executemany("insert into core__blocked_patterns values (?, ?)", patterns)
+    for name in ("emails", "phones"):
+        kind = name.removesuffix("s")
+        engine.execute(
+            f"create table core__standard_{name} as select v as raw, v as {kind} from (select unnest(?) as v)", [values]
+        )
+    engine.execute(
+        "create table core__party_mentions as select v as record_id, v as email, v as phone, 'card' as identifier, v as source_key, "
+        "null::varchar as wechat_openid, null::varchar as wechat_unionid, null::timestamp as first_seen, null::timestamp as last_seen "
+        "from (select unnest(?) as v)", [values],
+    )  # fmt: skip
+    query = sql_file("standardise", "core__record_identifiers").sql
+    found = lake.rows(f"select type, value, blocked from ({query})", dictionary.bound(lake, query))
+    should = lake.rows(
+        "select t, v, exists (from core__blocked_patterns where type in ('any', t) and regexp_matches(lower(v), pattern)) "
+        "from (select unnest($values) as v), (select unnest(['email', 'phone', 'card']) as t)", {"values": values},
+    )  # fmt: skip
+    assert sorted(found) == sorted(should)
+    assert sum(blocked for *_, blocked in found) > 8
+    engine.execute("delete from core__blocked_patterns")
+    assert not any(blocked for (blocked,) in lake.rows(f"select blocked from ({query})", dictionary.bound(lake, query)))
+    assert dictionary.bound(lake, "select 1") is None

@@ -17,10 +17,16 @@ from cdp.publish.tables import SERVED
 from cdp.store import assignment, changes
 from cdp.store.assignment import Move
 from cdp.store.connect import connect, owner_address
+from cdp.store.copied import FLAG, NUMBER, TEXT, TIME, copied
 from identity.ids import uuid7
 from tests.conftest import NOW, cdp, opened
 
 A, B, C = (uuid7(NOW + timedelta(seconds=n)) for n in range(3))
+
+
+def held_by(store):
+    """Record → customer."""
+    return dict(store.execute("select record_id, customer_id::text from assignment").fetchall())
 
 
 @pytest.fixture
@@ -196,7 +202,7 @@ def published(new_workspace):
 def test_a_merge_that_commits_while_publish_waits_for_its_customers_is_not_undone(published):
     """It began after everything was compared: only the look under the lock can see it."""
     with opened(published) as at:
-        held = dict(assignment.present(at.store))
+        held = held_by(at.store)
         one, two, three = (held[f"web:user:u{n}"] for n in (1, 2, 3))
         at.store.execute("update profiles set row_hash = 'other'")  # so that each of them is to be written
         started = assignment.position(at.store)
@@ -217,7 +223,7 @@ def test_a_merge_that_commits_while_publish_waits_for_its_customers_is_not_undon
         done = publish.publish(at.lake, at.store, NOW, started)
         steward.join(10)
         assert {one, two} <= set(done.left_alone)
-        assert dict(assignment.present(at.store))["web:user:u2"] == one
+        assert held_by(at.store)["web:user:u2"] == one
         again = publish.publish(at.lake, at.store, NOW, assignment.position(at.store))
         assert again.left_alone == []
         ((written,),) = at.store.execute("select row_hash from profiles where customer_id = %s", [three]).fetchall()
@@ -226,7 +232,7 @@ def test_a_merge_that_commits_while_publish_waits_for_its_customers_is_not_undon
 
 def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(published):
     with opened(published) as at:
-        held = dict(assignment.present(at.store))
+        held = held_by(at.store)
         started = assignment.position(at.store)
         with at.store.transaction():  # an agent merges two people while the run computes
             assignment.apply(at.store, [Move("web:user:u4", held["web:user:u3"])], NOW, "agent", "steward")
@@ -239,7 +245,7 @@ def test_a_customer_changed_online_while_a_run_is_in_progress_is_left_alone(publ
         )
         done = publish.publish(at.lake, at.store, NOW, started)
         assert set(done.left_alone) == {held["web:user:u3"], held["web:user:u4"]}
-        assert dict(assignment.present(at.store))["web:user:u4"] == held["web:user:u3"]
+        assert held_by(at.store)["web:user:u4"] == held["web:user:u3"]
         assert publish.publish(at.lake, at.store, NOW, assignment.position(at.store)).left_alone == []
 
 
@@ -278,3 +284,23 @@ def test_served_tables_have_the_columns_that_are_published(store):
             )
         }
         assert {*table.columns, "row_hash"} == found
+
+
+def test_many_rows_are_copied_as_they_stand(store):
+    """Nothing and nothing said, quotes, line ends, Chinese, times of any session: as a cursor would give them."""
+    columns = {"name": TEXT, "amount": NUMBER, "is_open": FLAG, "at": TIME, "said": TEXT}
+    query = """
+        select * from (values
+            ('a', 9007199254740993::bigint, true, timestamptz '2026-05-01 09:00:00.123456+02', null),
+            ('', null, null, null, E'x"y\\n,z \\\\N'),
+            (null, -3, false, '1890-01-01 00:00+00', ''),
+            ('张伟', 0, null, '2026-05-01 09:00:00+00', 'NULL')
+        ) as v where column2 is distinct from %s
+    """
+    store.execute("set timezone = 'Asia/Shanghai'")
+    plain = store.execute(query, [0]).fetchall()
+    found = copied(store, query, columns, [0])
+    assert [tuple(row.values()) for row in found.to_pylist()] == plain
+    assert len(plain) == 3
+    nothing = copied(store, f"{query} and false", columns, [0])
+    assert (len(nothing), nothing.schema) == (0, found.schema)

@@ -1,15 +1,18 @@
-"""What orders should have posted is worked out again only where something changed, and is what working it all out gives."""
+"""What orders should have posted, and levels, are worked out again only where something changed: as if all were worked out."""
 
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from cdp.lake.build import incoming, refresh
-from cdp.loyalty import targets
+from cdp.lake.tables import forget_builds
+from cdp.loyalty import history, reports, targets
 from cdp.loyalty.programme import Programme, load_programme
+from cdp.store.copied import PAIR
 from cdp.yamlfile import load_yaml
 from tests.conftest import opened
 
@@ -201,3 +204,56 @@ def test_other_rules_and_rules_that_ask_the_past_work_everything_out(platform, p
     world.sale()
     world.lay()
     assert targets.build_targets(platform.lake, platform.store, limited).made is None
+
+
+def ledger(lake, entries, members):
+    schema = history.COLUMNS
+    rows = [
+        {**dict.fromkeys(schema), "entry_id": f"n{n}", "record_id": record, "programme": "default", "unit": "points", "contra": "issued",
+         "kind": "earn", "amount": amount, "occurred_at": at, "posted_at": at, "order_id": f"o{n}"}
+        for n, (record, at, amount) in entries.items()
+    ]  # fmt: skip
+    held = [{"record_id": record, "customer_id": customer} for record, customer in members.items()]
+    for table, found in (
+        ("core__ledger_entries", pa.Table.from_pylist(rows, pa.schema(list(schema.items())))),
+        ("core__record_customers", pa.Table.from_pylist(held, pa.schema(list(PAIR.items())))),
+    ):
+        with incoming(lake, found):
+            refresh(lake, table, repr(found.to_pylist()), "same", (), lambda: "from incoming")
+
+
+def test_levels_are_looked_at_again_for_other_entries_and_when_time_has_changed_something(platform):
+    lake, rules, dice = platform.lake, load_programme(platform.workspace), random.Random(4)
+    entries = {
+        n: (f"r{dice.randint(0, 59)}", DAY - timedelta(days=dice.randint(0, 500)), dice.randint(1, 900))
+        for n in range(150)
+    }
+    members = {f"r{n}": f"c{n // 2}" for n in range(60)}
+    entries[900] = ("r1", DAY - timedelta(days=364, hours=20), 700)  # leaves the window four hours later
+    entries[901] = ("r3", DAY + timedelta(hours=2), 5000)  # dated too early: it counts from then
+
+    def levels(now):
+        ledger(lake, entries, members)
+        built = reports.build_tiers(lake, rules, now)
+        return built, sorted(lake.rows("select * exclude as_of from core__customer_tiers"))
+
+    def whole(now):
+        forget_builds(lake)
+        return levels(now)[1]
+
+    _, before = levels(DAY)
+    assert levels(DAY)[0].changed is False
+    entries[902] = ("r5", DAY - timedelta(days=3), 1)
+    built, found = levels(DAY)
+    assert (built.made, len(set(found) - set(before))) == (1, 1), "c2 alone has another entry"
+    members["r7"] = "c9"
+    built, found = levels(DAY)
+    assert built.made == 2, "whom it leaves and whom it joins"
+    next_day = DAY + timedelta(days=1)
+    built, later = levels(next_day)
+    moved = {row[0] for row in set(later) - set(found)}
+    assert built.made < 15
+    assert {"c0", "c1"} <= moved, "what left the window, and what came to be known"
+    assert later == whole(next_day)
+    built, back = levels(DAY)
+    assert back == found, "a clock that goes back looks at all that was looked at later"

@@ -107,7 +107,7 @@ def run(opened_, rules=None):
     stable.build_record_customers(lake, store, NOW)
     churn = stable.churn(lake, store)
     wanted = dict(lake.rows("select record_id, customer_id from core__record_customers"))
-    held = dict(assignment.present(store))
+    held = dict(store.execute("select record_id, customer_id::text from assignment").fetchall())
     with store.transaction():
         moves = [Move(r, wanted.get(r)) for r in sorted({*wanted, *held}) if wanted.get(r) != held.get(r)]
         assignment.apply(store, moves, NOW, "test", "pipeline")

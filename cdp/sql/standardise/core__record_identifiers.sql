@@ -26,13 +26,14 @@ known as (
     group by record_id, type, value
 ),
 
-distinct_values as (
-    select distinct type, value from known
+-- a pattern out of a table is compiled for each value it is asked of: only values that any of them takes are asked
+suspect_values as (
+    select distinct type, value from known where regexp_matches(lower(value), $blocked)
 ),
 
 blocked as (
     select distinct v.type, v.value
-    from distinct_values as v
+    from suspect_values as v
     join core__blocked_patterns as b on b.type in ('any', v.type) and regexp_matches(lower(v.value), b.pattern)
 )
 

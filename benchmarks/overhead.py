@@ -69,6 +69,7 @@ def job():
                            jobs=[dg.define_asset_job("empty", executor_def=dg.in_process_executor)], loggers={"progress": progress})
     return graph.resolve_job_def("empty")
 assert len(job().nodes) == len(ours.resolve_job_def("cdp_run").nodes), "step for step"
+SETUP
 began = time.monotonic()
 job = job()
 loaded = time.monotonic()
@@ -76,14 +77,21 @@ EXECUTE
 print(time.monotonic() - loaded, time.monotonic() - began)
 """
 ALIKE = """assert launch.execute(job, Path(os.environ["CDP_HOME"]) / "empty", {})[0]"""
-PLAIN = """
+SETUP = """
 os.environ["DAGSTER_HOME"] = os.environ["CDP_HOME"] + "/plain"
 os.makedirs(os.environ["DAGSTER_HOME"], exist_ok=True)
 (Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml").write_text("telemetry: {enabled: false}")
+with dg.DagsterInstance.get() as instance: pass  # its imports
+"""
+PLAIN = """
 with dg.DagsterInstance.get() as instance:
     assert job.execute_in_process(instance=instance, run_config={"loggers": {"progress": {}}}).success
 """
-GRAPHS = {"seconds over empty input": OURS, "empty graph, dagster": EMPTY.replace("EXECUTE", PLAIN), "empty graph, ours": EMPTY.replace("EXECUTE", ALIKE)}  # fmt: skip
+GRAPHS = {
+    "seconds over empty input": OURS,
+    "empty graph, dagster": EMPTY.replace("SETUP", SETUP).replace("EXECUTE", PLAIN),
+    "empty graph, ours": EMPTY.replace("SETUP", "").replace("EXECUTE", ALIKE),
+}
 
 
 def measured(home: Path, code: str) -> tuple[float, float]:
@@ -120,7 +128,8 @@ def main() -> int:
     }  # fmt: skip
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found))
-    return int(found["ratio"] > 1.5)
+    strict = found["ratio to a graph given our launcher and event log"]
+    return int(found["ratio"] > 1.5 or strict > 1.75)  # single rounds of the second vary from 1.3 to 1.8
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ class IdentityRules(Strict):
             for pattern in patterns:
                 if "(?=" in pattern or "(?!" in pattern or "(?<" in pattern:
                     raise ValueError(f"'{pattern}' looks around; RE2 has no look-around")
+                if r"\Q" in pattern:
+                    raise ValueError(rf"'{pattern}' quotes by \Q; put a \ before each character instead")
         return value
 
 

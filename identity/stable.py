@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-import polars as pl
 import psycopg
+import pyarrow as pa
 
 from cdp.lake import build
 from cdp.lake.engine import Lake
@@ -12,19 +12,33 @@ from cdp.store.copied import PAIR, PRESENT, RETIRED, copied
 from identity import ids
 
 TABLE = "core__record_customers"
-MEMBER = {"record_id": pl.String, "cluster_id": pl.String}
-NAMED = {"cluster_id": pl.String, "customer_id": pl.String}
+NAMED = pa.schema({"cluster_id": pa.string(), "customer_id": pa.string()})
 MOVED = ("created", "retired", "split", "joined", "records moved")
+KEPT = """
+    create or replace temp table kept as
+    with shared as (
+        select c.cluster_id, i.customer_id, count(*) as records from core__clusters c join incoming i using (record_id) group by all
+    ), clusters as (
+        select cluster_id, count(*) as records from core__clusters group by all
+    ), customers as (
+        select customer_id, count(*) as records from incoming group by all
+    )
+    select cluster_id, customer_id from shared join clusters using (cluster_id, records) join customers using (customer_id, records)
+"""  # the same records as before: no other cluster can have a claim to the id, nor this one to another
 OVERLAP = """
     select c.cluster_id, i.customer_id, count(*)
-    from core__clusters c join incoming i using (record_id) group by all
+    from core__clusters c join incoming i using (record_id) anti join kept k on k.cluster_id = c.cluster_id group by all
+"""
+OTHERS = "select distinct cluster_id from core__clusters anti join kept using (cluster_id)"
+ASSIGNED = """
+    select record_id, customer_id from core__clusters join (from kept union all from incoming) using (cluster_id) order by record_id
 """
 
 
 def build_record_customers(lake: Lake, store: psycopg.Connection, now: datetime) -> build.Built:
     """`core__record_customers(record_id, customer_id)`: after publishing, equal to the store's assignment."""
     mark = build.fingerprint(lake, ("core__clusters",), assignment.position(store), "stable 1")
-    return build.build_table(lake, TABLE, mark, lambda: _assigned(lake, store, now).to_arrow())
+    return build.build_table(lake, TABLE, mark, lambda: _assigned(lake, store, now))
 
 
 def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
@@ -50,15 +64,14 @@ def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:
     return dict(zip(MOVED, map(int, row), strict=True))
 
 
-def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFrame:
+def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pa.Table:
     overlaps = []
-    for held in (PRESENT, RETIRED):
-        with build.incoming(lake, copied(store, held, PAIR)):
+    for query in (PRESENT, RETIRED):
+        with build.incoming(lake, copied(store, query, PAIR)):
+            if query == PRESENT:
+                lake.rows(KEPT)
             overlaps.append([(str(c), str(i), int(n)) for c, i, n in lake.rows(OVERLAP)])
-    clusters = [str(row[0]) for row in lake.rows("select distinct cluster_id from core__clusters")]
-    chosen = ids.assign(clusters, overlaps[0], overlaps[1], lambda: ids.uuid7(now))
-    members = pl.DataFrame(
-        lake.rows("select record_id, cluster_id from core__clusters order by 1"), schema=MEMBER, orient="row"
-    )
-    names = pl.DataFrame(list(chosen.items()), schema=NAMED, orient="row")
-    return members.join(names, on="cluster_id", maintain_order="left").select("record_id", "customer_id")
+    others = [str(row[0]) for row in lake.rows(OTHERS)]
+    chosen = ids.assign(others, overlaps[0], overlaps[1], lambda: ids.uuid7(now))
+    with build.incoming(lake, pa.table({"cluster_id": [*chosen.keys()], "customer_id": [*chosen.values()]}, NAMED)):
+        return lake.connection.execute(ASSIGNED).to_arrow_table()

@@ -139,6 +139,11 @@ class Lake:
         finally:
             self.connection.execute("set memory_limit = ?", [before])
 
+    def drop(self, *tables: str) -> None:
+        """Take tables of this connection out of memory, where they are."""
+        for table in tables:
+            self.connection.execute(f"drop table if exists temp.main.{table}")
+
     def roll_back(self) -> None:
         """Leave any open transaction; never raises, because it runs on the way out of an error."""
         self.forget()

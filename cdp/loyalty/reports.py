@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from cdp.lake import build, delta
+from cdp.lake import build, delta, register
 from cdp.lake.engine import Lake
 from cdp.lake.register import recorded
 from cdp.loyalty.breakage import curve
@@ -27,7 +27,6 @@ REWARDS: dict[str, Any] = {
 TIERS: dict[str, Any] = {
     "customer_id": pl.String, "programme": pl.String, "level": pl.String, "height": pl.Int64, "qualifying": pl.Int64, "since": pl.Datetime("us", "UTC"),
     "holds_until": pl.Datetime("us", "UTC"), "next_level": pl.String, "missing": pl.Int64, "stands_until": pl.Datetime("us", "UTC"),
-    "as_of": pl.Datetime("us", "UTC"),
 }  # fmt: skip
 CURVE: dict[str, Any] = {"unit": pl.String, "age_days": pl.Int64, "redeemed_share": pl.Float64, "at_risk": pl.Int64}
 QUALIFYING = """
@@ -44,9 +43,11 @@ QUALIFYING = """
 """
 RESTS_ON = """
     create or replace temp table rests as
-    select customer_id, bit_xor(hash(known_from, at_time, amount, entry_id)) as rests_on from qualifying group by customer_id
+    select customer_id, hash(string_agg(entry_id || known_from || at_time || amount, ',' order by entry_id)) as rests_on
+    from qualifying group by customer_id
 """
-TURNED = "insert into touched select customer_id from core__customer_tiers where stands_until <= $now or as_of > $now"
+TURNED = "insert into touched select customer_id from core__customer_tiers where stands_until <= $now"
+CLOCK = "core__customer_tiers#clock"
 AGES = """
     select l.unit, date_diff('day', l.earned_at, d.occurred_at) as age, sum(case when d.contra = 'redeemed' then d.amount else 0 end)::bigint as redeemed,
         sum(case when d.contra <> 'redeemed' then d.amount else 0 end)::bigint as gone
@@ -84,24 +85,29 @@ def build_rewards(lake: Lake, store: psycopg.Connection, programme: Programme) -
     )
 
 
+@build.timed
 def build_tiers(lake: Lake, programme: Programme, now: datetime) -> build.Built:
     """`core__customer_tiers`: grain = customer that has earned. The level held, since when, until when, and what the next one takes.
 
     Only customers are looked at again whose entries are others, or for whom time has changed something.
     """
     table, ladder = "core__customer_tiers", programme.ladder
-    depends = build.fingerprint(lake, (), programme.fingerprint, "tiers 2")
+    depends = build.fingerprint(lake, (), programme.fingerprint, programme.version, "tiers 2")
     inputs, day = ("core__ledger_entries", "core__record_customers"), now.replace(hour=0, minute=0, second=0, microsecond=0)  # fmt: skip
     mark = build.fingerprint(lake, inputs, depends, day)
     if recorded(lake, table) != mark:
         measured = {"programme": programme.programme, "unit": programme.measured if ladder else ""}
         lake.rows(f"create or replace temp table qualifying as {QUALIFYING}", measured)
         lake.rows(RESTS_ON)
+    went_back = _went_back(lake, now)
+    if recorded(lake, table) != mark:
+        lake.write(lambda: register.record(lake, CLOCK, now.isoformat()), "the clock of the levels")
     changed = delta.otherwise(table, "customer_id", {"qualifying": "customer_id in (from touched)"})
 
     def scope(since: delta.Since) -> delta.Scoped | None:
-        found = changed(since)
-        lake.rows(TURNED, {"now": now})
+        found = None if went_back else changed(since)
+        if found:
+            lake.rows(TURNED, {"now": now})
         return found
 
     def made() -> str:
@@ -110,7 +116,15 @@ def build_tiers(lake: Lake, programme: Programme, now: datetime) -> build.Built:
             lake.rows("create or replace temp table levels as from incoming")
         return "select levels.*, rests_on from levels left join rests using (customer_id)"
 
-    return build.refresh(lake, table, mark, depends, (), made, scope)
+    built = build.refresh(lake, table, mark, depends, (), made, scope)
+    lake.drop("qualifying", "rests", "touched", "levels")
+    return built
+
+
+def _went_back(lake: Lake, now: datetime) -> bool:
+    """Whether levels were last looked at by a later clock than this."""
+    clock = recorded(lake, CLOCK)
+    return clock is not None and now < datetime.fromisoformat(clock)
 
 
 def _tiers(lake: Lake, programme: Programme, ladder: Ladder, now: datetime) -> list[tuple[object, ...]]:
@@ -123,7 +137,7 @@ def _tiers(lake: Lake, programme: Programme, ladder: Ladder, now: datetime) -> l
         found, turns = standing(way), [way.stands_until(), *(item.known_from for item in mine if item.known_from > now)]
         rows.append((
             customer, programme.programme, found.tier, way.height, found.qualifying_points, way.since if way.height else None, found.holds_until,
-            found.next_tier, found.points_to_next, min((at for at in turns if at is not None), default=None), now,
+            found.next_tier, found.points_to_next, min((at for at in turns if at is not None), default=None),
         ))  # fmt: skip
     return rows
 

@@ -82,14 +82,15 @@ RESTS_ON = """
         select null, concat('event:', interaction_id), hash(record_id, source, kind, occurred_at, order_id, is_member, details)
         from core__interactions join members using (record_id) where kind in (select unnest($kinds))
         union all
-        select null, concat('opening:', record_id), hash(points, opened_at) from core__opening_balances
+        select null, concat('opening:', record_id), hash(points, opened_at) from core__opening_balances where $opened
     ), parts as (
         select document, h from documents
         union all
         select document, hash(l.order_id, line_no, sku, quantity, amount) from core__order_lines l join documents using (order_id)
     )
-    select document, bit_xor(h) as rests_on from parts group by document
-"""  # not on whose customer the record is: an order posts the same for any
+    select document, hash(string_agg(cast(h as varchar), ',' order by h)) as rests_on from parts group by document
+"""  # not on whose customer the record is: an order posts the same for any. A sum or xor of hashes would not do: the hash of several
+# values is linear in the last, and what changes alike in two rows would cancel
 TOUCHED = {
     "core__orders": "case when kind = 'sale' then order_id else coalesce(original_order_id, order_id) end in (from touched)",
     "core__order_lines": "order_id in (select order_id from core__orders)",
@@ -98,16 +99,19 @@ TOUCHED = {
 }
 
 
+@build.timed
 def build_targets(lake: Lake, store: psycopg.Connection, programme: Programme) -> build.Built:
     """`core__loyalty_targets`: grain = order or event × unit × what it posts (earn, redeem; clawback and restore of a return), and record × opening balance."""
     known = (books.issued_so_far(store, programme.programme), plans.so_far(store)) if programme.asks_the_past else ()
-    depends = build.fingerprint(lake, (), programme.fingerprint, "targets 7")
+    depends = build.fingerprint(lake, (), programme.fingerprint, programme.version, "targets 7")
     mark = build.fingerprint(lake, INPUTS, depends, known)
     scope = None if programme.asks_the_past else delta.otherwise(TABLE, "document", TOUCHED)
     if recorded(lake, TABLE) != mark:
-        kinds = {"kinds": _kinds(lake, programme)}
-        lake.rows(f"create or replace temp table rests as {RESTS_ON}", kinds)
-    return build.refresh(lake, TABLE, mark, depends, (), lambda: _made(lake, store, programme), scope)
+        asked = {"kinds": _kinds(lake, programme), "opened": bool(programme.spends)}
+        lake.rows(f"create or replace temp table rests as {RESTS_ON}", asked)
+    built = build.refresh(lake, TABLE, mark, depends, (), lambda: _made(lake, store, programme), scope)
+    lake.drop("rests", "touched", "owed")
+    return built
 
 
 def _made(lake: Lake, store: psycopg.Connection, programme: Programme) -> str:

@@ -64,7 +64,7 @@ def fill(lake, orders, touches=(), tiers=()):
     people = sorted({o["who"] for o in orders if o["who"]} | {t["who"] for t in touches})
     write(lake, "core__record_customers", {"record_id": pl.String, "customer_id": pl.String}, [(p, p) for p in people])
     write(lake, "core__customers", {"customer_id": pl.String, "kind": pl.String}, [(p, "known") for p in people])
-    write(lake, "core__customer_tiers", TIERS, [(who, "p", level, 1, 0, None, None, None, 0, None, None) for who, level in tiers])
+    write(lake, "core__customer_tiers", TIERS, [(who, "p", level, 1, 0, None, None, None, 0, None) for who, level in tiers])
     write(lake, "core__interactions", TOUCHES, [
         (f"i{n}", t["who"], t["channel"], t["kind"], t["at"], None, None, None, json.dumps(t["details"], ensure_ascii=False)) for n, t in enumerate(touches)
     ])  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdp.identity_rules import IdentityRules, shipped_rules
 from cdp.lake.build import sql_file
 from cdp.lake.engine import Lake
 from cdp.standard import contact, dictionary, names
@@ -133,3 +134,9 @@ def test_a_value_is_blocked_where_a_pattern_of_its_type_takes_it_and_no_pattern_
     assert not any(blocked for (blocked,) in lake.rows(f"select blocked from ({query})", dictionary.bound(lake, query)))
     assert dictionary.bound(lake, "select 1") is None
     assert "$blocked" in query, "a pattern out of a table is compiled for each value: 200 times the time"
+
+
+@pytest.mark.parametrize(("pattern", "said"), [("a(?=b)", "look-around"), (r"\Qa.b", "quotes by")])
+def test_a_pattern_that_cannot_be_asked_with_the_others_is_refused(pattern, said):
+    with pytest.raises(ValueError, match=said):
+        IdentityRules.model_validate({**shipped_rules().model_dump(), "blocked": {"email": (pattern,)}})

@@ -17,11 +17,18 @@ from cdp.store import alerts as kept
 from cdp.store.connect import connect, database, owner_address
 from cdp.workspace import Workspace
 
+EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+
 
 def failed_checks(instance: dg.DagsterInstance, rule: AlertRule, keys: Iterable[dg.AssetCheckKey]) -> list[Wrong]:
-    """Checks whose last evaluation failed."""
+    """Checks whose last evaluation failed; one that a run has only planned is not evaluated yet."""
     wanted = [key for key in keys if not rule.checks or f"{key.asset_key.to_user_string()}.{key.name}" in rule.checks]
-    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted)
+    storage = instance.event_log_storage
+    found = dict(storage.get_latest_asset_check_execution_by_key(wanted))
+    for key in [key for key, record in found.items() if record.status is AssetCheckExecutionRecordStatus.PLANNED]:
+        evaluated = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
+        if evaluated:
+            found[key] = evaluated[0]
     wrong = []
     for key, record in sorted(found.items(), key=lambda item: (item[0].asset_key.to_user_string(), item[0].name)):
         if record.status is AssetCheckExecutionRecordStatus.FAILED and record.event is not None:
@@ -87,7 +94,7 @@ def watch(workspace: Workspace, instance: dg.DagsterInstance, alerts: Alerts, ke
         if failed | missed:
             named = ", ".join(f"{way} ({why})" for way, why in (failed | missed).items())
             log.error(f"alerts could not be sent by {named}: tried again at the next look")
-        if missed and not sent:
+        if missed and not sent and not alerts.to.log:
             return []  # nobody was told
         kept.keep(store, messages, now, list(missed))
     return messages

@@ -4,11 +4,13 @@ from dataclasses import replace
 from datetime import datetime
 
 import dagster as dg
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from assets.alive import BEGUN, bury_dead_runs, last_run
 from assets.automation import JOB
 from assets.landing import DAYS
 from cdp.arrivals import Arrived, why_not
+from cdp.clock import system_now
 from cdp.sources.landing import seen
 from cdp.sources.load import load_sources
 from cdp.store import inbox, landed
@@ -17,6 +19,7 @@ from cdp.workspace import Workspace
 from identity import artefact
 
 ARRIVAL = "cdp/arrival"
+REPEATED = 300  # seconds in which the daemon repeats a run that died
 
 
 def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> dg.SensorResult:
@@ -33,7 +36,7 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
     bury_dead_runs(instance)
     if not (arrived.files or arrived.events or arrived.model):
         arrived = replace(arrived, unfinished=unfinished(instance))
-    running = bool(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]), limit=1))
+    running = is_going(instance)
     before = instance.get_runs(dg.RunsFilter(tags={ARRIVAL: arrived.key}))
     failed = sum(run.status is dg.DagsterRunStatus.FAILURE for run in before)
     reason = why_not(arrived, now, running=running, failed=failed)
@@ -45,6 +48,20 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
         skip_reason=reason or None,
         dynamic_partitions_requests=[DAYS.build_add_request([f"{day}" for day in sorted(new)])] if new else [],
     )
+
+
+def is_going(instance: dg.DagsterInstance) -> bool:
+    """Whether a run waits or works, or Dagster is about to repeat one that died."""
+    if instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]), limit=1):
+        return True
+    last = next(iter(instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)), None)
+    if (
+        last is None
+        or last.dagster_run.tags.get(WILL_RETRY_TAG) != "true"
+        or AUTO_RETRY_RUN_ID_TAG in last.dagster_run.tags
+    ):
+        return False
+    return system_now().timestamp() - (last.end_time or 0) < REPEATED  # where nobody repeats it, this sensor does
 
 
 def unfinished(instance: dg.DagsterInstance) -> str:

@@ -15,9 +15,12 @@ FOLLOWS = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.any_deps_in_progress()
     & ~dg.AutomationCondition.in_progress()
-    # a run stops at a blocking check that fails; what follows must not go on where the run stopped
+    # a run stops at a blocking check that fails; what follows must not go on where the run stopped, nor where a later run
+    # died before it looked again
     & ~dg.AutomationCondition.any_deps_match(
-        dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed(), blocking_only=True)
+        dg.AutomationCondition.any_checks_match(
+            ~dg.AutomationCondition.check_passed() & ~dg.AutomationCondition.missing(), blocking_only=True
+        )
     )
 ).with_label("made again when what it is made of was")
 

@@ -52,7 +52,7 @@ def m_and_u(model: Model | None) -> dg.MarkdownMetadataValue:
 
 
 def surprise(lake: Lake, model: Model | None) -> dg.MarkdownMetadataValue:
-    """The pair that was joined against the strongest evidence: what each field says, never the values."""
+    """Of the pairs joined by the smallest margin the one with the strongest evidence against it: what each field says, never the values."""
     parts = _parts(lake, model)
     at, rows = model.prior_weight if model else 0.0, []
     rows.append({"field": "before anything is known", "from": 0.0, "to": at, "says": "against" if at < 0 else "for"})
@@ -67,7 +67,7 @@ def surprise(lake: Lake, model: Model | None) -> dg.MarkdownMetadataValue:
         },
     }  # fmt: skip
     note = f"Joined at {at:.1f}; the threshold is {model.threshold:.1f}." if model else ""
-    return drawn("The strongest surprise among what was joined", spec, rows if parts else [], note)
+    return drawn("The strongest surprise among what was joined by the smallest margin", spec, rows if parts else [], note)
 
 
 def _parts(lake: Lake, model: Model | None) -> list[Part]:

@@ -37,7 +37,7 @@ def table_metadata(lake: Lake, table: str) -> dict[str, Any]:
         ),
         "preview": dg.MetadataValue.md(
             kept(
-                f"{lake.run_id if not entry.version else ''}{table} {entry.version}",
+                f"{lake.run_id if not entry.version else ''}{table} {entry.version} {sorted(pii)}",
                 lambda: _preview(columns.sample(lake, table, pii)),
             )
         ),

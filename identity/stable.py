@@ -27,8 +27,9 @@ KEPT = """
 """  # the same records as before: no other cluster can have a claim to the id, nor this one to another
 OVERLAP = """
     select c.cluster_id, i.customer_id, count(*)
-    from core__clusters c join incoming i using (record_id) anti join kept k on k.cluster_id = c.cluster_id group by all
-"""
+    from core__clusters c join incoming i using (record_id) anti join kept k on k.cluster_id = c.cluster_id
+    anti join kept t on t.customer_id = i.customer_id group by all
+"""  # somebody may be merged between one reading of the store and the next: no id is given twice
 OTHERS = "select distinct cluster_id from core__clusters anti join kept using (cluster_id)"
 ASSIGNED = """
     select record_id, customer_id from core__clusters join (from kept union all from incoming) using (cluster_id) order by record_id
@@ -74,4 +75,6 @@ def _assigned(lake: Lake, store: psycopg.Connection, now: datetime) -> pa.Table:
     others = [str(row[0]) for row in lake.rows(OTHERS)]
     chosen = ids.assign(others, overlaps[0], overlaps[1], lambda: ids.uuid7(now))
     with build.incoming(lake, pa.table({"cluster_id": [*chosen.keys()], "customer_id": [*chosen.values()]}, NAMED)):
-        return lake.connection.execute(ASSIGNED).to_arrow_table()
+        made = lake.connection.execute(ASSIGNED).to_arrow_table()
+    lake.drop("kept")
+    return made

@@ -27,7 +27,7 @@ def ops__kpis(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mater
     for name, why in unread.items():
         context.log.warning(f"alerts.yaml: {name} cannot be asked: {why}")
     kept.note(platform.store, figures, system_now(), list(unread))  # delays are told in real time, whatever the run's
-    count, middle, longest = kept.delays(platform.store)
+    count, middle, longest = kept.delays(platform.store, system_now())
     told = {
         "alerts told in 30 days": count,
         "seconds until told, median": middle,
@@ -64,8 +64,10 @@ def askable(platform: Platform) -> Finding:
 def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Tells people of failed runs, failed checks and broken figures, as alerts.yaml says: once, again while it lasts, and when it is over."""
     from assets.alerting import watch
+    from assets.alive import bury_dead_runs
 
     workspace = open_workspace(Settings())
+    bury_dead_runs(context.instance)  # also where the sensor of files is switched off
     repository = context.repository_def
     keys = repository.asset_graph.asset_check_keys if repository else ()
     jobs = [job.name for job in repository.get_all_jobs()] if repository else []

@@ -9,6 +9,7 @@ from assets.reporting import OWNERS, costed, report
 from cdp.checks import Finding, arrivals
 from cdp.lake.build import Built
 from cdp.privacy.guard import guard
+from cdp.quarantine.rows import over_limit
 from cdp.settings import Settings
 from cdp.sources.ingest import IngestReport, ingest
 from cdp.sources.landing import seen
@@ -53,11 +54,12 @@ def raw_asset(source: Source) -> dg.AssetsDefinition:
         landing.settle(context, platform, source, files, before, done)
         for file in done.blocked:
             context.log.warning(f"{source.source}/{file.file} was left out: {file.blocked}")
-        built = Built(source.raw_table, done.rows, changed=bool(done.files), seconds=done.seconds, bytes=done.bytes)
+        made = sum(file.accepted for file in done.files)
+        built = Built(source.raw_table, done.rows, bool(done.files), done.seconds, done.bytes, made)
         return report(
             platform.lake,
             built,
-            check_results=[_reconciles(done), _contract(done, source), *_arrivals(platform, source)],
+            check_results=[_reconciles(done), _contract(platform, done, source), *_arrivals(platform, source)],
             extra=_counts(done),
         )
 
@@ -108,8 +110,8 @@ REJECTED = (
 )
 
 
-def _contract(done: IngestReport, source: Source) -> dg.AssetCheckResult:
-    many = [file.file for file in done.files if file.quarantined > source.limits.warn * file.lines]
+def _contract(platform: Platform, done: IngestReport, source: Source) -> dg.AssetCheckResult:
+    many = over_limit(platform.lake, source, platform.now)
     blocked = done.left_out | {file.file: file.blocked for file in done.blocked}
     facts = {"left out": blocked, "over the warning limit": many}
     found, hint = Finding(not blocked and not many, facts), LEFT_OUT if blocked else REJECTED

@@ -12,7 +12,7 @@ from cdp.store.copied import PAIR, PRESENT, copied
 
 
 def consents(lake: Lake) -> Finding:
-    """Flags against the decisions they name: none is allowed by a denial, by nobody's word, or beyond its end."""
+    """Flags against the decisions they name: none is allowed by a denial, by another's decision than a grant, or by nobody's word."""
     if is_empty(lake, "core__customer_consents"):
         return Finding(ok=True, facts={"flags": 0})
     query = """
@@ -20,6 +20,7 @@ def consents(lake: Lake) -> Finding:
             count(*) filter (where f.allowed and list_contains($denials, f.status)) as "allowed though denied",
             count(*) filter (where f.decided_by is not null and d.decision_id is null) as "decided by a decision that is not there",
             count(*) filter (where f.allowed and f.status = 'granted' and f.decided_by is null) as "granted by nobody",
+            count(*) filter (where f.allowed and f.status = 'granted' and d.status <> 'granted') as "granted by what is no grant",
             count(*) filter (where customer is null) as "of a customer that is not there"
         from core__customer_consents f
         left join core__consent_decisions d on d.decision_id = f.decided_by

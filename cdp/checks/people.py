@@ -68,7 +68,8 @@ def evidence(lake: Lake) -> Finding:
         select count(*), count(*) filter (where not firm) from held
     """
     held, weak = map(int, lake.rows(query)[0])
-    facts = {f"{kind} edges": int(count) for kind, count in kinds.items()}
+    edges = sum(kinds.values())
+    facts: dict[str, int | str] = {f"{kind} edges": f"{count:,} ({count / edges:.1%})" for kind, count in kinds.items()}
     return Finding(weak <= WEAK * held, facts | {"customers with several records": held, "of them by similar values alone": weak})  # fmt: skip
 
 

@@ -124,13 +124,13 @@ def _person(
         if not reason and rules.join == "paid" and not _paying(plans, rules, at):
             reason = "no_plan"
         items = returns.get(thing["id"], []) if sale else []
-        told = False
         for unit in rules.units:
             seen = rules.of(unit.code)
             occasion = _occasion(thing, sale, way, bound.get(seen.key(thing["id"], "earn")), rules, tally)
-            if not sale and all(rule.event != occasion.event or rule.unit != unit.code for rule in rules.rules):
+            if not sale and not _earns(rules, occasion.event, unit.code):
+                if any(_earns(version, occasion.event, unit.code) for version in programme.versions):
+                    yield _row(seen, thing, "earn", thing["record_id"], 0, reason or "no_rule")
                 continue
-            told = True
             shown = own if sale else [Line(1, "", 1, thing.get("amount") or Decimal(0))]
             earned = earn(shown, seen, occasion) if not reason else Earned(0, {}, Decimal(0))
             said = reason or "+".join(earned.by_rule) or ("nothing_to_earn" if seen.rules else "no_rule")
@@ -150,10 +150,14 @@ def _person(
                 ladder.later(Item(max(at, i.occurred_at), at, -taken[i.order_id]) for i in items if taken[i.order_id])
                 if earned.points:
                     ladder.add(Item(at, at, earned.points))
-        if not told:
-            yield _row(rules, thing, "earn", thing["record_id"], 0, reason or ("no_unit" if sale else "no_rule"))
+        if not rules.units:
+            yield _row(rules, thing, "earn", thing["record_id"], 0, reason or "no_unit")
         if sale and thing["points_redeemed"]:
             yield from _paid(thing, own, items, orders, programme)
+
+
+def _earns(rules: Programme, event: str, unit: str) -> bool:
+    return any(rule.event == event and rule.unit == unit for rule in rules.rules)
 
 
 def _recall(

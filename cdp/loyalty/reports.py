@@ -100,8 +100,8 @@ def build_tiers(lake: Lake, programme: Programme, now: datetime) -> build.Built:
         lake.rows(f"create or replace temp table qualifying as {QUALIFYING}", measured)
         lake.rows(RESTS_ON)
     went_back = _went_back(lake, now)
-    if recorded(lake, table) != mark:
-        lake.write(lambda: register.record(lake, CLOCK, now.isoformat()), "the clock of the levels")
+    if recorded(lake, table) != mark and not went_back:
+        _note_clock(lake, now)  # before: a run that dies in between has one made too many, never one too few
     changed = delta.otherwise(table, "customer_id", {"qualifying": "customer_id in (from touched)"})
 
     def scope(since: delta.Since) -> delta.Scoped | None:
@@ -117,8 +117,14 @@ def build_tiers(lake: Lake, programme: Programme, now: datetime) -> build.Built:
         return "select levels.*, rests_on from levels left join rests using (customer_id)"
 
     built = build.refresh(lake, table, mark, depends, (), made, scope)
+    if went_back and built.made is None:
+        _note_clock(lake, now)
     lake.drop("qualifying", "rests", "touched", "levels")
     return built
+
+
+def _note_clock(lake: Lake, now: datetime) -> None:
+    lake.write(lambda: register.record(lake, CLOCK, now.isoformat()), "the clock of the levels")
 
 
 def _went_back(lake: Lake, now: datetime) -> bool:

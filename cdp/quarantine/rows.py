@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cdp.sources.draft import headers_of
 from cdp.sources.model import Source
 from cdp.sources.read import csv_cells, fingerprint
 
+MONTH = timedelta(days=30)  # after it a warning is no news
 WHOLE = "file_blocked"  # a file that was left out as a whole: it is mended as a whole
 CONFLICT = "key_conflict"
 WAITING = (
@@ -24,6 +26,15 @@ REASONS = f"""
         count(distinct (file, sha256, line)) filter (where replayed_as is not null) as replayed,
         count(distinct (file, sha256, line)) filter (where "check" = '{WHOLE}') as files_left_out, min(reason) as example
     from ops__rejected_rows group by all order by waiting desc, replayed desc, source, "column", "check"
+"""
+
+SHARES = f"""
+    with waits as (
+        select source, file, sha256, count(distinct line) as waiting, max(rejected_at) as at_time from ops__rejected_rows
+        where {WAITING} group by all
+    )
+    select w.source, w.file, max(w.waiting / r.lines), max(w.at_time) from waits w join ops__reconciliation r using (source, file, sha256)
+    where r.lines > 0 group by all order by all
 """
 
 
@@ -47,6 +58,13 @@ class Waiting:
 def reasons(lake: Lake) -> list[dict[str, Any]]:
     """Counts by source, column and check: lines that wait, lines that were read again, files left out."""
     return [] if is_empty(lake, "ops__rejected_rows") else lake.records(REASONS)
+
+
+def over_limit(lake: Lake, source: Source, now: datetime) -> list[str]:
+    """Files of the last month of which a larger share waits than the source's warning limit, whichever run read them."""
+    shares = [] if is_empty(lake, "ops__rejected_rows") else lake.remembered(SHARES)
+    limit, since = source.limits.warn, now - MONTH
+    return [file for name, file, share, at in shares if name == source.source and share > limit and at > since]
 
 
 def waiting(lake: Lake, source: Source, only: tuple[str, int] | None = None) -> list[Waiting]:

@@ -47,13 +47,13 @@ def sent(store: psycopg.Connection, way: str, alerts: Sequence[int]) -> None:
     store.execute("update alerts set unsent = array_remove(unsent, %s) where alert_id = any(%s)", [way, list(alerts)])
 
 
-def delays(store: psycopg.Connection) -> tuple[int, float | None, float | None]:
+def delays(store: psycopg.Connection, now: datetime) -> tuple[int, float | None, float | None]:
     """(alerts told, seconds from known to told in the middle, the longest) of the last 30 days."""
     query = """
         select count(*), percentile_cont(0.5) within group (order by extract(epoch from first_sent_at - since)), max(extract(epoch from first_sent_at - since))
-        from alerts where first_sent_at > (select max(first_sent_at) from alerts) - interval '30 days'
+        from alerts where first_sent_at > %s - interval '30 days'
     """
-    count, middle, longest = store.execute(query).fetchall()[0]
+    count, middle, longest = store.execute(query, [now]).fetchall()[0]
     return int(count), None if middle is None else float(middle), None if longest is None else float(longest)
 
 

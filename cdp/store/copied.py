@@ -26,7 +26,7 @@ def copied(
 
     Args:
         store: Asked within its transaction.
-        query: Its columns are taken by their place.
+        query: Its columns are taken by their place. Of a single column, rows without a value are lost.
         columns: Their names and types: text (whatever PostgreSQL writes as text), whole numbers, flags, times.
         parameters: Bound into the query.
     """

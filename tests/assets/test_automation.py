@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, StepMaterializationData
 
-from assets import platform
+from assets import arrivals, platform
 from assets.alerting import watch
 from assets.alive import PROCESS
 from assets.arrivals import ARRIVAL, look
@@ -93,16 +94,25 @@ def test_what_channels_sent_is_a_reason_for_a_run_after_a_minute(landing):
 
 
 @pytest.mark.long
-def test_a_run_under_way_starts_no_other_and_one_that_was_killed_blocks_none(landing, definitions):
+def test_a_run_under_way_starts_no_other_and_one_that_was_killed_blocks_none(landing, definitions, monkeypatch):
     workspace, instance = landing
     now = T0 + 2 * DAY
     put(workspace, "b.jsonl", event(3))
     run = instance.create_run_for_job(definitions.resolve_job_def(JOB))
     assert "under way" in why(workspace, instance, now)
     instance.add_run_tags(run.run_id, {PROCESS: f"{run.run_id}|999999|1.00|{os.uname().nodename}"})
-    (request,) = look(workspace, instance, now).run_requests
-    assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
+    assert "under way" in why(workspace, instance, now), "Dagster repeats it: one more would be a second run"
+    dead = instance.get_run_by_id(run.run_id)
+    assert (dead.status, dead.tags["dagster/will_retry"]) == (dg.DagsterRunStatus.FAILURE, "true")
+    monkeypatch.setattr(arrivals, "REPEATED", 0)
+    (request,) = look(workspace, instance, now).run_requests  # where nobody repeats it
     assert request.tags["dagster/max_retries"] == "0"
+    monkeypatch.undo()
+    repeated = instance.create_run_for_job(definitions.resolve_job_def(JOB), tags={"dagster/max_retries": "0"})
+    instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": repeated.run_id})
+    assert "under way" in why(workspace, instance, now)
+    instance.report_run_failed(repeated, "for the test")
+    assert len(look(workspace, instance, now).run_requests) == 1
 
 
 @pytest.mark.long
@@ -127,7 +137,7 @@ def test_a_run_that_failed_after_it_had_read_everything_is_done_again(landing, d
     workspace, instance = landing
     now = T0 + 3 * DAY
     assert why(workspace, instance, now) == "nothing new"
-    job, tags, keys = definitions.resolve_job_def(JOB), {}, set()
+    job, tags, keys = definitions.resolve_job_def(JOB), {"dagster/max_retries": "0"}, set()
     for _ in range(4):
         instance.report_run_failed(instance.create_run_for_job(job, tags=tags), "for the test")
         if len(keys) < 3:
@@ -185,6 +195,17 @@ def test_tables_follow_what_they_are_made_of_and_a_whole_run_is_not_followed(def
         assert found.get_num_requested(dg.AssetKey("ops__published")) == 1
         assert found.get_num_requested(dg.AssetKey("raw_web__events")) == 0
         assert asked(found.cursor).total_requested == 0
+        found = asked(found.cursor)
+        going = instance.run_storage.add_run(dg.DagsterRun(job_name=JOB, run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED))
+        for key in ("core__customers", "core__orders"):
+            planned = AssetMaterializationPlannedData(dg.AssetKey(key))
+            instance.report_dagster_event(DagsterEvent("ASSET_MATERIALIZATION_PLANNED", JOB, event_specific_data=planned), going.run_id)
+        ran_now = StepMaterializationData(dg.AssetMaterialization("core__customers"), [])
+        instance.report_dagster_event(DagsterEvent("ASSET_MATERIALIZATION", JOB, event_specific_data=ran_now), going.run_id)
+        found, both = asked(found.cursor), dg.AssetKey("core__loyalty_targets")
+        assert found.get_num_requested(both) == 0, "what else it is made of is under way"
+        instance.report_run_canceled(going)
+        assert asked(found.cursor).get_num_requested(both) == 1
 
 
 @pytest.mark.long
@@ -219,6 +240,13 @@ def test_what_follows_stops_where_a_blocking_check_failed_until_it_passes(defini
         made(dg.AssetKey("core__loyalty_balances"))  # what else a release rests on goes on
         found = asked(found.cursor)
         assert [found.get_num_requested(key) for key in stopped] == [0, 0]
+        died = instance.run_storage.add_run(dg.DagsterRun(job_name=JOB, run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED))
+        planned = AssetCheckEvaluationPlanned(asset_key=consents, check_name="consents_hold")
+        instance.report_dagster_event(DagsterEvent("ASSET_CHECK_EVALUATION_PLANNED", JOB, event_specific_data=planned), died.run_id)
+        instance.report_run_failed(died)
+        made(dg.AssetKey("core__loyalty_balances"))
+        found = asked(found.cursor)
+        assert [found.get_num_requested(key) for key in stopped] == [0, 0], "a run that died before it looked again opens nothing"
         made(consents, passed=True)
         found = asked(found.cursor)
         assert [found.get_num_requested(key) for key in stopped] == [1, 1]
@@ -290,6 +318,11 @@ def test_alerts_fire_once_are_told_again_while_they_last_and_when_they_are_over(
     assert look_again() == []
     often = load_alerts(workspace).model_copy(update={"repeat_hours": 1e-9})
     assert {m.kind for m in look_again(often)} == {"still"}
+    waits = instance.create_run_for_job(definitions.resolve_job_def(JOB), status=dg.DagsterRunStatus.STARTED)
+    planned = AssetCheckEvaluationPlanned(asset_key=dg.AssetKey("raw_web__events"), check_name="contract")
+    instance.report_dagster_event(DagsterEvent("ASSET_CHECK_EVALUATION_PLANNED", JOB, event_specific_data=planned), waits.run_id)
+    assert look_again() == [], "a check that a run has only planned is not well again"
+    instance.delete_run(waits.run_id)
     put(workspace, "damaged.jsonl", event(50))
     cdp(workspace, "run", "--as-of", (T0 + 5 * DAY).isoformat())
     assert ("raw_web__events.contract", "over") in {(m.subject, m.kind) for m in look_again()}
@@ -303,8 +336,8 @@ def test_alerts_fire_once_are_told_again_while_they_last_and_when_they_are_over(
 
 def test_schedules_run_the_night_and_the_checks(definitions):
     repository = definitions.get_repository_def()
-    assert {(s.name, s.job_name, s.default_status.value) for s in repository.schedule_defs} == {
-        ("nightly", JOB, "RUNNING"), ("reconciliation", CHECKS_JOB, "RUNNING"),
+    assert {(s.name, s.job_name, s.default_status.value, s.cron_schedule) for s in repository.schedule_defs} == {
+        ("nightly", JOB, "RUNNING", "30 2 * * *"), ("reconciliation", CHECKS_JOB, "RUNNING", "0 4 * * *"),
     }  # fmt: skip
     assert {s.name for s in repository.sensor_defs} >= {"landing", "what_follows", "alerts"}
 

@@ -122,7 +122,8 @@ def test_what_was_told_is_kept_with_its_delay(platform):
     kept.keep(platform.store, [message], NOW + timedelta(seconds=30))
     assert [(alert.rule, alert.subject) for alert in kept.still_open(platform.store)] == [("r", "s")]
     kept.keep(platform.store, [Message("r", "s", "text", "still", NOW)], NOW + REPEAT)
-    assert kept.delays(platform.store) == (1, 30.0, 30.0)
+    assert kept.delays(platform.store, NOW + REPEAT) == (1, 30.0, 30.0)
+    assert kept.delays(platform.store, NOW + timedelta(days=31)) == (0, None, None), "of the last 30 days, not of the last that had any"
     kept.keep(platform.store, [Message("r", "s", "text", "over", NOW)], NOW + 2 * REPEAT)
     assert kept.still_open(platform.store) == []
     kept.keep(platform.store, [message], NOW + 3 * REPEAT)

@@ -103,7 +103,11 @@ def test_consent_ledger_and_assignment_of_a_sound_town_hold(wrong):
     assert books.ledger(wrong.store, programme).ok
     assert books.holders(wrong.lake, wrong.store).ok
     assert people.sizes(wrong.lake).ok
-    assert people.evidence(wrong.lake).ok
+    evidence = people.evidence(wrong.lake)
+    assert evidence.ok
+    shares = [float(said.split("(")[1].rstrip("%)")) for name, said in evidence.facts.items() if name.endswith(" edges")]
+    assert len(shares) > 1
+    assert sum(shares) == pytest.approx(100, abs=0.2), "the share of each kind"
     assert quarantine.replays(wrong.lake).ok
 
 
@@ -133,6 +137,8 @@ def test_a_flag_that_is_allowed_though_denied_is_found(wrong):
         ("status = 'withdrawn', allowed = true", "allowed though denied"),
         ("decided_by = 'nobody'", "decided by a decision that is not there"),
         ("allowed = true, status = 'granted', decided_by = null", "granted by nobody"),
+        ("allowed = true, status = 'granted', decided_by = (select min(decision_id) from core__consent_decisions where status <> 'granted')", "granted by what is no grant"),
+        ("customer_id = 'nobody'", "of a customer that is not there"),
     ):
         wrong.lake.write(lambda c=change: wrong.lake.connection.execute(f"update lake.main.core__customer_consents set {c} where customer_id = (select min(customer_id) from core__customer_consents)"), "made wrong")  # fmt: skip
         found = books.consents(wrong.lake)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,6 +71,25 @@ def test_rules_correct_what_was_rejected_and_the_next_run_reads_it(platform, for
     assert checked.facts["in files that wait for a run"] == 0
     with pytest.raises(replay.NothingToCorrect):
         replay.correct(platform.lake, landing, definition, change)
+
+
+def test_a_file_of_which_much_waits_is_warned_of_by_later_runs_too_until_it_is_read_again_or_is_old(platform):
+    definition = source("waits", "csv", limits={"warn": 0.5, "block": 1.0})
+    folder = platform.workspace.path("landing", "waits")
+    folder.mkdir(parents=True)
+    folder.joinpath("much.csv").write_bytes(FILES["csv"].encode())
+    folder.joinpath("little.csv").write_bytes(b"id,n,currency\n10,1,GBP\n11,1,GBP\n12,x,GBP\n")
+    read(platform, definition)
+    assert read(platform, definition) == {}
+    assert rows.over_limit(platform.lake, definition, NOW) == ["much.csv"]
+    assert rows.over_limit(platform.lake, source("other", "csv"), NOW) == []
+    assert rows.over_limit(platform.lake, definition, NOW + timedelta(days=31)) == []
+    landing = platform.workspace.path("landing")
+    replay.replay(
+        platform.lake, landing, replay.correct(platform.lake, landing, definition, replay.by_rules(definition, RULES))
+    )
+    read(platform, definition)
+    assert rows.over_limit(platform.lake, definition, NOW) == []
 
 
 def test_a_line_that_is_lost_on_the_way_back_is_found(platform):

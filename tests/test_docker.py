@@ -14,7 +14,9 @@ import warnings
 
 import psutil
 import pytest
+import yaml
 
+from assets import launch
 from cdp.settings import Settings
 from cdp.store.connect import connect, owner_address
 from cdp.workspace import open_workspace
@@ -59,6 +61,21 @@ def test_the_compose_command_accepts_it_where_there_is_one(tmp_path):
         (tmp_path / "docker" / secret["file"]).write_text("x")
     done = subprocess.run([*found, "-f", "compose.yaml", "config", "-q"], cwd=tmp_path / "docker", env=os.environ | {"CDP_UI_PASSWORD_HASH": "x"}, capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_dagster_keeps_its_runs_in_postgresql_ends_what_never_ends_and_repeats_what_died():
+    kept = yaml.safe_load((DOCKER / "dagster.yaml").read_text(encoding="utf-8"))
+    assert kept["storage"] == {"postgres": {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}}
+    assert kept["compute_logs"]["config"]["base_dir"] == {"env": "DAGSTER_COMPUTE_LOGS"}
+    assert 0 < kept["run_monitoring"]["max_runtime_seconds"] <= 86400
+    assert kept["schedules"]["use_threads"]
+    assert kept["sensors"]["use_threads"]
+    for told in (kept, yaml.safe_load(launch.INSTANCE_YAML)):
+        assert told["run_monitoring"]["enabled"]
+        assert told["run_monitoring"]["start_timeout_seconds"] <= 600
+        assert told["run_retries"] == {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
+        assert set(told["retention"]) == {"schedule", "sensor"}
+        assert told["telemetry"] == {"enabled": False}
 
 
 def test_the_images_only_call_make_install():

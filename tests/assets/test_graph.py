@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,10 +14,15 @@ import pytest
 import yaml
 
 from assets import launch
+from assets.alerting import failed_checks
 from assets.definitions import JOB, defs
-from assets.reporting import contracts, cost, costed
+from assets.defs.ingest import REJECTED
+from assets.reporting import _column, contracts, cost, costed
+from cdp.alerts.rules import AlertRule
 from cdp.lake.build import Built, find_inputs, sql_file, sql_tables
 from cdp.lake.tables import OPERATIONS, meanings, shapes
+from cdp.privacy.columns import shown as shown_as
+from cdp.sources.model import Column
 from cdp.sources.stage import BOOKKEEPING
 from tests.conftest import ROOT, RetailCase, cdp
 
@@ -242,6 +247,12 @@ def test_assets_report_rows_columns_and_lineage(instance):
     assert "pii" not in columns["quantity"].tags
     assert not columns["transaction_id"].constraints.nullable
     assert "matches ^[A-Z]{3}$" in columns["currency"].constraints.other
+    limited = _column("n", "BIGINT", Column(one_of=("a", "b"), minimum=1, maximum=9.5), pii=False)
+    assert limited.constraints.other == ["one of a, b", "at least 1", "at most 9.5"]
+    golden = instance.get_latest_materialization_event(dg.AssetKey("core__customers")).asset_materialization.metadata
+    personal = {c.name for c in golden["dagster/column_schema"].schema.columns if "pii" in c.tags}
+    assert personal >= {"full_name", "given_name", "birth_date", "email", "phone", "postal_code", "city"}, "by lineage and name"
+    assert not personal & {"customer_id", "kind", "country", "first_seen", "records"}
     lineage = (
         instance.get_latest_materialization_event(dg.AssetKey("core__contact_records"))
         .asset_materialization.metadata["dagster/column_lineage"]
@@ -280,6 +291,14 @@ def test_previews_show_codes_and_times_and_nothing_of_a_person(instance, retail_
                 "select fields ->> 'full_name' from contact_records where length(fields ->> 'full_name') > 5"
             ).fetchall()
         }
+    golden = instance.get_latest_materialization_event(dg.AssetKey("core__customers")).asset_materialization.metadata
+    head, _, *lines = [line for line in golden["preview"].value.splitlines() if line.startswith("|")]
+    rows = [dict(zip(head.split(" | "), line.split(" | "), strict=True)) for line in lines]
+    assert {row[name] for row in rows for name in ("email", "full_name", "birth_date", "postal_code", "city")} <= {"•••", "∅"}
+    assert {row["kind"] for row in rows} <= {"known", "anonymous"}
+    assert [shown_as("n", 3), shown_as("n", None), shown_as("at", date(2026, 5, 1))] == ["3", "∅", "2026-05-01"]
+    assert shown_as("birth_date", date(1980, 5, 1)) == shown_as("birth_year", b"1980") == "•••"
+    assert (shown_as("country", "GB"), "Ann" in shown_as("said", "Ann Lee")) == ("GB", False)
     shown = 0
     for key in instance.all_asset_keys():
         event = instance.get_latest_materialization_event(key)
@@ -369,6 +388,8 @@ def test_checks_passed_on_the_reference_case(instance):
     key = dg.AssetCheckKey(dg.AssetKey("raw_pos__sale_lines"), "reconciliation")
     (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
     assert record.status.value == "SUCCEEDED"
+    kpis = instance.get_latest_materialization_event(dg.AssetKey("ops__kpis")).asset_materialization.metadata
+    assert kpis["alerts told in 30 days"].value == 0
 
 
 @pytest.mark.long
@@ -376,7 +397,7 @@ def test_a_damaged_file_fails_the_contract_check_is_named_and_stops_nothing_else
     workspace = new_workspace()
     workspace.path("landing", "pos", "broken.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     workspace.path("landing", "web", "a.jsonl").write_text(
-        '{"messageId": "m1", "type": "page", "anonymousId": "b", "timestamp": "2026-01-01T00:00:00Z"}\n',
+        '{"messageId": "m1", "type": "page", "anonymousId": "b", "timestamp": "2026-01-01T00:00:00Z"}\n' * 19 + "{\n",
         encoding="utf-8",
     )
     log = cdp(workspace, "run").stderr
@@ -387,7 +408,14 @@ def test_a_damaged_file_fails_the_contract_check_is_named_and_stops_nothing_else
     with dg.DagsterInstance.from_config(str(workspace.path("dagster"))) as instance:
         key = dg.AssetCheckKey(dg.AssetKey("raw_pos__sale_lines"), "contract")
         records = instance.event_log_storage.get_asset_check_execution_history(key, limit=5)
+        few = dg.AssetCheckKey(dg.AssetKey("raw_web__events"), "contract")
+        warned = instance.event_log_storage.get_asset_check_execution_history(few, limit=5)
+        keys, rule = [key, few], AlertRule(name="r", when="check_failed", checks=("raw_web__events.contract",))
+        assert [wrong.subject for wrong in failed_checks(instance, rule, keys)] == ["raw_web__events.contract"]
     assert [record.status.value for record in records] == ["FAILED", "FAILED"], "nothing is well again by itself"
+    assert [record.status.value for record in warned] == ["FAILED", "FAILED"], "also of a file of which little was rejected"
+    said = warned[0].event.dagster_event.event_specific_data
+    assert (said.metadata["what to do"].value, said.blocking) == (REJECTED, False)
 
 
 def test_broken_yaml_stops_a_run_before_it_starts(new_workspace):

@@ -16,7 +16,7 @@ from cdp.doctor import examine
 from cdp.errors import ConfigError, WorkspaceError
 from cdp.settings import Settings
 from cdp.sources.model import Source
-from cdp.store.connect import owner_address
+from cdp.store.connect import connect, owner_address
 from cdp.workspace import create, open_workspace
 from cdp.yamlfile import load_yaml
 from tests.conftest import ROOT, cdp
@@ -127,7 +127,7 @@ def test_unknown_folders_are_named_before_a_run(workspace):
 
 
 @pytest.mark.long
-def test_an_external_database_serves_instead_of_the_embedded_one(new_workspace, tmp_path):
+def test_an_external_database_serves_instead_of_the_embedded_one_and_is_backed_up_and_put_back(new_workspace, tmp_path):
     host = owner_address(new_workspace()).fields
     with psycopg.connect(make_conninfo("", **host), autocommit=True) as server:
         server.execute("create database elsewhere")
@@ -136,10 +136,34 @@ def test_an_external_database_serves_instead_of_the_embedded_one(new_workspace, 
     made = initialise(settings)
     assert not made.path("pg", "data").exists()
     environment = os.environ | {"CDP_HOME": str(made.home), "CDP_DATABASE_URL": url}
-    done = subprocess.run(
-        [sys.executable, "-m", "cdp", "run"], env=environment, capture_output=True, text=True, check=False
-    )
+
+    def typed(*arguments):
+        return subprocess.run([sys.executable, "-m", "cdp", *arguments], env=environment, capture_output=True, text=True, check=False)
+
+    landing = made.path("landing", "web", "a.jsonl")
+    landing.write_text('{"messageId": "m1", "type": "identify", "userId": "u1", "traits": {"email": "a@x.org"}, "timestamp": "2026-01-01T00:00:00Z"}\n')
+    done = typed("run")
     assert done.returncode == 0, done.stderr
+    assert [finding for finding in examine(settings) if not finding.sound] == []
+
+    def state():
+        with connect(owner_address(open_workspace(settings))) as store:
+            served = store.execute("select record_id, customer_id::text from assignment order by 1").fetchall()
+        return served, typed("sql", "select record_id, email from core__contact_records order by 1", "--format", "json").stdout
+
+    before, folder = state(), tmp_path / "backup"
+    assert len(before[0]) == 1
+    assert typed("backup", "--out", str(folder)).returncode == 0
+    landing.unlink()
+    with connect(owner_address(open_workspace(settings))) as store:
+        store.execute("truncate customers, assignment, assignment_history cascade")
+    assert "add --replace" in typed("restore", str(folder)).stderr
+    assert state() != before
+    done = typed("restore", str(folder), "--replace")
+    assert done.returncode == 0, done.stderr
+    assert state() == before
+    assert landing.exists()
+    assert typed("run").returncode == 0
     assert [finding for finding in examine(settings) if not finding.sound] == []
 
 

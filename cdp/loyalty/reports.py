@@ -43,8 +43,7 @@ QUALIFYING = """
 """
 RESTS_ON = """
     create or replace temp table rests as
-    select customer_id, hash(string_agg(entry_id || known_from || at_time || amount, ',' order by entry_id)) as rests_on
-    from qualifying group by customer_id
+    select customer_id, hash(sum(hash(hash(entry_id, known_from, at_time, amount)))) as rests_on from qualifying group by customer_id
 """
 TURNED = "insert into touched select customer_id from core__customer_tiers where stands_until <= $now"
 CLOCK = "core__customer_tiers#clock"

@@ -68,6 +68,26 @@ def test_what_one_way_missed_is_sent_by_that_way_alone_at_the_next_look(platform
     assert sum("Subject: CDP: Well again: r: s" in line for line in mailbox.got) == 1
 
 
+def test_while_every_way_is_closed_the_log_tells_once_and_they_get_it_when_they_open(platform, hook, monkeypatch):
+    said = []
+    log = SimpleNamespace(warning=said.append, error=lambda line: None)
+    monkeypatch.setenv("CDP_HOME", str(platform.workspace.home))
+    monkeypatch.setenv("CDP_ALERT_WEBHOOK", "http://127.0.0.1:1/x")
+    kept.keep(platform.store, [Message("r2", "s2", "It was so.", "new", NOW)], NOW)
+    before = len(hook.got)
+
+    def look_again(instance):
+        return [(m.subject, m.kind) for m in watch(platform.workspace, instance, Alerts(version="1"), [], [], log)]
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert look_again(instance) == [("s2", "over")]
+        assert look_again(instance) == []
+        assert len([line for line in said if "s2" in line]) == 1
+        monkeypatch.setenv("CDP_ALERT_WEBHOOK", f"http://127.0.0.1:{hook.server_port}/x")
+        assert look_again(instance) == []
+    assert len(hook.got) == before + 1
+
+
 def test_a_pipeline_whose_last_good_run_ended_too_long_ago_is_late_and_one_that_never_ran_is_not():
     rule = AlertRule(name="no run", when="late", hours=30)
     with dg.DagsterInstance.ephemeral() as instance:

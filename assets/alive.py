@@ -37,8 +37,8 @@ def _is_dead(run: dg.DagsterRun) -> bool:
 
 
 def last_run(
-    instance: dg.DagsterInstance, job: str, *statuses: dg.DagsterRunStatus
+    instance: dg.DagsterInstance, job: str | None, *statuses: dg.DagsterRunStatus
 ) -> tuple[dg.DagsterRun, datetime] | None:
-    """The last run of a job that ended so, and when."""
+    """The last run of a job (of any, where none is named) that ended so, and when."""
     last = next(iter(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=list(statuses)), limit=1)), None)
     return last and (last.dagster_run, datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC))

@@ -1,7 +1,7 @@
 """The landing sensor: registers what arrived, and asks for one run over it."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
@@ -19,7 +19,7 @@ from cdp.workspace import Workspace
 from identity import artefact
 
 ARRIVAL = "cdp/arrival"
-REPEATED = 300  # seconds in which the daemon repeats a run that died
+REPEATED = timedelta(minutes=5)  # in which the daemon repeats a run that died
 
 
 def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> dg.SensorResult:
@@ -54,14 +54,10 @@ def is_going(instance: dg.DagsterInstance) -> bool:
     """Whether a run waits or works, or Dagster is about to repeat one that died."""
     if instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]), limit=1):
         return True
-    last = next(iter(instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)), None)
-    if (
-        last is None
-        or last.dagster_run.tags.get(WILL_RETRY_TAG) != "true"
-        or AUTO_RETRY_RUN_ID_TAG in last.dagster_run.tags
-    ):
+    last = last_run(instance, None, dg.DagsterRunStatus.FAILURE)
+    if last is None or last[0].tags.get(WILL_RETRY_TAG) != "true" or AUTO_RETRY_RUN_ID_TAG in last[0].tags:
         return False
-    return system_now().timestamp() - (last.end_time or 0) < REPEATED  # where nobody repeats it, this sensor does
+    return system_now() - last[1] < REPEATED  # where nobody repeats it, this sensor does
 
 
 def unfinished(instance: dg.DagsterInstance) -> str:

@@ -94,12 +94,13 @@ def build_tiers(lake: Lake, programme: Programme, now: datetime) -> build.Built:
     depends = build.fingerprint(lake, (), programme.fingerprint, programme.version, "tiers 2")
     inputs, day = ("core__ledger_entries", "core__record_customers"), now.replace(hour=0, minute=0, second=0, microsecond=0)  # fmt: skip
     mark = build.fingerprint(lake, inputs, depends, day)
-    if recorded(lake, table) != mark:
-        measured = {"programme": programme.programme, "unit": programme.measured if ladder else ""}
-        lake.rows(f"create or replace temp table qualifying as {QUALIFYING}", measured)
-        lake.rows(RESTS_ON)
+    if recorded(lake, table) == mark:
+        return build.Built(table, build.rows(lake, table), changed=False)
+    measured = {"programme": programme.programme, "unit": programme.measured if ladder else ""}
+    lake.rows(f"create or replace temp table qualifying as {QUALIFYING}", measured)
+    lake.rows(RESTS_ON)
     went_back = _went_back(lake, now)
-    if recorded(lake, table) != mark and not went_back:
+    if not went_back:
         _note_clock(lake, now)  # before: a run that dies in between has one made too many, never one too few
     changed = delta.otherwise(table, "customer_id", {"qualifying": "customer_id in (from touched)"})
 
@@ -116,7 +117,7 @@ def build_tiers(lake: Lake, programme: Programme, now: datetime) -> build.Built:
         return "select levels.*, rests_on from levels left join rests using (customer_id)"
 
     built = build.refresh(lake, table, mark, depends, (), made, scope)
-    if went_back and built.made is None:
+    if went_back:
         _note_clock(lake, now)
     lake.drop("qualifying", "rests", "touched", "levels")
     return built

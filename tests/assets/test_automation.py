@@ -104,7 +104,7 @@ def test_a_run_under_way_starts_no_other_and_one_that_was_killed_blocks_none(lan
     assert "under way" in why(workspace, instance, now), "Dagster repeats it: one more would be a second run"
     dead = instance.get_run_by_id(run.run_id)
     assert (dead.status, dead.tags["dagster/will_retry"]) == (dg.DagsterRunStatus.FAILURE, "true")
-    monkeypatch.setattr(arrivals, "REPEATED", 0)
+    monkeypatch.setattr(arrivals, "REPEATED", timedelta(0))
     (request,) = look(workspace, instance, now).run_requests  # where nobody repeats it
     assert request.tags["dagster/max_retries"] == "0"
     monkeypatch.undo()

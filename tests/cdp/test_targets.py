@@ -140,6 +140,14 @@ def whole(platform, programme):
     return sorted([*orders, *((f"default|points|{record}|opening", "points", None, None, record, "opening", points, at, "opening", None) for record, points, at in opened)], key=repr)  # fmt: skip
 
 
+def settled(platform, programme, seed):
+    """A world whose targets have been worked out."""
+    world = World(platform.lake, seed)
+    world.lay()
+    targets.build_targets(platform.lake, platform.store, programme)
+    return world
+
+
 STEPS = [
     "sale",
     "refund",
@@ -157,9 +165,7 @@ STEPS = [
 
 @pytest.mark.parametrize("seed", range(2))
 def test_targets_kept_by_difference_are_those_worked_out_in_one_go(platform, programme, seed):
-    world = World(platform.lake, seed)
-    world.lay()
-    targets.build_targets(platform.lake, platform.store, programme)
+    world = settled(platform, programme, seed)
     in_part = 0
     for step in [*STEPS, *world.dice.choices(STEPS, k=5)]:
         getattr(world, step)()
@@ -171,9 +177,7 @@ def test_targets_kept_by_difference_are_those_worked_out_in_one_go(platform, pro
 
 
 def test_only_what_changed_is_worked_out_again(platform, programme):
-    world = World(platform.lake, 9)
-    world.lay()
-    targets.build_targets(platform.lake, platform.store, programme)
+    world = settled(platform, programme, 9)
     world.sale()
     world.lay()
     built = targets.build_targets(platform.lake, platform.store, programme)
@@ -276,9 +280,7 @@ def test_what_posts_nothing_says_so_and_is_not_looked_at_again(platform, program
 
 
 def test_other_rules_and_rules_that_ask_the_past_work_everything_out(platform, programme):
-    world = World(platform.lake, 11)
-    world.lay()
-    targets.build_targets(platform.lake, platform.store, programme)
+    world = settled(platform, programme, 11)
     world.sale()
     world.lay()
     other = programme.model_copy(update={"version": "2"})

@@ -2,8 +2,8 @@
 
 A session of those learns fields beside the ones it blocks on, so that a file with two or three fields, or of few records, leaves some
 untaught. Here one expectation maximisation goes over all pairs, or over all candidates, among which nearly every match is, with
-Dirichlet priors (MAP; Dempster, Laird and Rubin 1977): what is usual counts as much as `usual.WORTH` pairs. u is the share among random
-pairs, as in any Fellegi–Sunter model that takes those for pairs of two people, and stays as it is.
+Dirichlet priors (MAP; Dempster, Laird and Rubin 1977): what is usual counts as much as `usual.WORTH` pairs. u is learnt with it, over
+random pairs less those of one person: in a small file these are most of the pairs that agree in an e-mail.
 """
 
 import math
@@ -54,6 +54,8 @@ def learn(
     for _ in range(ROUNDS):
         matching = pairs * _probability(patterns, prior, m, u)
         m = [_beside(_counted(patterns[:, at], matching, len(known)), known) for at, (known, _) in enumerate(shown)]
+        others = drawn * (1 - _probability(random, prior, m, u))
+        u = [_beside(_counted(random[:, at], others, len(known)), known) for at, (_, known) in enumerate(shown)]
         before, prior = prior, prior_of(float(matching.sum()), every)
         if abs(math.log(prior / before)) < 1e-5:
             break

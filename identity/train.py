@@ -39,6 +39,9 @@ MOST_ALIKE = 5  # records of one set of values that teach: more would be all tha
 LAST_SESSIONS = (("street",), ("city",), ("first",))
 ITERATIONS = (25, 10, 5)
 ENOUGH = 2  # sessions that taught a comparison
+# A mixture of two classes is identified by three fields or more that are independent within each (Allman, Matias and Rhodes 2009);
+# a session leaves out the one it blocks on.
+FEWEST_FIELDS = 4
 
 
 class Untrained(ValueError):
@@ -74,7 +77,7 @@ def train(
     present = columns_present(connection, table)
     if records < (2 if usual else FEWEST_RECORDS):
         return None
-    if records >= FEWEST_RECORDS:
+    if records >= FEWEST_RECORDS and not (usual and len(fields.comparisons(present)) < FEWEST_FIELDS):
         with contextlib.suppress(Untrained):
             learnt = _train(connection, table, seed, precision, records, present)
             if learnt is not None or not usual:

@@ -62,7 +62,7 @@ class Mapping(Strict):
         wanted += [column for named in self.used.values() for column in named]
         if absent := sorted(set(wanted) - set(columns)):
             raise ConfigError(f"the file has no column {', '.join(absent)}", f"its columns are: {', '.join(columns)}")
-        if len(self.used) < REQUIRED:
+        if len(self.used) < REQUIRED and not self.used.keys() & vocabulary.EACH:
             raise ConfigError(
                 f"only {len(self.used)} of the columns could be read as facts about a person: {', '.join(columns)}",
                 "write a mapping (given_name: COLUMN, family_name: COLUMN, birth_date: COLUMN, email: COLUMN, …) and pass it "

@@ -101,8 +101,8 @@ def resolve(
         model = train.train(connection, "nodes", usual=True)
         if model is None:
             notes.append(
-                "these columns are too few or too alike to learn from: only records with a name and a contact point in "
-                "common were joined"
+                "these columns are too few or too alike to learn from: only records that say the same, or have a name and a "
+                "contact point in common, were joined"
             )
             pairs = _agreeing(connection, people.columns, nodes)
             weak = _unsaid(connection, people.columns)

@@ -363,6 +363,48 @@ def test_names_and_birthdays_alone_are_learnt_from_all_pairs_at_once(tmp_path, m
     assert against_truth(run(path, truth="who")).recall < 0.5, "the sessions of these records teach too little"
 
 
+def without_names(people):
+    """Records without names: everybody twice, of the second record one in five has a slip, one in six lacks a value."""
+    rng = random.Random(5)
+    rows = []
+    for person in range(people):
+        letters = "".join(rng.choices(string.ascii_lowercase, k=7))
+        said = [f"{rng.randrange(1940, 2005)}-{rng.randrange(1, 13):02}-{rng.randrange(10, 29)}", f"{letters}@post.cn",
+                f"+4477{rng.randrange(10**8):08}", f"{rng.choice(['NG', 'LS', 'SW', 'B'])}{rng.randrange(1, 29)} {rng.randrange(10)}{letters[:2].upper()}"]  # fmt: skip
+        again = [value[:-3] + rng.choice("bcdfgh123"[4 * (at != 1) :]) + value[-2:] if rng.random() < 0.2 else value for at, value in enumerate(said)]
+        rows += [(*said, person), (*(value if rng.random() > 1 / 6 else None for value in again), person)]
+    return pl.DataFrame(rows, schema=["dob", "email", "phone", "postcode", "who"], orient="row")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "least"),
+    [(("dob", "postcode"), 0.75), (("email", "dob"), 0.78), (("email", "phone"), 0.85), (("dob", "phone", "postcode"), 0.9)],
+)
+def test_two_or_three_fields_without_a_name_are_learnt_from_all_pairs_at_once(tmp_path, columns, least):
+    """A session of expectation maximisation would learn one or two of them, which two classes do not show."""
+    path = tmp_path / "people.csv"
+    without_names(400).select(*columns, "who").write_csv(path)
+    done = run(path, truth="who")
+    measured = against_truth(done)
+    assert done.model.facts["sessions"] == [informed.SESSION]
+    assert measured.precision > 0.97
+    assert measured.f1 > least, measured
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("email", ("A@b.cn", "a@b.cn", "c@d.cn", "", "noemail@x.cn", "noemail@x.cn")), ("ssn", ("12-34", "1234", "99", "", "", ""))],
+)
+def test_a_list_of_contact_points_alone_joins_those_that_are_the_same(tmp_path, column, values):
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(["no," + column, *(f"{no},{value}" for no, value in enumerate(values))]) + "\n")
+    done = run(path)
+    a, b, *others = done.frame["customer_id"].to_list()
+    assert a == b
+    assert len({a, *others}) == 5
+    assert any("say the same" in note for note in done.notes)
+
+
 def test_a_handful_of_records_of_three_channels_is_linked(tmp_path):
     path = tmp_path / "people.csv"
     path.write_text(
@@ -419,6 +461,8 @@ def test_what_the_records_show_outweighs_what_is_usual():
         compared = fields.comparisons(train.columns_present(connection, "people"))
         prior, learnt = informed.learn(connection, "people", compared, 0)
     assert prior == pytest.approx(700 / (1400 * 1399 / 2), rel=0.1)
+    of_two = {level.label: share for level, (_, share) in zip(compared[[c.name for c in compared].index("birth_date")].tests[1:], learnt["birth_date"], strict=True)}
+    assert of_two["the same"] == pytest.approx(1 / (60 * 19), rel=0.3), "pairs of one person are no pairs of two"
     assert 1 - learnt["city"][0][0] == pytest.approx(0.5, abs=0.08)  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """Every check of the nightly job: each is made to fail by data that is wrong in its way."""
 
 import json
+import os
+import shutil
 import uuid
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ import yaml
 
 from assets.automation import CHECKS_JOB
 from assets.definitions import defs
-from assets.defs import ingest, loyalty
+from assets.defs import ingest, loyalty, models
 from assets.defs.alerts import alerts
 from assets.launch import prepare_home
 from cdp.checks import Finding
@@ -180,6 +182,22 @@ def test_a_model_is_compared_with_one_that_this_program_cannot_read(town, monkey
     (seen,) = [e.event_specific_data.asset_observation for e in done.all_events if e.event_type_value == "ASSET_OBSERVATION"]  # fmt: skip
     assert f"{in_use.version} → {other.version}" in seen.metadata["difference"].value
     assert "train again" in seen.metadata["difference"].value
+
+
+@pytest.mark.long
+def test_a_model_job_means_the_newest_model_that_is_not_in_use(town, tmp_path):
+    platform, in_use = SimpleNamespace(models=tmp_path), artefact.load(town.path("models"))
+    made = [replace(in_use, threshold=in_use.threshold + more) for more in (2, 1, 0)]
+    for age, model in enumerate(reversed(made)):
+        artefact.save(model, tmp_path)
+        os.utime(tmp_path / model.version / "model.json", (10**9 - age, 10**9 - age))
+    artefact.promote(tmp_path, made[2].version)
+    assert models.chosen(platform, "").version == made[1].version
+    assert models.chosen(platform, made[0].version).version == made[0].version
+    for model in made[:2]:
+        shutil.rmtree(tmp_path / model.version)
+    with pytest.raises(dg.Failure, match="train_model"):
+        models.chosen(platform, "")
 
 
 @pytest.mark.long

@@ -172,14 +172,15 @@ def test_a_data_engineer_lists_shows_corrects_and_replays_from_the_shell(new_wor
     folder = workspace.path("landing", "consents")
     folder.mkdir(exist_ok=True)
     lines = ["email,purpose,status", *(f"p{n}@example.com,email_marketing,granted" for n in range(40)),
-             "ann@example.com,email_marketing,yes", "bob@example.com,email_marketing,perhaps", "cat@example.com,email_marketing,yes"]  # fmt: skip
+             "ann@example.com,email_marketing,yes", "bob@example.com,email_marketing,perhaps", "cat@example.com,email_marketing,yes",
+             "dan@example.com"]  # fmt: skip
     folder.joinpath("list.csv").write_text("".join(f"{line}\n" for line in lines))
     assert "nothing was rejected" in cdp(workspace, "quarantine", "list").stdout
     with opened(workspace) as found:
         consents = next(each for each in load_sources(workspace) if each.source == "consents")
         read(found, consents)
     listed = json.loads(cdp(workspace, "quarantine", "list", "--json").stdout)
-    assert [(row["column"], row["check"], row["waiting"]) for row in listed] == [("status", "one_of", 3)]
+    assert sorted((row["column"] or "", row["check"], row["waiting"]) for row in listed) == [("", "field_count", 1), ("status", "one_of", 3)]
     assert "list.csv:43: status: one_of" in cdp(workspace, "quarantine", "show", "consents").stdout
     rules = tmp_path / "mend.yaml"
     rules.write_text('source: consents\nrules:\n  - {column: status, replace: {"yes": granted}}\n')
@@ -188,10 +189,13 @@ def test_a_data_engineer_lists_shows_corrects_and_replays_from_the_shell(new_wor
     assert sorted(folder.iterdir()) == before, "a preview writes nothing"
     assert "'cdp run' reads it" in cdp(workspace, "quarantine", "replay", "consents", str(rules)).stderr
     cdp(workspace, "quarantine", "mend", "consents", "list.csv", "43", "--set", "status=unknown")
+    whole = ("quarantine", "mend", "consents", "list.csv", "45", "--line")
+    assert "this is no line of that file" in cdp(workspace, *whole, "dan@example.com,email_marketing", check=False).stderr
+    cdp(workspace, *whole, "dan@example.com,email_marketing,denied")
     with opened(workspace) as found:
-        assert sum(file.accepted for file in read(found, consents).values()) == 3
+        assert sum(file.accepted for file in read(found, consents).values()) == 4
         asked = "select action, count(*) from audit_log where action like 'quarantine%%' group by 1 order by 1"
-        assert found.store.execute(asked).fetchall() == [("quarantine.mend", 1), ("quarantine.replay", 2), ("quarantine.show", 1)]  # fmt: skip
+        assert found.store.execute(asked).fetchall() == [("quarantine.mend", 3), ("quarantine.replay", 2), ("quarantine.show", 1)]  # fmt: skip
     assert [row["waiting"] for row in json.loads(cdp(workspace, "quarantine", "list", "--json").stdout)] == [0]
     for wrong, says in (
         (("mend", "consents", "list.csv", "43", "--set", "status=unknown"), "does not wait"),

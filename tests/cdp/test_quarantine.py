@@ -196,7 +196,7 @@ def test_a_data_engineer_lists_shows_corrects_and_replays_from_the_shell(new_wor
         assert sum(file.accepted for file in read(found, consents).values()) == 4
         asked = "select action, count(*) from audit_log where action like 'quarantine%%' group by 1 order by 1"
         assert found.store.execute(asked).fetchall() == [("quarantine.mend", 3), ("quarantine.replay", 2), ("quarantine.show", 1)]  # fmt: skip
-    assert [row["waiting"] for row in json.loads(cdp(workspace, "quarantine", "list", "--json").stdout)] == [0]
+    assert [row["waiting"] for row in json.loads(cdp(workspace, "quarantine", "list", "--json").stdout)] == [0, 0]
     for wrong, says in (
         (("mend", "consents", "list.csv", "43", "--set", "status=unknown"), "does not wait"),
         (("mend", "consents", "list.csv", "42", "--set", "stat=unknown"), "does not wait"),

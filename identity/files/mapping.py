@@ -30,6 +30,7 @@ class Mapping(Strict):
     birth_year: tuple[str, ...] = ()
     birth_month: tuple[str, ...] = ()
     birth_day: tuple[str, ...] = ()
+    age: tuple[str, ...] = ()
     email: tuple[str, ...] = ()
     phone: tuple[str, ...] = ()
     postal_code: tuple[str, ...] = ()
@@ -91,6 +92,7 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = (), filled: dict[st
             field, words = _without_what_is_around(column, usual)
             # one address: Home Street 1 and 2, not Business Street beside them
             more = field in vocabulary.EACH or (field_repeats(field) and field in around and around[field] == words)
+            more = more or all(plain[named] in vocabulary.AT_LAST for named in found.get(field or "", ()))
             if field and (field not in found or more):
                 found.setdefault(field, []).append(column)
                 around.setdefault(field, words)
@@ -106,6 +108,8 @@ def guess(columns: Sequence[str], leave_out: Sequence[str] = (), filled: dict[st
         ranked["national_id"] = (max(ranked["national_id"], key=lambda column: (filled or {}).get(column, 0)),)
     if "birth_date" in ranked and "birth_year" not in ranked:
         ranked.pop("birth_day", None)
+    if {"birth_date", "birth_year"} & ranked.keys():
+        ranked.pop("age", None)
     return Mapping(id=min(ids, key=lambda c: _rank("id", plain[c])) if ids else None, **ranked)
 
 
@@ -172,6 +176,8 @@ def _holds(column: str, name: str, word: str) -> bool:
 
 def _rank(field: str, name: str) -> int:
     words = NAMES[field].split()
+    if name in vocabulary.AT_LAST:
+        return len(words) + 1
     return words.index(name) if name in words else len(words)
 
 

@@ -15,6 +15,8 @@ from identity.files.mapping import Mapping
 LONGEST = 200  # letters that are compared: distances cost the square of their number
 NOTHING = r"(?i)^(null|none|nil|undefined|unknown|n/?a|nan|-+|\.+|\?+|未知|无|不详)$"
 WHOLE_NUMBER = r"^(\d+)\.0+$"  # a table with gaps makes 13800138000.0 of a number
+AGE = re.compile(r"\d{1,3}")
+AGES_OF = 2000  # the ages of one file differ as the years of birth do, whenever it was written
 GENDERS = {
     "m": "m",
     "male": "m",
@@ -116,6 +118,8 @@ def _birth(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
         date = each(
             lambda y, m, d: dates.date_text(f"{y}-{m or 1}-{d or 1}") if y else None, said["birth_year"], month, day
         )
+    elif "age" in said:
+        date = each(lambda age: f"{AGES_OF - int(age)}-01-01" if AGE.fullmatch(age or "") else None, said["age"])
     else:
         return {}
     return {

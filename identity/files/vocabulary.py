@@ -4,7 +4,7 @@
 NAMES: dict[str, str] = {
     "id": "uniqueid recordid recid rowid customerid userid personid id uid key 编号 客户编号 记录编号 会员号 会员编号 用户编号 用户id 序号",
     "given_name": "firstname givenname forename fname first given fnamec1 名 名字 vorname prenom nombre givennames prenoms nombres voornaam nome",
-    "middle_name": "middlename middle mname secondname middleinitial mi fnamec2 中间名",
+    "middle_name": "middlename middle mname midlname secondname middleinitial mi fnamec2 中间名",
     "family_name": "surname lastname familyname lname last family lnamec1 姓 姓氏 nachname nom apellido apellidos lastnames familienname nomdefamille primerapellido apellidopaterno achternaam cognome",
     "second_family_name": "secondsurname lnamec2 maternalsurname segundoapellido apellidomaterno",
     "full_name": "fullname name customername personname contactname clientname patientname displayname 姓名 客户姓名 名称 联系人 收货人 收件人 xingming guestname",
@@ -12,10 +12,11 @@ NAMES: dict[str, str] = {
     "birth_year": "birthyear yearofbirth yob by 出生年",
     "birth_month": "birthmonth monthofbirth mob bm 出生月",
     "birth_day": "birthday dayofbirth bd 出生日",
+    "age": "age birthage ageyears ageatyearend 年龄 年齡 alter edad leeftijd eta",
     "email": "email emailaddress mail emailid contactemail 邮箱 电子邮箱 电子邮件 邮件 电邮 电子信箱 信箱 youxiang correo adressemail adresseemail courriel correoelectronico",
     "phone": "phone phonenumber mobile mobilenumber mobilephone telephone tel cell cellphone contactnumber contactno homephone 手机 手机号 手机号码 电话 联系电话 电话号码 移动电话 联系方式 固定电话 座机 shouji shoujihao dianhua telefon telefono telefonnummer handynummer handy mobil portable celular movil telefoonnummer cellulare",
     "postal_code": "postcode postalcode zip zipcode postal 邮编 邮政编码 邮递区号 plz postleitzahl codepostal codigopostal cp cap",
-    "city": "city town suburb place locality municipality birthplace placeofbirth residence 城市 市 地区 所在城市 常住城市 所在地 ort ville ciudad 出生地 县市 wohnort stadt commune woonplaats citta",
+    "city": "city cityname town suburb place locality municipality village villagename birthplace placeofbirth residence 城市 市 地区 所在城市 常住城市 所在地 ort ville ciudad 出生地 县市 wohnort stadt commune woonplaats citta",
     "street": "street address postaladdress fulladdress addressfull streetaddress addressline address1 addressline1 streetname addr 地址 住址 详细地址 通讯地址 家庭住址 收货地址 dizhi strasse adresse direccion 现住址 anschrift calle straat indirizzo",
     "street_number": "streetnumber streetno housenumber houseno hausnummer huisnummer",
     "street_more": "address2 addressline2 apartment unit unitnumber apt",
@@ -24,6 +25,8 @@ NAMES: dict[str, str] = {
     "occupation": "occupation job profession jobtitle 职业 beruf",
     "national_id": "socsecid ssn socialsecurity socialsecuritynumber nationalid nationalidnumber nino nin passport passportnumber taxid idcard idnumber 身份证 身份证号 身份证号码 证件号码 证件号 driverslicense driverlicense 身分证字号",
 }  # fmt: skip
+# Where somebody was born says less of where they live than any other column does.
+AT_LAST = {"birthplace", "placeofbirth", "出生地"}
 # A longer name that holds one of these words, where no column bears a usual name: postcode_fake, contact_email_1.
 WITHIN = {
     "postcode": "postal_code", "zipcode": "postal_code", "postal": "postal_code", "email": "email", "phone": "phone", "mobile": "phone",

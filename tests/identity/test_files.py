@@ -64,6 +64,9 @@ def against_truth(done):
          {"given_name": ("Prénom",), "family_name": ("Nachname",), "phone": ("Téléphone",), "street": ("Straße",), "full_name": ("xingming",)}),
         (["E-mail 1 - Value", "Phone 1 - Value", "Address 1 - Street", "Employer Name", "mothers_name", "address_id"],
          {"email": ("E-mail 1 - Value",), "phone": ("Phone 1 - Value",), "street": ("Address 1 - Street",), "full_name": (), "id": None}),
+        (["voter_reg_num", "first_name", "midl_name", "last_name", "res_street_address", "res_city_desc", "birth_place", "birth_age", "full_phone_num"],
+         {"middle_name": ("midl_name",), "city": ("res_city_desc", "birth_place"), "age": ("birth_age",), "phone": ("full_phone_num",), "id": None}),
+        (["first_name", "village_name", "dob", "age"], {"city": ("village_name",), "birth_date": ("dob",), "age": ()}),
         (["name", "postal_address"], {"street": ("postal_address",), "postal_code": ()}),
         (["full_name", "dob", "postcode_fake", "birth_place"],
          {"full_name": ("full_name",), "birth_date": ("dob",), "postal_code": ("postcode_fake",), "city": ("birth_place",)}),
@@ -120,6 +123,14 @@ def test_days_as_a_spreadsheet_counts_them_are_read_where_most_are_such():
     serial = dates.writing(["31108", "31109", "1985-03-02"])
     assert [dates.date_text(raw, serial) for raw in ("31108", "1985-03-02", "51108")] == ["1985-03-02", "1985-03-02", None]
     assert not dates.writing(["12385", "1/23/1985", "1/24/1985"]).serial, "a date that lost its strokes is none"
+
+
+def test_an_age_tells_the_year_of_birth_where_nothing_else_does(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("name,age\nAnn Clark,30\nBo Lee,31\nCy Poe,25-34\nDi Roe,\n")
+    born = run(path).people["birth_year"].to_list()
+    assert int(born[0]) - int(born[1]) == 1
+    assert born[2:] == [None, None]
 
 
 def test_first_of_january_stands_for_an_unknown_day():

@@ -18,6 +18,7 @@ from splink import DuckDBAPI, Linker, block_on
 from splink.internals.exceptions import SplinkException
 
 from identity import blocking, fields, informed, scoring, splink_settings
+from identity import usual as usually
 from identity.artefact import Model
 from identity.splink_settings import quiet
 
@@ -128,7 +129,7 @@ def _train(
         linker.table_management.delete_tables_created_by_splink_from_db()
     if not taught:
         return None
-    parameters, imputed = complete(settings)
+    parameters, imputed = complete(settings, comparisons)
     if unlearnt := unlearnt_comparisons(settings, [c.name for c in comparisons]):
         raise Untrained(unlearnt)
     prior = min(max(settings["probability_two_random_records_match"], 1e-9), 0.5)
@@ -234,10 +235,12 @@ def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
     """One session; False where the rule finds no pair in these records.
 
     Splink refuses an m that falls below 1e-300 on its way to nothing (a level that no match shows); fewer iterations
-    stop before it does.
+    stop before it does. A session that fails leaves the linker without the fields that it blocked on, and with the prior of
+    its blocks: both are put back.
     """
+    known = linker._settings_obj  # no public way to change the iterations between sessions, or to take one back
+    before = known.core_model_settings.copy()
     for iterations in ITERATIONS:
-        known = linker._settings_obj  # no public way to change the iterations between sessions
         known.training_settings = dataclasses.replace(known.training_settings, max_iterations=iterations)
         try:
             linker.training.estimate_parameters_using_expectation_maximisation(
@@ -247,38 +250,51 @@ def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
                 record_sample_proportion=1.0,
             )
         except SplinkException:
+            known.core_model_settings = before
             return False
         except ValueError:
+            known.core_model_settings = before.copy()
             continue
         return True
     return False
 
 
-def complete(settings: dict[str, Any]) -> tuple[dict[str, tuple[tuple[float, float], ...]], list[str]]:
+def complete(
+    settings: dict[str, Any], comparisons: list[fields.Comparison]
+) -> tuple[dict[str, tuple[tuple[float, float], ...]], list[str]]:
     """(m, u) of every level, and the levels whose probability the data did not show.
 
-    A level never seen among matches gets a small m, one never seen among others a small u.
+    What matches did not show is worth what it usually is: its m stands to u as in `usual`. Guessed alone, one small number over
+    another would make of what nobody ever saw the strongest evidence there is.
     """
-    parameters, imputed = {}, []
+    parameters, imputed, by_name = {}, [], {comparison.name: comparison for comparison in comparisons}
     for comparison in settings["comparisons"]:
+        name = comparison["output_column_name"]
         levels = [level for level in comparison["comparison_levels"] if not level.get("is_null_level")]
         pairs = []
-        for level in levels:
-            values = []
-            for name in ("m_probability", "u_probability"):
-                value = level.get(name)
-                if not isinstance(value, int | float):
-                    imputed.append(f"{comparison['output_column_name']}: {level['label_for_charts']} ({name[0]})")
-                    value = 0.0
-                values.append(float(value))
-            m, u = values
-            pairs.append(_bounded(m, u))
-        parameters[comparison["output_column_name"]] = tuple(pairs)
+        for level, usual_m, usual_u in zip(levels, *usually.shares(by_name[name]), strict=True):
+            m, u = (_number(level.get(f"{which}_probability")) for which in "mu")
+            imputed += [
+                f"{name}: {level['label_for_charts']} ({which})"
+                for which, value in (("m", m), ("u", u))
+                if value is None
+            ]
+            if m is None:
+                u = usual_u if u is None else max(u, LEAST_U)
+                m = u * usual_m / usual_u
+            pairs.append(_bounded(m, u or 0.0))
+        parameters[name] = tuple(pairs)
     return parameters, imputed
 
 
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _bounded(m: float, u: float) -> tuple[float, float]:
-    return round(min(max(m, LEAST_M), MOST), 9), round(min(max(u, LEAST_U), MOST), 9)
+    """Evidence is never absolute; a level that hardly a match shows is no evidence for one."""
+    u = min(max(u, LEAST_U), MOST)
+    return round(min(max(m, min(LEAST_M, u)), MOST), 9), round(u, 9)
 
 
 def unlearnt_comparisons(settings: dict[str, Any], names: list[str]) -> list[str]:

@@ -1,16 +1,23 @@
 """Who is who: the guards on shared evidence, the clusters, and ids that last."""
 
+import math
 import uuid
 from datetime import UTC, datetime
 
+import duckdb
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from splink.internals.em_training_session import EMTrainingSession
+from splink.internals.exceptions import SplinkException
 
+from identity import fields, train, usual
 from identity.ids import assign, uuid7
 from identity.names import compatible, people
 from identity.train import complete, threshold_for, unlearnt_comparisons
+from tests.identity.test_files import without_names
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -86,13 +93,49 @@ def test_ids_are_never_shared_and_an_unchanged_partition_keeps_its_ids(records):
     assert again == chosen
 
 
-def test_levels_the_data_never_showed_get_finite_weights_and_are_listed():
-    level = {"label_for_charts": "near", "m_probability": None, "u_probability": 0.0}
+def test_what_the_data_never_showed_is_worth_what_it_usually_is_and_listed():
+    """Two guessed small numbers, one over the other, once made a swapped name worth more than the same one."""
+    comparison = fields.comparisons(frozenset({"first", "words"}))[0]
+    levels = [{"label_for_charts": test.label, "m_probability": 0.2, "u_probability": 0.01} for test in comparison.tests[1:]]
+    short, similar, among, initial = (next(level for level in levels if level["label_for_charts"].startswith(text)) for text in ("a short", "similar", "among", "initial"))
+    short |= {"m_probability": "not observed", "u_probability": "not observed"}
+    similar |= {"m_probability": None, "u_probability": 0.004}
+    among |= {"m_probability": 1e-9, "u_probability": 0.0001}
+    initial |= {"m_probability": 0.003, "u_probability": 0.0}
     null = {"label_for_charts": "null", "is_null_level": True}
-    settings = {"comparisons": [{"output_column_name": "birth_date", "comparison_levels": [null, level]}]}
-    parameters, imputed = complete(settings)
-    assert imputed == ["birth_date: near (m)"]
-    assert [0 < value < 1 for value in parameters["birth_date"][0]] == [True, True]
+    parameters, imputed = complete({"comparisons": [{"output_column_name": "first", "comparison_levels": [null, *levels]}]}, [comparison])
+    assert len(imputed) == 3
+    bits = {level["label_for_charts"]: math.log2(m / u) for level, (m, u) in zip(levels, parameters["first"], strict=True)}
+    usually = {test.label: math.log2(m / u) for test, m, u in zip(comparison.tests[1:], *usual.shares(comparison), strict=True)}
+    for level in (short, similar):
+        assert bits[level["label_for_charts"]] == pytest.approx(usually[level["label_for_charts"]], abs=0.01)
+    assert bits[among["label_for_charts"]] == 0, "hardly a match shows it"
+    assert bits[initial["label_for_charts"]] == pytest.approx(math.log2(0.003 / 1e-5)), "matches show it, and nobody else"
+    assert all(0 < value < 1 for level in parameters["first"] for value in level)
+
+
+def test_a_session_that_fails_leaves_the_model_its_fields(monkeypatch):
+    """Splink takes the fields that a session blocks on out of the linker's own settings, and puts them back only at its end."""
+    failed = []
+
+    def session(self, *args, real=EMTrainingSession._train, **kwargs):
+        if "birth_date" in self._blocking_rule_for_training.blocking_rule_sql and not failed:
+            failed.append(self)
+            raise error
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(EMTrainingSession, "_train", session)
+    made = without_names(400).rename({"dob": "birth_date", "postcode": "postal_code"}).select("birth_date", "email", "phone", "postal_code")
+    made = made.with_columns(birth_full="birth_date", birth_year=pl.col("birth_date").str.slice(0, 4), email_user="email", email_local="email", district="postal_code")
+    for error in (SplinkException("no pairs"), ValueError("m too small")):
+        failed.clear()
+        with duckdb.connect() as connection:
+            connection.register("read", made.with_row_index("node").with_columns(records=1).to_arrow())
+            connection.execute("create table people as from read")
+            found = train.train(connection, "people")
+        assert failed
+        assert set(found.parameters) == {"birth_date", "email", "phone", "postal_code"}
+        assert found.prior == pytest.approx(400 / (800 * 799 / 2), rel=0.4)
 
 
 def test_a_comparison_of_which_nothing_was_learnt_is_found():

@@ -25,4 +25,4 @@ def two_births(given: str, birth: str, other_given: str, other_birth: str) -> bo
     """Whether names and full birth dates are two people's: siblings, or parent and child, of one address."""
     if given == other_given or DamerauLevenshtein.distance(birth, other_birth) <= SLIPS:
         return False
-    return not names.compatible(given, other_given)
+    return not names.alike(given, other_given)

@@ -19,6 +19,7 @@ SESSION = "all pairs at once, beside what is usual"
 FEW = 2000  # records all pairs of which are compared: two million, seconds
 RANDOM_PAIRS = 1_000_000  # at most as many candidates are looked at
 ROUNDS = 100
+MOST_RENAMED = 0.5  # share of one person's pairs whose given names differ: above it they are several people's
 Floats = NDArray[np.float64]
 Levels = NDArray[np.int64]
 Learnt = dict[str, list[tuple[float, float]]]
@@ -59,6 +60,9 @@ def learn(
         before, prior = prior, prior_of(float(matching.sum()), every)
         if abs(math.log(prior / before)) < 1e-5:
             break
+    names = next((at for at, comparison in enumerate(comparisons) if comparison.name == "first"), None)
+    if names is not None and m[names][-1] > MOST_RENAMED:  # homes instead of people: only what is usual tells these apart
+        m = [np.array(known) for known, _ in shown]
     return prior, {c.name: list(zip(m[at].tolist(), u[at].tolist(), strict=True)) for at, c in enumerate(comparisons)}
 
 

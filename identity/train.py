@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import numpy as np
 from splink import DuckDBAPI, Linker, block_on
+from splink.internals.em_training_session import EMTrainingSession
 from splink.internals.exceptions import SplinkException
 
 from identity import blocking, fields, informed, scoring, splink_settings
@@ -35,6 +36,7 @@ SESSIONS = (
     ("first", "family"), ("birth_date",), ("postal_code", "first"), ("email",), ("phone",), ("family", "birth_year"),
     ("first", "birth_year"), ("postal_code",), ("city", "family"), ("family",),
 )  # fmt: skip
+OWN = {"email", "phone", "national_id"}
 MOST_ALIKE = 5  # records of one set of values that teach: more would be all that is learnt
 # For records whose few fields those sessions leave untaught: names beside an address, or beside nothing else.
 LAST_SESSIONS = (("street",), ("city",), ("first",))
@@ -164,7 +166,7 @@ def _draft(
         prior=prior,
         parameters=parameters,
         term_frequencies=term_frequencies(connection, table, fields.comparisons(present)),
-        rarest=1 / records,
+        rarest=1 / records if "words" in present else min(1 / records, LEAST_U),  # no names say how many hold a contact point
         plan=plan,
         threshold=0.0,
         facts={"records": records, "data": _fingerprint(connection, table, present), **facts},
@@ -232,7 +234,7 @@ def _sessions(
 
 
 def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
-    """One session; False where the rule finds no pair in these records.
+    """One session; False where the rule finds no pair in these records, or homes instead of people.
 
     Splink refuses an m that falls below 1e-300 on its way to nothing (a level that no match shows); fewer iterations
     stop before it does. A session that fails leaves the linker without the fields that it blocked on, and with the prior of
@@ -243,7 +245,7 @@ def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
     for iterations in ITERATIONS:
         known.training_settings = dataclasses.replace(known.training_settings, max_iterations=iterations)
         try:
-            linker.training.estimate_parameters_using_expectation_maximisation(
+            session = linker.training.estimate_parameters_using_expectation_maximisation(
                 block_on(*rule),
                 estimate_without_term_frequencies=True,
                 max_pairs=TRAINING_PAIRS,
@@ -255,8 +257,17 @@ def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
         except ValueError:
             known.core_model_settings = before.copy()
             continue
+        if _of_homes(session):
+            known.core_model_settings = before
+            return False
         return True
     return False
+
+
+def _of_homes(session: EMTrainingSession) -> bool:
+    """Whether what a session took for matches are the people of one home: their given names are mostly different."""
+    levels = [c.comparison_levels for c in session.core_model_settings.comparisons if c.output_column_name == "first"]
+    return any((_number(each[-1].m_probability) or 0.0) > informed.MOST_RENAMED for each in levels)
 
 
 def complete(
@@ -314,16 +325,24 @@ def unlearnt_comparisons(settings: dict[str, Any], names: list[str]) -> list[str
 def term_frequencies(
     connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[fields.Comparison]
 ) -> dict[str, dict[str, float]]:
-    """Shares of the values that at least two records hold, by column."""
+    """Shares of the values that at least two records hold, by column.
+
+    A contact point or a number of somebody's own is common where people of several names have it: one person's own records, which
+    all repeat it, say nothing of how many others do.
+    """
     columns = sorted({test.term_frequency for c in comparisons for test in c.tests if test.term_frequency})
+    there = {row[0] for row in connection.execute(f"describe {table}").fetchall()}
+    holders = dict.fromkeys(columns, "count(*)") | dict.fromkeys(OWN & set(columns), "count(distinct words)")
     return {
         column: {
             str(value): float(share)
             for value, share in connection.execute(
-                f"select {column}, count(*) / sum(count(*)) over () from {table} where {column} is not null "
-                f"group by {column} qualify count(*) > 1 order by {column}"
+                f"select {column}, {holders[column]} / sum(count(*)) over () from {table} where {column} is not null "
+                f"group by {column} qualify {holders[column]} > 1 order by {column}"
             ).fetchall()
         }
+        if column not in OWN or "words" in there
+        else {}
         for column in columns
     }
 

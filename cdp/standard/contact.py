@@ -1,7 +1,10 @@
 """E-mail addresses and phone numbers in the one form in which they can be compared."""
 
+import contextlib
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 
 import phonenumbers
@@ -55,3 +58,13 @@ def phone(raw: str, regions: tuple[str, ...]) -> str | None:
         if possible is None and phonenumbers.is_possible_number(number):
             possible = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return possible
+
+
+def regions_named(raw: Iterable[str]) -> tuple[str, ...]:
+    """The countries of the numbers that name one (`+1 …`), most frequent first: bare numbers beside them are of these."""
+    found: Counter[str] = Counter()
+    for text in raw:
+        if text.lstrip().startswith("+"):
+            with contextlib.suppress(phonenumbers.NumberParseException):
+                found[phonenumbers.region_code_for_country_code(phonenumbers.parse(text).country_code or 0)] += 1
+    return tuple(sorted(found, key=lambda region: (-found[region], region)))

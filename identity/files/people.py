@@ -15,6 +15,7 @@ from identity.files.mapping import Mapping
 LONGEST = 200  # letters that are compared: distances cost the square of their number
 NOTHING = r"(?i)^(null|none|nil|undefined|unknown|n/?a|nan|-+|\.+|\?+|未知|无|不详)$"
 WHOLE_NUMBER = r"^(\d+)\.0+$"  # a table with gaps makes 13800138000.0 of a number
+ROUNDED = re.compile(r"\d+([.,]\d+)?[eE]\+?\d+")  # what a spreadsheet left of a long number
 AGE = re.compile(r"\d{1,3}")
 AGES_OF = 2000  # the ages of one file differ as the years of birth do, whenever it was written
 GENDERS = {
@@ -136,7 +137,8 @@ def _contacts(regions: tuple[str, ...], rules: IdentityRules) -> Callable[[dict[
             made["email"] = each(lambda raw: _allowed(rules, "email", _email(raw)), said["email"])
             made["email_user"] = each(lambda email: (email or "").split("@")[0] or None, made["email"])
         if "phone" in said:
-            made["phone"] = each(lambda raw: _allowed(rules, "phone", _phone(raw, regions)), said["phone"])
+            read_in = (*contact.regions_named(said["phone"].drop_nulls().unique().to_list()), *regions)
+            made["phone"] = each(lambda raw: _allowed(rules, "phone", _phone(raw, read_in)), said["phone"])
         return made
 
     return build
@@ -147,6 +149,8 @@ def _email(raw: str | None) -> str | None:
 
 
 def _phone(raw: str | None, regions: tuple[str, ...]) -> str | None:
+    if ROUNDED.fullmatch(raw or ""):
+        return None
     digits = re.sub(r"\D", "", raw or "")
     return contact.phone(raw, regions) or digits if raw and len(digits) >= 6 else None
 

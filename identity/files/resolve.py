@@ -14,6 +14,7 @@ from cdp.errors import ConfigError
 from cdp.identity_rules import IdentityRules
 from identity import blocking, fields, informed, scoring, train
 from identity.artefact import Model
+from identity.files import guard
 from identity.files import mapping as mappings
 from identity.files import people as reading
 from identity.files.read import read
@@ -105,7 +106,7 @@ def resolve(
                 "contact point in common, were joined"
             )
             pairs = _agreeing(connection, people.columns, nodes)
-            weak = _unsaid(connection, people.columns)
+            weak, apart = _unsaid(connection, people.columns), pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64})
         else:
             if informed.SESSION in model.facts["sessions"]:
                 notes.append(
@@ -114,7 +115,7 @@ def resolve(
             log(f"learnt from {', '.join(model.facts['sessions'])}; prior 1 in {1 / model.prior:,.0f}")
             made = blocking.create_pairs(connection, model.plan, "nodes")
             log(f"scoring {made:,} candidate pairs")
-            pairs, weak = _scored(connection, model)
+            pairs, weak, apart = _scored(connection, model)
             if (
                 nodes < train.FEWEST_RECORDS
             ):  # too few to show how rare a value is: what a name and an address say holds all the same
@@ -123,7 +124,7 @@ def resolve(
                 weak = np.intersect1d(weak, _unsaid(connection, people.columns))
         members = pl.DataFrame(connection.execute("select row_no, node from node_of order by row_no").to_arrow_table())
         log("clustering")
-        members = members.with_columns(cluster=_clusters(members, _joined(nodes, pairs, model), weak))
+        members = members.with_columns(cluster=_clusters(members, _joined(nodes, pairs, apart, model), weak))
     named = _named(members, ids)
     out = _beside(frame, ids, named)
     told = frame[truth].alias("truth") if truth is not None else None
@@ -177,9 +178,10 @@ def _nodes(connection: duckdb.DuckDBPyConnection, columns: list[str], rules: Ide
     return int(connection.execute("select count(*) from nodes").fetchall()[0][0])
 
 
-def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.DataFrame, np.ndarray]:
-    """Scored pairs, and the payloads of several records that do not say enough to be one person's."""
+def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.DataFrame, np.ndarray, pl.DataFrame]:
+    """Scored pairs, the payloads of several records that do not say enough to be one person's, and pairs to keep apart."""
     scoring.score(connection, model, "nodes", "candidate_pairs", "scored", scoring.KEPT)
+    apart = guard.drop(connection, [row[0] for row in connection.execute("describe nodes").fetchall()])
     present = [c for c in GENERIC if c in model.columns]
     same = " or ".join(f"coalesce(a.{c} = b.{c}, false)" for c in present) or "false"
     pairs = connection.execute(
@@ -190,7 +192,7 @@ def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.Dat
     )
     scoring.score(connection, model, "nodes", "itself", "worth", -100.0)
     weak = connection.execute("select l from worth where weight < ? order by l", [model.threshold]).fetchall()
-    return pl.DataFrame(pairs), np.array([node for (node,) in weak], dtype=np.int64)
+    return pl.DataFrame(pairs), np.array([node for (node,) in weak], dtype=np.int64), apart
 
 
 def _agreeing(connection: duckdb.DuckDBPyConnection, columns: list[str], size: int) -> pl.DataFrame:
@@ -229,13 +231,15 @@ def _unsaid(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> np.nda
     return np.array([node for (node,) in found], dtype=np.int64)
 
 
-def _joined(size: int, pairs: pl.DataFrame, model: Model | None) -> Ints:
+def _joined(size: int, pairs: pl.DataFrame, apart: pl.DataFrame, model: Model | None) -> Ints:
     """The person of every payload. What was joined without a model is never split: nobody compared the rest."""
-    left, right = (pairs[side].to_numpy() for side in ("l", "r"))
+    (left, right), cannot = (
+        [frame[side].to_numpy().astype(np.int64) for side in ("l", "r")] for frame in (pairs, apart)
+    )
     if model is None:
         return components(size, left, right)
-    nothing = np.array([], dtype=np.int64)
-    return split(size, Pairs(left, right, probability(pairs["weight"].to_numpy())), (nothing, nothing), likely=LIKELY)
+    likely = Pairs(left, right, probability(pairs["weight"].to_numpy()))
+    return split(size, likely, (cannot[0], cannot[1]), likely=LIKELY)
 
 
 def _clusters(members: pl.DataFrame, found: Ints, weak: np.ndarray) -> pl.Series:

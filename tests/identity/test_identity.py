@@ -96,21 +96,34 @@ def test_ids_are_never_shared_and_an_unchanged_partition_keeps_its_ids(records):
 def test_what_the_data_never_showed_is_worth_what_it_usually_is_and_listed():
     """Two guessed small numbers, one over the other, once made a swapped name worth more than the same one."""
     comparison = fields.comparisons(frozenset({"first", "words"}))[0]
-    levels = [{"label_for_charts": test.label, "m_probability": 0.2, "u_probability": 0.01} for test in comparison.tests[1:]]
-    short, similar, among, initial = (next(level for level in levels if level["label_for_charts"].startswith(text)) for text in ("a short", "similar", "among", "initial"))
+    levels = [
+        {"label_for_charts": test.label, "m_probability": 0.2, "u_probability": 0.01} for test in comparison.tests[1:]
+    ]
+    short, similar, among, initial = (
+        next(level for level in levels if level["label_for_charts"].startswith(text))
+        for text in ("a short", "similar", "among", "initial")
+    )
     short |= {"m_probability": "not observed", "u_probability": "not observed"}
     similar |= {"m_probability": None, "u_probability": 0.004}
     among |= {"m_probability": 1e-9, "u_probability": 0.0001}
     initial |= {"m_probability": 0.003, "u_probability": 0.0}
     null = {"label_for_charts": "null", "is_null_level": True}
-    parameters, imputed = complete({"comparisons": [{"output_column_name": "first", "comparison_levels": [null, *levels]}]}, [comparison])
+    parameters, imputed = complete(
+        {"comparisons": [{"output_column_name": "first", "comparison_levels": [null, *levels]}]}, [comparison]
+    )
     assert len(imputed) == 3
-    bits = {level["label_for_charts"]: math.log2(m / u) for level, (m, u) in zip(levels, parameters["first"], strict=True)}
-    usually = {test.label: math.log2(m / u) for test, m, u in zip(comparison.tests[1:], *usual.shares(comparison), strict=True)}
+    bits = {
+        level["label_for_charts"]: math.log2(m / u) for level, (m, u) in zip(levels, parameters["first"], strict=True)
+    }
+    usually = {
+        test.label: math.log2(m / u) for test, m, u in zip(comparison.tests[1:], *usual.shares(comparison), strict=True)
+    }
     for level in (short, similar):
         assert bits[level["label_for_charts"]] == pytest.approx(usually[level["label_for_charts"]], abs=0.01)
     assert bits[among["label_for_charts"]] == 0, "hardly a match shows it"
-    assert bits[initial["label_for_charts"]] == pytest.approx(math.log2(0.003 / 1e-5)), "matches show it, and nobody else"
+    assert bits[initial["label_for_charts"]] == pytest.approx(math.log2(0.003 / 1e-5)), (
+        "matches show it, and nobody else"
+    )
     assert all(0 < value < 1 for level in parameters["first"] for value in level)
 
 
@@ -126,8 +139,18 @@ def test_a_session_that_fails_leaves_the_model_its_fields(monkeypatch, error):
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(EMTrainingSession, "_train", session)
-    made = without_names(400).rename({"dob": "birth_date", "postcode": "postal_code"}).select("birth_date", "email", "phone", "postal_code")
-    made = made.with_columns(birth_full="birth_date", birth_year=pl.col("birth_date").str.slice(0, 4), email_user="email", email_local="email", district="postal_code")
+    made = (
+        without_names(400)
+        .rename({"dob": "birth_date", "postcode": "postal_code"})
+        .select("birth_date", "email", "phone", "postal_code")
+    )
+    made = made.with_columns(
+        birth_full="birth_date",
+        birth_year=pl.col("birth_date").str.slice(0, 4),
+        email_user="email",
+        email_local="email",
+        district="postal_code",
+    )
     with duckdb.connect() as connection:
         connection.register("read", made.with_row_index("node").with_columns(records=1).to_arrow())
         connection.execute("create table people as from read")

@@ -67,9 +67,9 @@ class Context:
             return self.ring.read(store, text)
 
     def scorer(self) -> Scorer | None:
-        """The compiled model in use; read again when another one was promoted."""
+        """The compiled model that the published keys were made with: one that was promoted since is used from the next run on."""
         folder = self.workspace.path("models")
-        version = artefact.current(folder)
+        version = artefact.used(folder) or artefact.current(folder)
         return _scorer(str(folder), version) if version else None
 
     @property

@@ -67,6 +67,20 @@ def step() -> str:
     return dg.OpExecutionContext.get().op.name
 
 
+def _began(context: dg.InitResourceContext, position: int) -> int:
+    """Position of the assignment when the run began; of one that is executed again, when the first of them did.
+
+    Such a run inherits tags, and does not make again what was made before somebody merged.
+    """
+    run, instance = context.run, context.instance
+    if run is None or instance is None or not instance.has_run(run.run_id):
+        return position
+    if run.parent_run_id and BEGAN in run.tags:
+        position = min(position, int(run.tags[BEGAN]))
+    instance.add_run_tags(run.run_id, {BEGAN: str(position)})
+    return position
+
+
 def _whole(context: dg.InitResourceContext) -> bool:
     """Whether the run that ends went through the whole job, and every step of it is known to have succeeded."""
     run, instance = context.run, context.instance
@@ -85,6 +99,7 @@ def _whole(context: dg.InitResourceContext) -> bool:
     ended = instance.get_run_stats(run.run_id)  # counted by the log's database: a step succeeds once in a run
     return ended.steps_failed == 0 and ended.steps_succeeded == len(plan.step_keys_to_execute)
 
+BEGAN = "cdp/assignment"  # tag of a run: the position of the assignment that it began with
 
 class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     """What a run works with. Commits happen inside the steps; closing never commits anything.
@@ -133,7 +148,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[misc]
             if self.full and not (context.run and context.run.parent_run_id):  # a part executed again needs the rest
                 forget_builds(lake)
             self._lake, self._store, self._undone = lake, store, False
-            self._started_at = assignment.position(store)
+            self._started_at = _began(context, assignment.position(store))
             yield self
             same = told == up_to_date.rules(self._workspace)
             if touches is not None and same and not self._undone and _whole(context):

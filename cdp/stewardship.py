@@ -18,6 +18,7 @@ from cdp.store import assignment, decisions
 from cdp.store.decisions import ordered
 
 MOST_PAIRS = 20_000
+MOST_KEPT = 1_000  # records of a side that are held together by word
 
 
 class Refused(Invalid):
@@ -64,7 +65,7 @@ def merge(store: psycopg.Connection, customers: list[str], act: Act) -> Outcome:
     with store.transaction():
         members = members_of(store, wanted)
         winner, moves = _joined(store, members)
-        verdicts = [ordered(members[winner][0], members[c][0], "same") for c in wanted if c != winner]
+        verdicts = [ordered(_anchor(members[winner]), _anchor(members[c]), "same") for c in wanted if c != winner]
         return carry_out(store, "merge", moves, verdicts, act, wanted)
 
 
@@ -148,6 +149,7 @@ def undo(store: psycopg.Connection, changeset_id: UUID, act: Act) -> Outcome:
         moves = [assignment.Move(m["record_id"], m["from"]) for m in back]
         outcome = carry_out(store, "undo", moves, [], act, concerned, undoes=changeset_id)
         decisions.revoke(store, changeset_id, outcome.changeset_id)
+        _carry_over(store, changeset_id, outcome.changeset_id, [move.record_id for move in moves], act)
         outcome.left = left
         return outcome
 
@@ -213,11 +215,40 @@ def _refuse_contradiction(store: psycopg.Connection, members: dict[str, list[str
             )
 
 
+def _anchor(side: list[str]) -> str:
+    """The record that stands for a side: an account where it has one, never a correction where it has anything else."""
+    return min(side, key=lambda record: (record.startswith("console:"), ":account:" not in record, record))
+
+
 def _kept_with(side: list[str]) -> list[tuple[str, str]]:
-    """An agent's corrections with a record of their side: what held them may stand on the other side now."""
-    corrections = [record for record in side if record.startswith("console:")]
-    others = [record for record in side if not record.startswith("console:")]
-    return [(record, others[0]) for record in corrections] if others else []
+    """The records of a side, each with the one that stands for it: what held them together may be on the other side now."""
+    anchor = _anchor(side)
+    others = sorted(
+        (record for record in side if record != anchor), key=lambda record: (not record.startswith("console:"), record)
+    )
+    return [(record, anchor) for record in others[:MOST_KEPT]]
+
+
+def _carry_over(store: psycopg.Connection, undone: UUID, undo: UUID, back: list[str], act: Act) -> None:
+    """Have later merges hold what stays together, where their word was kept at a record that went back.
+
+    Such a word passes to a record that was in that customer then and stays; it is still that merge's, and goes when it is undone.
+    """
+    query = (
+        f"select left_id, right_id, changeset_id from ({decisions.STANDING}) as s "  # noqa: S608 - a constant
+        "where verdict = 'same' and changeset_id <> %s and (left_id = any(%s)) <> (right_id = any(%s))"
+    )
+    for left, right, other in store.execute(query, [str(undone), back, back]).fetchall():
+        gone, stays = (left, right) if left in back else (right, left)
+        now = assignment.customers_of(store, [gone, stays])
+        later = decisions.changeset(store, UUID(other))
+        if now.get(gone) == now.get(stays) or stays not in now or later is None:
+            continue
+        moved = {move["record_id"] for move in later["moves"]}
+        members = members_of(store, [now[stays]])[now[stays]]
+        held = [record for record in members if (record in moved) != (stays in moved)]
+        if held:
+            decisions.replace(store, UUID(other), undo, (left, right), ordered(_anchor(held), stays, "same"), act.now)
 
 
 def _retired_id(store: psycopg.Connection, part: list[str]) -> str | None:

@@ -103,8 +103,12 @@ def without_value(material: Material, scorer: Scorer | None, kind: str, value: s
 
     def less(edge: tuple[str, str, str, str, float, dict[str, Any]]) -> bool:
         evidence = edge[5]
-        values = str(evidence.get("values", "")).split("|")
-        return not (evidence.get("identifier") == kind and values == [value])
+        given = str(evidence.get("values", ""))
+        # a card or a browser is a record of its own, by whose id the others hang together
+        return not (
+            evidence.get("identifier") == kind
+            and (given == value or ("|" not in given and given.endswith(f":{value}")))
+        )
 
     dropped = {"email": ("email", "email_user", "email_local"), "phone": ("phone",)}.get(kind, ())
     several = {left for left, _, sort, *_ in material.edges if sort == "identical"}

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from identity import decided
-from identity.split import LIKELY, TOGETHER, Ints, Pairs, components, probability, split
+from identity.split import LARGEST_DENSE, LIKELY, TOGETHER, Ints, Pairs, components, probability, split
 
-CERTAIN = 0.999
+CERTAIN = 1 - 1e-7  # of what shares a value: surer than any score that holds too large a component together
 STRONGEST = 99.0  # the link weight of a core's own records
 
 
@@ -140,7 +140,8 @@ def _unpack(evidence: Evidence, vertex: Ints, conflicted: Ints) -> tuple[Ints, P
     ]
     for number in np.unique(star):
         members = np.unique(np.concatenate([left[star == number], right[star == number]]))
-        pairs |= {(int(a), int(b)) for at, a in enumerate(members) for b in members[at + 1 :]}
+        ends = members if len(members) <= LARGEST_DENSE else members[:1]  # more are never compared all with all
+        pairs |= {(int(a), int(b)) for at, a in enumerate(ends) for b in members[at + 1 :]}
     rows = [*((a, b, CERTAIN) for a, b in sorted(pairs)), *spread]
     a, b = (np.array([row[side] for row in rows], dtype=np.int64) for side in (0, 1))
     return vertex, Pairs(a, b, np.array([row[2] for row in rows]))

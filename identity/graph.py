@@ -95,12 +95,21 @@ def resolve(lake: Lake, threshold: float, rules: IdentityRules, within: str = ""
         rules: Negative rules and limits.
         within: Join that keeps only some records, whole components of them.
     """
-    evidence = load(lake, threshold, within)
-    component = connected(evidence)
-    cuts = negative.rules(lake, component, rules)
-    evidence = with_cannot(evidence, (cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)))
-    label, violations = limits.enforce(lake, evidence, cluster(evidence), rules)
+    loaded = load(lake, threshold, within)
+    component = connected(loaded)
+    cuts, crowded = negative.rules(lake, component, rules)
+    evidence = _kept_apart(loaded, cuts)
+    label = cluster(evidence)
+    if crowded:  # of too many people to compare all with all the rules are asked in what these fell into
+        cuts = pl.concat([cuts, negative.rules(lake, label, rules)[0]]).unique(maintain_order=True)
+        evidence = _kept_apart(loaded, cuts)
+        label = cluster(evidence)
+    label, violations = limits.enforce(lake, evidence, label, rules)
     return Resolved(evidence, component, label, cuts, violations)
+
+
+def _kept_apart(evidence: Evidence, cuts: pl.DataFrame) -> Evidence:
+    return with_cannot(evidence, (cuts["l"].to_numpy().astype(np.int64), cuts["r"].to_numpy().astype(np.int64)))
 
 
 def _keep(lake: Lake, table: str, frame: pl.DataFrame) -> None:

@@ -33,10 +33,14 @@ class Measured:
 
 def measure(store: psycopg.Connection, trained: Model) -> Measured:
     """Borderline pairs are what people are asked about: this says how good the model is where it is least sure."""
+    splits = {str(row[0]) for row in store.execute("select changeset_id from changesets where kind = 'split'")}
     decided = [
         (a, b, v)
-        for a, b, v, _, _ in decisions.standing(store)
-        if v in ("same", "different") and not a.startswith(CORRECTION) and not b.startswith(CORRECTION)
+        for a, b, v, _, act in decisions.standing(store)
+        if v in ("same", "different")
+        and not a.startswith(CORRECTION)
+        and not b.startswith(CORRECTION)
+        and not (v == "same" and act in splits)  # nobody judged the pairs of what was left together
     ]
     payloads = evidence.of_records(store, sorted({r for a, b, _ in decided for r in (a, b)})).payloads
     scorer = Scorer(trained)

@@ -4,6 +4,7 @@ As in Segment's identity resolution: a limit and a priority for each identifier;
 priority is demoted and the merge tried again. The link goes, the records and their events stay, the violation is listed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -85,11 +86,20 @@ def _breaches(held: pl.DataFrame, label: Ints, rules: IdentityRules) -> dict[int
         for source, limit in sorted(sources.items()):
             of = placed.filter(pl.col("type") == kind)
             of = of if source == "any" else of.filter(pl.col("source") == source)
+            own = (
+                of.group_by("label", "no")
+                .agg(pl.col("value").n_unique().alias("own"))
+                .group_by("label")
+                .agg(pl.col("own").max())
+            )
             over = (
                 of.group_by("label")
                 .agg(pl.col("value").n_unique().alias("n"))
-                .filter(pl.col("n") > limit.most)
+                .join(own, on="label")
+                # what one record came to hold over the years is its own: taking others from it would mend nothing
+                .filter(pl.col("n") > pl.max_horizontal(pl.col("own"), limit.most))
                 .sort("label")
+                .select("label", "n")
             )
             for number, n in over.iter_rows():
                 found.setdefault(int(number), (kind, source, int(n), limit.most))
@@ -101,12 +111,16 @@ Held = tuple[int, str, str, str]  # record, type, source, value
 
 def _broken(held: list[Held], part: list[int], rules: IdentityRules) -> bool:
     """Whether any part of one small cluster holds more than it may: `_breaches` without a frame."""
-    values: dict[tuple[int, str, str], set[str]] = {}
+    values: dict[tuple[int, str, str], dict[str, set[int]]] = {}
     for record, kind, source, value in held:
         for of in (source, "any"):
             if of in rules.limits[kind]:
-                values.setdefault((part[record], kind, of), set()).add(value)
-    return any(len(found) > rules.limits[kind][of].most for (_, kind, of), found in values.items())
+                values.setdefault((part[record], kind, of), {}).setdefault(value, set()).add(record)
+    for (_, kind, of), found in values.items():
+        own = Counter(record for records in found.values() for record in records)
+        if len(found) > max(rules.limits[kind][of].most, *own.values()):
+            return True
+    return False
 
 
 class Within:

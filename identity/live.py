@@ -18,12 +18,18 @@ CANDIDATES = """
     select h.record_id, h.compared, a.customer_id::text
     from (select * from hit order by record_id limit %s) h join assignment a using (record_id)
 """
+# A value of so many records is nobody's own; of the others every holder is seen, however many records one has.
+MOST_HOLDERS = 2_000
 HOLDERS = """
-    select i.type, i.value, a.customer_id::text, r.fields ->> 'given_key', i.record_id
+    select asked.type, asked.value, h.customer_id, h.given, h.record_id, h.records
     from unnest(%s::text[], %s::text[]) as asked(type, value)
-    join identifiers i on i.type = asked.type and i.value = asked.value
-    join assignment a on a.record_id = i.record_id join contact_records r on r.record_id = i.record_id
-    limit 500
+    cross join lateral (
+        select a.customer_id::text, array_agg(distinct r.fields ->> 'given_key') as given, min(i.record_id) as record_id,
+            sum(count(*)) over () as records
+        from (select record_id from identifiers where type = asked.type and value = asked.value limit %s) i
+        join assignment a using (record_id) join contact_records r using (record_id)
+        group by a.customer_id order by count(*) desc, a.customer_id limit 100
+    ) h
 """
 
 
@@ -76,19 +82,22 @@ def _by_identifier(
     """Holders of the identifiers. One that several customers hold, or whose holder goes by another given name, is no proof."""
     if not identifiers:
         return
-    rows = store.execute(HOLDERS, [[t for t, _ in identifiers], [v for _, v in identifiers]]).fetchall()
+    asked = [[t for t, _ in identifiers], [v for _, v in identifiers], MOST_HOLDERS]
     holders: dict[tuple[str, str], set[str]] = {}
     against: set[str] = set()
-    for kind, value, customer, given, record in rows:
+    common: set[tuple[str, str]] = set()
+    for kind, value, customer, given, record, records in store.execute(HOLDERS, asked).fetchall():
         holders.setdefault((kind, value), set()).add(customer)
         candidate = found.setdefault(customer, Candidate(customer, record_id=record))
         if kind not in candidate.identifiers:
             candidate.identifiers.append(kind)
-        if not names.compatible(given, values.get("given_key")):
+        if records >= MOST_HOLDERS:
+            common.add((kind, value))
+        if not all(names.compatible(name, values.get("given_key")) for name in given):
             against.add(customer)
-    for customers in holders.values():
+    for identifier, customers in holders.items():
         for customer in customers:
-            if len(customers) == 1 and customer not in against:
+            if len(customers) == 1 and customer not in against and identifier not in common:
                 found[customer].tier = "exact"
 
 

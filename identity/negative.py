@@ -11,8 +11,8 @@ from identity.split import Ints
 SCHEMA = {"reason": pl.String, "l": pl.Int64, "r": pl.Int64}
 
 
-def rules(lake: Lake, component: Ints, settings: IdentityRules) -> pl.DataFrame:
-    """Pairs of record numbers that one component holds and no cluster may: `reason`, `l`, `r`.
+def rules(lake: Lake, component: Ints, settings: IdentityRules) -> tuple[pl.DataFrame, bool]:
+    """Pairs of record numbers that one component holds and no cluster may: `reason`, `l`, `r`; and whether any is too large to ask.
 
     Args:
         lake: Holds `record_numbers` (see `graph.load`).
@@ -23,7 +23,8 @@ def rules(lake: Lake, component: Ints, settings: IdentityRules) -> pl.DataFrame:
     lake.connection.register("component_read", frame.to_arrow())
     lake.rows("create or replace temp table component_of as from component_read")
     lake.connection.unregister("component_read")
-    return pl.concat([_two_accounts(lake, settings), _two_births(lake)])
+    births, crowded = _two_births(lake)
+    return pl.concat([_two_accounts(lake, settings), births]), crowded
 
 
 def _two_accounts(lake: Lake, settings: IdentityRules) -> pl.DataFrame:
@@ -42,7 +43,7 @@ def _two_accounts(lake: Lake, settings: IdentityRules) -> pl.DataFrame:
     return pl.DataFrame(found).cast(SCHEMA)  # type: ignore[arg-type]
 
 
-def _two_births(lake: Lake) -> pl.DataFrame:
+def _two_births(lake: Lake) -> tuple[pl.DataFrame, bool]:
     """Different birth dates with different given names: siblings, or parent and child, of one address."""
     rows = lake.rows(
         """
@@ -52,20 +53,21 @@ def _two_births(lake: Lake) -> pl.DataFrame:
             where p.birth_full is not null and p.given_key is not null
             group by c.component, p.given_key, p.birth_full
         )
-        select component, given_key, birth_full, every from people
+        select component, given_key, birth_full, every, count(*) over (partition by component) > $most as crowded from people
         qualify count(distinct birth_full) over (partition by component) > 1
-            and count(*) over (partition by component) <= $most
+            and (not crowded or row_number() over (partition by component order by no) = 1)
         order by component, no
         """,
         {"most": MOST},
     )
     found = []
     by_component: dict[int, list[tuple[str, str, list[int]]]] = {}
-    for component, given, birth, every in rows:
-        by_component.setdefault(component, []).append((given, birth, every))
+    for component, given, birth, every, crowded in rows:
+        if not crowded:
+            by_component.setdefault(component, []).append((given, birth, every))
     for people in by_component.values():
         for at, (given, birth, every) in enumerate(people):
             for other_given, other_birth, others in people[at + 1 :]:
                 if two_births(given, birth, other_given, other_birth):
                     found += [("different birth dates and given names", a, b) for a in every for b in others]
-    return pl.DataFrame(found, schema=SCHEMA, orient="row")
+    return pl.DataFrame(found, schema=SCHEMA, orient="row"), any(row[-1] for row in rows)

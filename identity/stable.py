@@ -5,7 +5,7 @@ from datetime import datetime
 import psycopg
 import pyarrow as pa
 
-from cdp.lake import build
+from cdp.lake import build, register
 from cdp.lake.engine import Lake
 from cdp.store import assignment
 from cdp.store.copied import PAIR, PRESENT, RETIRED, copied
@@ -36,10 +36,24 @@ ASSIGNED = """
 """
 
 
-def build_record_customers(lake: Lake, store: psycopg.Connection, now: datetime) -> build.Built:
-    """`core__record_customers(record_id, customer_id)`: after publishing, equal to the store's assignment."""
-    mark = build.fingerprint(lake, ("core__clusters",), assignment.position(store), "stable 1")
-    return build.build_table(lake, TABLE, mark, lambda: _assigned(lake, store, now))
+def build_record_customers(
+    lake: Lake, store: psycopg.Connection, now: datetime, started_at: int | None = None
+) -> build.Built:
+    """`core__record_customers(record_id, customer_id)`: after publishing, equal to the store's assignment.
+
+    Args:
+        lake: Where.
+        store: Whose assignment it goes on from.
+        now: When new customers are made.
+        started_at: Position of the assignment when the run began; noted, for whoever publishes this table in another run.
+    """
+    position = assignment.position(store)
+    mark = build.fingerprint(lake, ("core__clusters",), position, "stable 1")
+    built = build.build_table(lake, TABLE, mark, lambda: _assigned(lake, store, now))
+    if built.changed:
+        seen = str(position if started_at is None else min(position, started_at))
+        lake.write(lambda: register.record(lake, assignment.SEEN, seen), "note the assignment that was seen")
+    return built
 
 
 def churn(lake: Lake, store: psycopg.Connection) -> dict[str, int]:

@@ -139,7 +139,7 @@ def clusters(context: dg.AssetExecutionContext, platform: Platform):  # type: ig
 @dg.asset(group_name=GROUP, deps=["core__clusters"], kinds={"python", "duckdb"}, owners=OWNERS)
 def core__record_customers(platform: Platform) -> dg.MaterializeResult:
     """Grain: contact record. Its customer: ids last, whatever the clustering of the day calls a cluster."""
-    built = stable.build_record_customers(platform.lake, platform.store, platform.now)
+    built = stable.build_record_customers(platform.lake, platform.store, platform.now, platform.started_at)
     shown = {
         "sizes": partial(plots.cluster_sizes, platform.lake),
         "sources": partial(plots.overlap, platform.lake),

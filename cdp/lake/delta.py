@@ -152,7 +152,7 @@ def write(lake: Lake, table: str, tells: tuple[str, ...], scoped: Scoped | None)
         return None
     within = f"where cast(o.{scoped.key} as varchar) in (from touched)" if scoped else ""
     changed = _differences(lake, table, tells, within)
-    if changed > MOST * max(before.rows, 1) and not scoped:
+    if changed > max(MOST * before.rows, FEW) and not scoped:  # of few rows the difference costs nothing, and its readers much
         make_anew(lake, table)
         return None
     if not changed:

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from cdp.errors import LakeError
+from cdp.lake import register
 from cdp.lake.build import incoming
 from cdp.lake.engine import Lake
 from cdp.publish.difference import stage_all
@@ -64,6 +65,8 @@ def publish(
     differing = [table for table in SERVED if result.rows[table.name]]
     decided = [DECISIONS] if result.rows[DECISIONS.name] else []
     _group(lake, differing + decided)
+    # what is published may have been made by an earlier run, of which this one does the rest
+    started_at = min(started_at, int(register.recorded(lake, assignment.SEEN) or started_at))
     result.left_alone = _leave_alone(lake, store, started_at)
     _put_into_batches(lake, differing + decided)
     numbers = [int(row[0]) for row in lake.rows("select distinct batch from batches order by 1")]

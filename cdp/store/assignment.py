@@ -7,6 +7,8 @@ import psycopg
 
 from cdp.store import changes
 
+SEEN = "core__record_customers#position"  # mark in the lake: the position that the table's run began with
+
 
 def position(connection: psycopg.Connection) -> int:
     """How far the assignment has moved: grows with every change."""

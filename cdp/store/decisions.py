@@ -94,6 +94,18 @@ def revoke(connection: psycopg.Connection, changeset_id: UUID, undo_id: UUID) ->
     return done.rowcount
 
 
+def replace(
+    connection: psycopg.Connection, changeset_id: UUID, undo_id: UUID, old: tuple[str, str], new: Decision, at: datetime
+) -> None:
+    """Let a decision of a change set be said of another pair; it goes with the change set as the first did."""
+    query = (
+        "update link_decisions set revoked_by = %s where changeset_id = %s and left_id = %s and right_id = %s and revoked_by is null "
+        "returning actor, reason"
+    )
+    for actor, reason in connection.execute(query, [undo_id, changeset_id, *old]).fetchall():
+        add(connection, changeset_id, [new], at, actor, reason)
+
+
 def of_customer(connection: psycopg.Connection, customer_id: str) -> list[dict[str, Any]]:
     """Acts of people about a customer's records that were not taken back, the newest first: what can be undone."""
     with connection.cursor(row_factory=dict_row) as cursor:

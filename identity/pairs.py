@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cdp.lake import build, delta, register
 from cdp.lake.engine import Lake
-from identity import candidates, names, nodes, scoring
+from identity import candidates, names, nodes, scopes, scoring
 from identity.artefact import Model
 from identity.candidates import KEYS
 
@@ -45,7 +45,9 @@ def build_pairs(lake: Lake, trained: Model | None) -> Compared:
     mark = build.fingerprint(lake, (PAYLOADS,), version, "pairs 4")
     if register.recorded(lake, PAIRS) == mark:
         return Compared(tuple(build.Built(t, build.rows(lake, t), changed=False) for t in SHAPES))
-    depends, turn = build.fingerprint(lake, (), version, "pairs 4"), delta.newest(lake)
+    # a payload's number is made of the keys of names: what these are read as has a rule of its own
+    read_by = [register.recorded(lake, rule) for rule in scopes.DICTIONARIES]
+    depends, turn = build.fingerprint(lake, (), version, read_by, "pairs 4"), delta.newest(lake)
     since = delta.last_read(lake, PAIRS, depends) if all(register.recorded(lake, t) for t in SHAPES) else None
     from_scratch = not _stage_changed(lake, since)
     compared = _stage(lake, trained, from_scratch=from_scratch)

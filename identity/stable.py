@@ -50,8 +50,8 @@ def build_record_customers(
     position = assignment.position(store)
     mark = build.fingerprint(lake, ("core__clusters",), position, "stable 1")
     built = build.build_table(lake, TABLE, mark, lambda: _assigned(lake, store, now))
-    if built.changed:
-        seen = str(position if started_at is None else min(position, started_at))
+    seen = str(position if started_at is None else min(position, started_at))
+    if register.recorded(lake, assignment.SEEN) != seen:
         lake.write(lambda: register.record(lake, assignment.SEEN, seen), "note the assignment that was seen")
     return built
 

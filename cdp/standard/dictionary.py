@@ -71,7 +71,7 @@ def build_dictionaries(lake: Lake, regions: tuple[str, ...], rules: IdentityRule
     return [
         _extend(lake, EMAILS, "1", lambda raw: (contact.email(raw),)),
         _extend(lake, PHONES, repr(regions), lambda raw: (contact.phone(raw, regions),)),
-        _extend(lake, NAMES, "1", _read_name),
+        _extend(lake, NAMES, "2", _read_name),
         _patterns(lake, rules),
     ]
 
@@ -79,8 +79,8 @@ def build_dictionaries(lake: Lake, regions: tuple[str, ...], rules: IdentityRule
 def build_keys(lake: Lake) -> list[build.Built]:
     """Names in the words that linking compares, and places in plain letters."""
     return [
-        _extend(lake, WORDS, "1", lambda given, family: astuple(words(given, family))),
-        _extend(lake, CITIES, "1", lambda raw: ((names.key(raw) or "")[:LONGEST_CITY] or None,)),
+        _extend(lake, WORDS, "2", lambda given, family: astuple(words(given, family))),
+        _extend(lake, CITIES, "2", lambda raw: ((names.key(raw) or "")[:LONGEST_CITY] or None,)),
     ]
 
 

@@ -40,6 +40,7 @@ TITLES = frozenset(
         "esq",
     ]
 )
+AFTER = frozenset(["jr", "sr", "esq", "bart"])
 CHINESE_TITLES = ("先生", "女士", "小姐", "太太", "老师", "老師")
 COMPOUND_SURNAMES = frozenset(
     [
@@ -59,8 +60,22 @@ COMPOUND_SURNAMES = frozenset(
         "南宫",
         "独孤",
         "西门",
+        *["长孙", "宇文", "鲜于", "轩辕", "百里", "东郭", "南郭", "淳于", "申屠", "濮阳", "公冶", "澹台", "万俟", "闻人", "赫连", "呼延", "钟离", "司空", "司寇", "拓跋", "纳兰", "完颜"],
     ]
 )
+# The hundred most frequent, that of two single characters apart one is known as the surname.
+COMMON_SURNAMES = frozenset(
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许邓韩冯曹彭曾肖萧田董潘袁蔡蒋余于杜叶程魏苏吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫"
+    "段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤"
+)
+# Characters that are read otherwise in a surname than elsewhere.
+SURNAME_READINGS = {
+    "曾": "zeng", "单": "shan", "解": "xie", "仇": "qiu", "区": "ou", "朴": "piao", "覃": "qin", "翟": "zhai", "查": "zha", "盖": "ge", "缪": "miao",
+    "种": "chong", "尉迟": "yuchi", "万俟": "moqi", "澹台": "tantai", "长孙": "zhangsun", "牟": "mou", "卜": "bu", "乐": "yue", "员": "yun", "宓": "fu",
+}  # fmt: skip
+LATIN_READINGS = {"lv": "lu", "lyu": "lu"}  # 吕, as passports and keyboards write it
+# Titles that are names as well: only before a given name and a surname.
+ALSO_NAMES = frozenset(["major", "earl", "baron", "count", "duke", "lord"])
 CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _SIMPLIFY, _TRADITIONAL = OpenCC("t2s"), OpenCC("s2t")
 
@@ -93,10 +108,18 @@ def name(given: str | None, family: str | None, full: str | None) -> Name:
         family=_show(last),
         full=_show(whole),
         given_key=key(first),
-        family_key=key(last),
-        full_key=" ".join(part for part in (key(first), key(last)) if part) or None,
+        family_key=surname_key(last),
+        full_key=" ".join(part for part in (key(first), surname_key(last)) if part) or None,
         is_full=first is not None and last is not None,
     )
+
+
+def surname_key(text: str | None) -> str | None:
+    """The key of a surname: read as surnames are, and of one with a hyphen both names."""
+    if text and CJK.search(text):
+        return SURNAME_READINGS.get(simplified(text).strip()) or key(text)
+    found = key(text.replace("-", " ")) if text else None
+    return LATIN_READINGS.get(found, found) if found else None
 
 
 def key(text: str | None) -> str | None:
@@ -106,7 +129,7 @@ def key(text: str | None) -> str | None:
     if CJK.search(text):
         from pypinyin import Style, lazy_pinyin  # half a second, which most commands and runs do not need
 
-        text = "".join(lazy_pinyin(simplified(text), style=Style.NORMAL, errors="default"))
+        text = "".join(lazy_pinyin(simplified(text), style=Style.NORMAL, errors="default", v_to_u=True))
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     words = re.sub(r"[^\w\s]|_", "", plain).split()
@@ -160,10 +183,24 @@ def _parts(full: str | None) -> tuple[str | None, str | None]:
         if len(parts) == 2 and all(CJK.search(part) for part in parts):
             shorter, longer = sorted(parts, key=len)
             # '文涛 萧' is written given name first, '萧 文涛' surname first: the shorter word is the surname
-            return (longer, shorter) if len(shorter) < len(longer) else (parts[0], parts[1])
+            if len(shorter) < len(longer) and longer not in COMPOUND_SURNAMES:
+                return longer, shorter
+            surnames = COMPOUND_SURNAMES | COMMON_SURNAMES
+            turned = parts[1] in surnames and parts[0] not in surnames
+            return (parts[0], parts[1]) if turned else (parts[1], parts[0])
         size = 2 if tight[:2] in COMPOUND_SURNAMES and len(tight) > 2 else 1
         return tight[size:] or None, tight[:size]
-    words = [word for word in full.split() if word.casefold().strip(".") not in TITLES] or full.split()
+    words = full.split()
+    while (
+        len(words) > 1
+        and (title := words[0].casefold().strip(".")) in TITLES
+        and not (title in ALSO_NAMES and len(words) < 3)
+    ):
+        words = words[1:]
+    while len(words) > 1 and (
+        (title := words[-1].casefold().strip(".")) in AFTER or (title in TITLES and len(words) > 2)
+    ):
+        words = words[:-1]
     if len(words) == 1:
         return None, words[0]
     return " ".join(words[:-1]), words[-1]

@@ -113,5 +113,8 @@ def telling(user: str | None, first: str | None, family: str | None) -> str | No
 
 
 def _kept(key: str | None) -> list[str]:
-    kept = [w for w in (key or "").split() if w not in PARTICLES and not NUMBER.fullmatch(w)]
+    every = [w for w in (key or "").split() if not NUMBER.fullmatch(w)]
+    kept = [
+        w for w in every if w not in PARTICLES
+    ] or every  # Du and Le are families, Y. may be all that is written of a name
     return [word[:LONGEST] for word in kept[:MOST]]

@@ -95,7 +95,8 @@ def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
         if full and last and not first:  # `name, surname`: the name without the surname
             first = names.without(full, last)
         parts = names.name(first or None, last or None, None if first or last else full)
-        return vars(words(parts.given_key, parts.family_key, names.key((full or "").replace(",", " "))))
+        whole = None if names.CJK.search(full or "") else names.key((full or "").replace(",", " "))
+        return vars(words(parts.given_key, parts.family_key, whole))
 
     columns = ("first", "root", "family", "words", "rest")
     found = each(read, *(said[name] for name in named), kind=pl.Struct(dict.fromkeys(columns, pl.String)))

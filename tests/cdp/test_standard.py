@@ -10,6 +10,7 @@ from cdp.lake.build import sql_file
 from cdp.lake.engine import Lake
 from cdp.standard import contact, dictionary, names
 from cdp.standard.identify import candidates
+from cdp.standard.words import words
 
 REGIONS = ("GB", "CN")
 
@@ -77,6 +78,20 @@ def test_one_chinese_name_in_all_its_writings_has_one_key():
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [("曾", "Zeng"), ("單", "Shan"), ("翟", "Zhai"), ("尉迟", "Yuchi"), ("吕", "Lü"), ("呂", "Lyu"), ("吕", "LV"), ("Smith-Jones", "Smith Jones")],
+)
+def test_a_surname_is_read_as_surnames_are(one, other):
+    assert names.name("Wei", one, None).family_key == names.name("Wei", other, None).family_key
+
+
+@pytest.mark.parametrize(("given", "family", "first", "last"), [("Van", "Le", "van", "le"), ("Y", "Wang", "y", "wang"), ("月", "杜", "yue", "du"), ("Ana", "de la Cruz", "ana", "cruz")])
+def test_what_is_all_that_is_said_of_a_name_is_no_particle(given, family, first, last):
+    read = words(*(names.key(part) for part in (given, family)))
+    assert (read.first, read.family) == (first, last)
+
+
+@pytest.mark.parametrize(
     ("full", "given", "family", "is_full"),
     [
         ("Martin, selina", "Selina", "Martin", True),
@@ -85,6 +100,14 @@ def test_one_chinese_name_in_all_its_writings_has_one_key():
         ("欧阳娜娜", "娜娜", "欧阳", True),
         ("张女士", None, "张", False),
         ("Vincent van GOGH", "Vincent van", "Gogh", True),
+        ("John Major", "John", "Major", True),
+        ("Earl Warren", "Earl", "Warren", True),
+        ("Lord John Russell", "John", "Russell", True),
+        ("Mr Smith Jr.", None, "Smith", False),
+        ("王 伟", "伟", "王", True),
+        ("伟 王", "伟", "王", True),
+        ("欧阳 娜", "娜", "欧阳", True),
+        ("长孙无忌", "无忌", "长孙", True),
     ],
 )
 def test_full_names(full, given, family, is_full):

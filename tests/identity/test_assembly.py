@@ -130,6 +130,14 @@ def test_records_that_fell_apart_keep_their_birth_dates(monkeypatch):
     assert partition(without_value(found, scorer, "phone", "1"), scorer) == [["a"], ["b"], ["c"]]
 
 
+def test_without_a_card_those_who_hang_by_its_record_fall_apart():
+    found = material(values("john"), values("john"))
+    found.edges.append(("a", "b", "card", "exact", 20.0, {"identifier": "card", "values": "pos:card:6200123"}))
+    assert partition(found, None) == [["a", "b"]]
+    assert partition(without_value(found, None, "card", "6200123"), None) == [["a"], ["b"]]
+    assert partition(without_value(found, None, "card", "123"), None) == [["a", "b"]]
+
+
 def test_without_a_value_records_that_only_it_made_candidates_are_never_compared(monkeypatch):
     monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
     scorer = SimpleNamespace(**vars(SCORER), weight=lambda a, b: 30.0, parts=lambda a, b: [])

@@ -15,8 +15,7 @@ from cdp.standard import dates
 from cdp.standard.place import district, postal_code
 from cdp.standard.words import telling, words
 from identity import artefact, fields, informed, train, usual
-from identity.files import report
-from identity.files import guard
+from identity.files import guard, report
 from identity.files.mapping import Mapping, guess
 from identity.files.read import read
 from identity.files.resolve import resolve

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from splink.internals.em_training_session import EMTrainingSession
 from splink.internals.exceptions import SplinkException
 
-from identity import fields, train, usual
+from cdp.identity_rules import IdentityRules
+from cdp.lake.engine import Lake
+from identity import fields, limits, negative, train, usual
+from identity.guards import MOST, two_births
 from identity.ids import assign, uuid7
 from identity.names import compatible, people
 from identity.train import complete, threshold_for, unlearnt_comparisons
@@ -42,7 +45,7 @@ def test_names_that_may_be_one_persons(left, right):
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [("alfred", "alice"), ("thomas", "edward"), ("james", "annie"), ("leihua", "mei"), ("william", "findlay")],
+    [("alfred", "alice"), ("thomas", "edward"), ("james", "annie"), ("leihua", "mei"), ("william", "findlay"), ("jianguo", "jianjun"), ("zhi qiang", "zhigang")],
 )
 def test_names_of_two_people(left, right):
     assert not compatible(left, right)
@@ -50,6 +53,20 @@ def test_names_of_two_people(left, right):
 
 def test_the_people_behind_one_phone():
     assert people(["arthur", "art", "alice", "arthurr"]) == [["alice"], ["art", "arthur", "arthurr"]]
+
+
+def test_an_initial_that_may_be_several_peoples_joins_none_of_them():
+    assert people(["j", "james", "john"]) == [["j"], ["james"], ["john"]]
+    assert people(["j", "john", "mary"]) == [["j", "john"], ["mary"]]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "one"),
+    [("jianguo", "jianjun", False), ("mark", "mary", False), ("daniel", "danielle", False), ("colin", "colim", True), ("art", "arthur", True), ("j", "john", True)],
+)
+def test_with_other_birth_dates_only_one_name_is_one_person(left, right, one):
+    assert two_births(left, "1980-05-03", right, "1955-11-27") is not one
+    assert not two_births(left, "1980-05-03", right, "1980-05-08"), "a slip"
 
 
 def test_uuid7_is_a_sortable_version_7():
@@ -173,3 +190,37 @@ def test_the_threshold_rises_with_the_precision_that_is_asked_for(probabilities,
     loose, strict = threshold_for(found, precision * 0.9), threshold_for(found, precision)
     assert 0.0 <= loose <= strict
     assert threshold_for(found, None) == 0.0
+
+
+def test_what_one_record_came_to_hold_is_no_breach_of_its_customer():
+    """An account of three addresses over the years: taking the person's other records from it would mend nothing."""
+    rules = IdentityRules.model_validate({"limits": {"email": {"any": {"most": 2, "priority": 5}}}})
+    account = [(0, "email", "web", f"e{n}@post.cn") for n in range(3)]
+    label = np.zeros(3, dtype=np.int64)
+
+    def breached(held):
+        frame = pl.DataFrame(held, schema=["no", "type", "source", "value"], orient="row")
+        assert limits._broken(held, [0, 0, 0], rules) == bool(limits._breaches(frame, label, rules))
+        return limits._broken(held, [0, 0, 0], rules)
+
+    assert not breached([*account, (1, "email", "pos", "e1@post.cn")])
+    assert breached([*account, (1, "email", "pos", "e3@post.cn")])
+    assert breached([(at, "email", "pos", f"e{at}@post.cn") for at in range(3)])
+
+
+def test_of_too_many_people_to_compare_the_rules_say_so():
+    """Whoever clusters asks again in what they fell into."""
+    crowd = """
+        create or replace table core__payloads as select 'r' || lpad(i::varchar, 5, '0') as record_id,
+            case i when 0 then 'oscar' when 1 then 'freya' else 'oscar' end as given_key, (date '1950-01-02' + 40 * i::int)::varchar as birth_full
+        from range($people) t(i)
+    """
+    with duckdb.connect() as connection:
+        lake = Lake(connection, "test")
+        for people, crowded in ((3, False), (MOST, False), (MOST + 1, True)):
+            connection.execute(crowd, {"people": people})
+            connection.execute("create or replace table core__contact_records as select record_id, 'web' as source, null::varchar as identifier from core__payloads")
+            connection.execute("create or replace temp table record_numbers as select record_id, row_number() over (order by record_id) - 1 as no from core__payloads")
+            cuts, said = negative.rules(lake, np.zeros(people, dtype=np.int64), IdentityRules())
+            assert said is crowded
+            assert (len(cuts) > 0) is not crowded

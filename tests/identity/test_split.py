@@ -8,7 +8,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from identity import split as split_module
 from identity.cluster import CERTAIN, STRONGEST, Evidence, cluster, link_weights
-from identity.split import TOGETHER, Pairs, components, split
+from identity.split import LARGEST_DENSE, TOGETHER, Pairs, components, split
 
 NONE = np.array([], dtype=np.int64)
 
@@ -128,6 +128,12 @@ def test_a_cannot_link_takes_hard_evidence_apart_and_the_rest_goes_with_its_clos
     assert found[0] != found[3]
     assert len(groups(found)) == 2
     assert 0 < CERTAIN < 1
+
+
+def test_one_who_must_be_apart_does_not_scatter_the_others_of_too_large_a_component():
+    size = LARGEST_DENSE + 2
+    found = cluster(evidence(size, hard=[(0, other, 1) for other in range(1, size)], cannot=[(1, 2)]))
+    assert sorted(np.bincount(found).tolist()) == [1, size - 1]
 
 
 def test_a_stewards_same_joins_all_of_both_clusters_not_two_records_of_them():

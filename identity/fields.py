@@ -96,9 +96,9 @@ def _birth_date(_: frozenset[str]) -> Comparison:
         levels.missing("birth_date"),
         levels.exact("birth_full", rarity=True),
         levels.exact("birth_date", label="the same year, both on 1 January"),
-        levels.date_slips("birth_date", 1),
+        levels.date_slips("birth_full", 1),
         levels.same_unless_full("birth_year", "birth_full", "the same year, one on 1 January"),
-        levels.date_slips("birth_date", 2),
+        levels.date_slips("birth_full", 2),
         levels.exact("birth_year", label="the same year"),
         levels.otherwise(),
     )

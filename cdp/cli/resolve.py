@@ -55,6 +55,8 @@ def resolve(
         raise ConfigError(f"{out} is neither .csv nor .parquet", "give --out a name that ends in one of them")
     if not out.parent.is_dir():
         raise ConfigError(f"the folder {out.parent} does not exist", "make it, or choose another --out")
+    if out.is_dir() or (out.exists() and out.samefile(file)):
+        raise ConfigError(f"{out} is {'a folder' if out.is_dir() else 'the file that is read'}", "choose another --out")
     done = link(
         file,
         shipped_rules(),
@@ -63,6 +65,7 @@ def resolve(
         chosen=load_yaml(mapping, Mapping) if mapping else None,
         truth=truth,
         threads=settings.threads,
+        memory_limit=settings.memory_limit if "memory_limit" in settings.model_fields_set else "4GB",
         log=lambda text: say(f"{time.monotonic() - started:6.1f} s  {text}"),
     )
     if out.suffix == ".parquet":

@@ -21,6 +21,14 @@ NAMED = re.compile(r"(?:(\d{1,2})\W*([a-z]{3})[a-z]*|([a-z]{3})[a-z]*\W*(\d{1,2}
 MONTHS = {
     m: n for n, m in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)
 }
+MONTHS |= {  # German, Spanish, Portuguese, Italian and French where they begin otherwise
+    "mrz": 3, "mai": 5, "okt": 10, "dez": 12, "ene": 1, "abr": 4, "ago": 8, "dic": 12, "fev": 2, "out": 10, "set": 9, "gen": 1, "mag": 5,
+    "giu": 6, "lug": 7, "ott": 10, "avr": 4, "aou": 8,
+}  # fmt: skip
+FRENCH = {"juin": "jun", "juillet": "jul"}
+MINGUO = re.compile(
+    r"(?:民[国國]\s*(\d{1,3})|(0\d{2}|1[0-3]\d))\D{1,2}(\d{1,2})\D{1,2}(\d{1,2})"
+)  # Taiwan counts from 1912
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,13 @@ def date_text(raw: str | None, how: Writing = USUAL) -> str | None:
         text = "".join(str(unicodedata.digit(letter, letter)) for letter in text)
     if how.serial and SERIAL.fullmatch(text):
         return (SPREADSHEET + timedelta(days=int(text))).isoformat()
-    if found := NAMED.search(text):
+    if found := MINGUO.match(text):
+        return _iso(int(found[1] or found[2]) + 1911, found[3], found[4])
+    spelt = "".join(
+        letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
+    ).lower()
+    spelt = re.sub(r"\bdel?\b|\bjui(?:n|llet)\b", lambda word: FRENCH.get(word[0], " "), spelt)
+    if found := NAMED.search(spelt):
         month = MONTHS.get((found[2] or found[3]).lower())
         if month:
             return _iso(found[5], month, found[1] or found[4])

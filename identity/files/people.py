@@ -81,6 +81,9 @@ def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
     if "given_name" not in said and {"full_name", "family_name"} <= said.keys() and _is_given(said):
         said = {**said, "given_name": said["full_name"]}
         del said["full_name"]
+    if "family_name" not in said and {"full_name", "given_name"} <= said.keys() and _is_family(said):
+        said = {**said, "family_name": said["full_name"]}
+        del said["full_name"]
     given = ("given_name", "middle_name")
     family = ("family_name", "second_family_name")
     named = [name for name in (*given, *family, "full_name") if name in said]
@@ -105,8 +108,17 @@ def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
 
 def _is_given(said: dict[str, pl.Series]) -> bool:
     """Whether `name` beside `surname` is the given name: mostly it does not hold the surname."""
-    both = pl.DataFrame([said["full_name"].alias("full"), said["family_name"].alias("family")]).drop_nulls().unique()
-    told = [not names.without(full, family) for full, family in both.iter_rows() if full != family]
+    return _mostly_without(said["full_name"], said["family_name"])
+
+
+def _is_family(said: dict[str, pl.Series]) -> bool:
+    """Whether `Name` beside `Vorname` is the family name: mostly it does not hold the given name."""
+    return _mostly_without(said["full_name"], said["given_name"])
+
+
+def _mostly_without(whole: pl.Series, part: pl.Series) -> bool:
+    both = pl.DataFrame([whole.alias("whole"), part.alias("part")]).drop_nulls().unique()
+    told = [not names.without(full, one) for full, one in both.iter_rows() if full != one]
     return sum(told) > len(told) / 2
 
 

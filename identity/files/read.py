@@ -15,6 +15,8 @@ from cdp.standard.names import CJK
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 LATIN_READ_AS_CHINESE = re.compile(f"[a-z]{CJK.pattern}|{CJK.pattern}[a-z]")  # M黮ler: Müller in Latin-1
+PRIVATE = re.compile("[\ue000-\uf8ff]")
+SEPARATOR = re.compile("\ufeff?sep=(.)\r?\n")
 
 
 def read(path: Path) -> tuple[pl.DataFrame, int]:
@@ -25,6 +27,9 @@ def read(path: Path) -> tuple[pl.DataFrame, int]:
     """
     with path.open("rb") as file:
         head = file.read(4)
+    if head.startswith(b"\x1f\x8b") or head == b"PK\x03\x04":
+        kind = "compressed" if head.startswith(b"\x1f\x8b") else "a spreadsheet or an archive"
+        raise UnreadableFile(f"{path} is {kind}", "save it as CSV or Parquet, uncompressed")
     if head == b"PAR1":
         try:
             frame, uneven = pl.read_parquet(path), 0
@@ -49,8 +54,10 @@ def _as_text(series: pl.Series) -> pl.Series:
 def _read_csv(path: Path) -> tuple[pl.DataFrame, int]:
     csv.field_size_limit(sys.maxsize)
     text = _decode(path.read_bytes())
+    if asked := SEPARATOR.match(text):  # a first line by which Excel is told
+        text = text[asked.end() :]
     first = text[:65536]
-    delimiter = max(",;\t|", key=first.split("\n", 1)[0].count)
+    delimiter = asked[1] if asked else max(",;\t|", key=first.split("\n", 1)[0].count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = [name.strip() for name in next((row for row in rows if any(map(str.strip, row))), [])]
@@ -80,10 +87,16 @@ def _named(header: list[str]) -> list[str]:
 
 def _decode(content: bytes) -> str:
     """UTF-8, UTF-16 with its mark, a Chinese encoding, else a western one: Chinese is told by its characters standing together."""
+    mostly = content.decode("utf-8", "replace")
+    if mostly.count("\ufffd") * 10 <= sum(letter > "\x7f" for letter in mostly):
+        return mostly.removeprefix("\ufeff")  # a stray byte among many letters: all others are as they were written
     for encoding in ("utf-16",) if content.startswith(UTF_16) else ("utf-8-sig", "gb18030"):
         with contextlib.suppress(UnicodeDecodeError):
             text = content.decode(encoding)
             wrong = len(LATIN_READ_AS_CHINESE.findall(text)) if encoding == "gb18030" else 0
+            if PRIVATE.search(text) and encoding == "gb18030":  # traditional Chinese read as the other encoding
+                with contextlib.suppress(UnicodeDecodeError):
+                    return content.decode("big5hkscs")
             if not wrong or wrong < len(CJK.findall(text)) / 2:
                 return text
     return content.decode("cp1252", "replace")

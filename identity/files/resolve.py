@@ -22,6 +22,7 @@ from identity.split import LIKELY, Ints, Pairs, components, probability, split
 
 NAMESPACE = uuid.UUID("6f1c9a52-31d5-5b0e-9a55-0d7f0c6f7f10")
 GENERIC = ("email", "phone", "national_id")
+MOSTLY = 0.8  # share of a field's values that is read where its column is what it seems
 SURE = 20.0  # match weight, log2, of what is joined without a model
 
 
@@ -87,7 +88,11 @@ def resolve(
     mapping.check([name for name in frame.columns if name != truth])
     ids = _ids(frame, id_column, mapping.id, notes)
     log(f"{len(frame):,} rows; reading " + ", ".join(f"{f} from {'+'.join(c)}" for f, c in mapping.used.items()))
+    known = {mapping.id, id_column, truth, *itertools.chain(*mapping.used.values())}
+    if others := [name for name in frame.columns if name not in known]:
+        log("not read: " + ", ".join(others[:20]) + (f" and {len(others) - 20} more" if len(others) > 20 else ""))
     people = reading.people(frame, mapping, regions, rules)
+    notes += _unread(frame, mapping, people)
     if not people.width:
         raise ConfigError(
             f"{', '.join(mapping.used)} alone tell nobody apart", "map a name, a date of birth or a contact point"
@@ -145,6 +150,21 @@ def _ids(frame: pl.DataFrame, asked: str | None, guessed: str | None, notes: lis
             )
         notes.append(f"column {column} repeats or is empty; rows are identified by their number")
     return pl.Series("record_id", [str(n) for n in range(1, len(frame) + 1)], dtype=pl.String)
+
+
+def _unread(frame: pl.DataFrame, mapping: mappings.Mapping, people: pl.DataFrame) -> list[str]:
+    """What a person should know of fields much of which could not be read."""
+    notes = []
+    for name in ("birth_date", "phone", "email"):
+        columns = mapping.used.get(name, ())
+        if columns:
+            said = frame.select(pl.any_horizontal(pl.col(columns).is_not_null()).sum()).item()
+            read = int(people[name].count()) if name in people.columns else 0
+            if read < MOSTLY * said:
+                notes.append(
+                    f"only {read:,} of {said:,} values of {', '.join(columns)} could be read as a {name.replace('_', ' ')}"
+                )
+    return notes
 
 
 def _nodes(connection: duckdb.DuckDBPyConnection, columns: list[str], rules: IdentityRules, notes: list[str]) -> int:

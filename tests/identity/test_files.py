@@ -67,6 +67,10 @@ def against_truth(done):
         (["voter_reg_num", "first_name", "midl_name", "last_name", "res_street_address", "res_city_desc", "birth_place", "birth_age", "full_phone_num"],
          {"middle_name": ("midl_name",), "city": ("res_city_desc", "birth_place"), "age": ("birth_age",), "phone": ("full_phone_num",), "id": None}),
         (["first_name", "village_name", "dob", "age"], {"city": ("village_name",), "birth_date": ("dob",), "age": ()}),
+        (["Nome Completo", "Data de Nascimento", "Endereço", "Cidade", "CEP", "Telefone"],
+         {"full_name": ("Nome Completo",), "birth_date": ("Data de Nascimento",), "street": ("Endereço",), "city": ("Cidade",), "postal_code": ("CEP",), "phone": ("Telefone",)}),
+        (["氏名", "生年月日", "電話番号", "住所"], {"full_name": ("氏名",), "birth_date": ("生年月日",), "phone": ("電話番号",), "street": ("住所",)}),
+        (["Họ tên", "Ngày sinh", "Điện thoại"], {"full_name": ("Họ tên",), "birth_date": ("Ngày sinh",), "phone": ("Điện thoại",)}),
         (["name", "postal_address"], {"street": ("postal_address",), "postal_code": ()}),
         (["full_name", "dob", "postcode_fake", "birth_place"],
          {"full_name": ("full_name",), "birth_date": ("dob",), "postal_code": ("postcode_fake",), "city": ("birth_place",)}),
@@ -96,7 +100,8 @@ def test_a_mapping_of_absent_or_too_few_columns_is_refused_with_what_to_do():
         ("02/03/85", "1985-03-02"), ("12-Mar-85", "1985-03-12"), ("85-03-02", "1985-03-02"), ("1.1.07", "2007-01-01"), ("10:20:30", None),
         ("Mar 1985", None), ("2 Mar 1985", "1985-03-02"), ("March 2, 1985", "1985-03-02"), ("1856-86-18", "1856-86-18"), ("１９８５-03-02", "1985-03-02"), ("soon", None),
         (None, None), ("", None), ("1985-03-02T10:00:00Z", "1985-03-02"), ("٢٠٠١-٠٢-٠٣", "2001-02-03"), ("²/3/1985", "1985-03-02"),
-        ("31108", None), ("2/13/1990", "1990-13-02"),
+        ("31108", None), ("2/13/1990", "1990-13-02"), ("民國75年3月2日", "1986-03-02"), ("075/03/02", "1986-03-02"), ("114-1-9", "2025-01-09"),
+        ("2. März 1985", "1985-03-02"), ("2 de diciembre de 1985", "1985-12-02"), ("2 août 1985", "1985-08-02"), ("14 juillet 1985", "1985-07-14"),
     ],
 )  # fmt: skip
 def test_dates_as_people_type_them_impossible_ones_included(raw, read_as):
@@ -270,6 +275,39 @@ def test_files_of_every_usual_encoding_are_read_as_they_were_written(tmp_path, e
     path = tmp_path / "people.csv"
     path.write_bytes(f"name,email\n{name},a@b.cn\n".encode(encoding))
     assert read(path)[0].rows() == [(name, "a@b.cn")]
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00rest", b"PK\x03\x04rest"])
+def test_a_packed_file_is_refused_by_what_it_is(tmp_path, content):
+    path = tmp_path / "people.csv"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFile, match=r"compressed|spreadsheet"):
+        read(path)
+
+
+def test_a_stray_byte_a_first_line_for_excel_and_traditional_chinese_are_read(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_bytes(b"name;city\n" + "Süleyman Öz;Köln\n".encode() * 30 + b"Jos\xe9;Bonn\n")
+    assert read(path)[0]["name"].to_list()[0] == "Süleyman Öz"
+    path.write_bytes(b"sep=;\r\nname;city\r\nAnn Lee;Hull, York\r\n")
+    assert read(path)[0].rows() == [("Ann Lee", "Hull, York")]
+    path.write_bytes("姓名,城市\n陳美華,臺北\n".encode("big5"))
+    assert read(path)[0].rows() == [("陳美華", "臺北")]
+
+
+def test_a_name_beside_a_given_name_is_the_family_name(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("Name;Vorname;PLZ\nMeier;Anna;12345\nSchulz;Peter;12346\n")
+    assert run(path).people.select("first", "family").rows() == [("anna", "meier"), ("peter", "schulz")]
+
+
+def test_what_could_not_be_read_is_said(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("name,dob,colour\n" + "".join(f"Ann{n} Lee{n},soon,red\n" for n in range(9)))
+    said = []
+    done = resolve(path, shipped_rules(), regions=("GB",), log=said.append)
+    assert any("only 0 of 9 values of dob" in note for note in done.notes)
+    assert any(text == "not read: colour" for text in said)
 
 
 def test_headers_as_other_programs_write_them(tmp_path):

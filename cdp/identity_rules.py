@@ -1,7 +1,8 @@
 """The rules of `identity.yaml`: values that identify nobody, and how many may share one that does."""
 
+import re
 from importlib import resources
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -49,11 +50,11 @@ class IdentityRules(Strict):
     """
 
     blocked: dict[IdentifierType, tuple[str, ...]] = Field(default_factory=dict)
-    people: dict[IdentifierType, int] = Field(default_factory=dict)
+    people: dict[IdentifierType, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     names: int = Field(default=8, ge=1)
     accounts_per_browser: int = Field(default=3, ge=1)
     one_account: tuple[str, ...] = ()
-    limits: dict[str, dict[str, Limit]] = Field(default_factory=dict)
+    limits: dict[IdentifierType, dict[str, Limit]] = Field(default_factory=dict)
     precision: float = Field(default=0.99, ge=0.5, lt=1)
 
     @model_validator(mode="before")
@@ -74,6 +75,10 @@ class IdentityRules(Strict):
                     raise ValueError(f"'{pattern}' looks around; RE2 has no look-around")
                 if r"\Q" in pattern:
                     raise ValueError(rf"'{pattern}' quotes by \Q; put a \ before each character instead")
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(f"'{pattern}' is no pattern: {error}") from error
         return value
 
 

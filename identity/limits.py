@@ -114,11 +114,11 @@ def _broken(held: list[Held], part: list[int], rules: IdentityRules) -> bool:
     values: dict[tuple[int, str, str], dict[str, set[int]]] = {}
     for record, kind, source, value in held:
         for of in (source, "any"):
-            if of in rules.limits[kind]:
+            if of in rules.limits[kind]:  # type: ignore[index]
                 values.setdefault((part[record], kind, of), {}).setdefault(value, set()).add(record)
     for (_, kind, of), found in values.items():
         own = Counter(record for records in found.values() for record in records)
-        if len(found) > max(rules.limits[kind][of].most, *own.values()):
+        if len(found) > max(rules.limits[kind][of].most, *own.values()):  # type: ignore[index]
             return True
     return False
 

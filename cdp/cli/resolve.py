@@ -47,6 +47,7 @@ def resolve(
     from cdp.yamlfile import load_yaml
     from identity.files import report
     from identity.files.mapping import Mapping
+    from identity.files.read import texts
     from identity.files.resolve import resolve as link
 
     settings = Settings()
@@ -71,7 +72,7 @@ def resolve(
     if out.suffix == ".parquet":
         done.frame.write_parquet(out)
     else:
-        done.frame.write_csv(out)
+        texts(done.frame).write_csv(out)
     print(report.text(done))
     if done.truth is not None:
         pairs = pl.DataFrame([done.frame["record_id"], done.truth]).drop_nulls().iter_rows()

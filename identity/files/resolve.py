@@ -17,7 +17,7 @@ from identity.artefact import Model
 from identity.files import guard
 from identity.files import mapping as mappings
 from identity.files import people as reading
-from identity.files.read import read
+from identity.files.read import as_written, read
 from identity.split import LIKELY, Ints, Pairs, components, probability, split
 
 NAMESPACE = uuid.UUID("6f1c9a52-31d5-5b0e-9a55-0d7f0c6f7f10")
@@ -131,7 +131,7 @@ def resolve(
         log("clustering")
         members = members.with_columns(cluster=_clusters(members, _joined(nodes, pairs, apart, model), weak))
     named = _named(members, ids)
-    out = _beside(frame, ids, named)
+    out = _beside(as_written(path, frame), ids, named)
     told = frame[truth].alias("truth") if truth is not None else None
     return Resolved(out, mapping, model, pairs, members, people, notes, told)
 
@@ -282,7 +282,8 @@ def _named(members: pl.DataFrame, ids: pl.Series) -> pl.Series:
 
 def _beside(frame: pl.DataFrame, ids: pl.Series, named: pl.Series) -> pl.DataFrame:
     """Ids before the file's own columns; an own column of the same name is kept under another."""
-    own = frame.drop("record_id") if "record_id" in frame.columns and frame["record_id"].equals(ids) else frame
+    same = "record_id" in frame.columns and frame["record_id"].cast(pl.String, strict=False).equals(ids)
+    own = frame.drop("record_id") if same else frame
     renamed = {}
     for name in {"record_id", "customer_id"} & set(own.columns):
         again = (f"{name}_original{number or ''}" for number in itertools.count())

@@ -159,7 +159,17 @@ def test_a_value_is_blocked_where_a_pattern_of_its_type_takes_it_and_no_pattern_
     assert "$blocked" in query, "a pattern out of a table is compiled for each value: 200 times the time"
 
 
-@pytest.mark.parametrize(("pattern", "said"), [("a(?=b)", "look-around"), (r"\Qa.b", "quotes by")])
+@pytest.mark.parametrize(("pattern", "said"), [("a(?=b)", "look-around"), (r"\Qa.b", "quotes by"), ("(unclosed", "no pattern")])
 def test_a_pattern_that_cannot_be_asked_with_the_others_is_refused(pattern, said):
     with pytest.raises(ValueError, match=said):
         IdentityRules.model_validate({**shipped_rules().model_dump(), "blocked": {"email": (pattern,)}})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"limits": {"emial": {"any": {"most": 1, "priority": 1}}}}, {"people": {"phone": 0}}, {"people": {"telephone": 2}}],
+)
+def test_a_rule_of_no_identifier_or_for_nobody_is_refused(wrong):
+    """Read and never applied, it would switch a protection off without a word."""
+    with pytest.raises(ValueError, match=r"emial|phone"):
+        IdentityRules.model_validate({**shipped_rules().model_dump(), **wrong})

@@ -3,6 +3,7 @@
 import csv
 import random
 import string
+from datetime import date
 
 import duckdb
 import polars as pl
@@ -17,7 +18,7 @@ from cdp.standard.words import telling, words
 from identity import artefact, fields, informed, train, usual
 from identity.files import guard, report
 from identity.files.mapping import Mapping, guess
-from identity.files.read import read
+from identity.files.read import read, texts
 from identity.files.resolve import resolve
 
 
@@ -308,6 +309,16 @@ def test_what_could_not_be_read_is_said(tmp_path):
     done = resolve(path, shipped_rules(), regions=("GB",), log=said.append)
     assert any("only 0 of 9 values of dob" in note for note in done.notes)
     assert any(text == "not read: colour" for text in said)
+
+
+def test_parquet_keeps_its_types_and_csv_gets_their_text(tmp_path):
+    path, out = tmp_path / "people.parquet", tmp_path / "out.csv"
+    frame = pl.DataFrame({"id": [1, 2], "name": ["Ann Lee", "Bo Poe"], "dob": [date(1980, 2, 3), None], "tags": [["a", "b"], []], "paid": [1.5, None], "ok": [True, False]})
+    frame.write_parquet(path)
+    done = run(path)
+    assert done.frame.drop("record_id", "customer_id").equals(frame)
+    texts(done.frame).write_csv(out)
+    assert pl.read_csv(out)["name"].to_list() == ["Ann Lee", "Bo Poe"]
 
 
 def test_headers_as_other_programs_write_them(tmp_path):

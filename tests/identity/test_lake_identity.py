@@ -126,9 +126,9 @@ def test_a_merge_undone_out_of_order_leaves_the_later_one_as_it_stands(case):
     _, _, before = run(case)
     sizes = Counter(before.values())
     first = {customer: min(r for r, c in before.items() if c == customer) for customer in sizes}
-    one = max(sizes, key=lambda customer: (sizes[customer], first[customer]))
-    two, three = sorted((c for c in sizes if sizes[c] < sizes[one]), key=first.get)[:2]
-    assert first[two] < first[one], "so that the word of the later merge is kept at a record of the one that goes back"
+    # the word of the later merge is kept at a record of the one that goes back
+    one, two = next((a, b) for a in sizes for b in sizes if sizes[a] > sizes[b] and first[b] < first[a])
+    three = next(c for c in sizes if sizes[c] < sizes[one] and c != two)
     act = Act("test", "why", NOW)
     wrong = merge(case.store, [one, two], act)
     survivor = wrong.customers[0]

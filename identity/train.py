@@ -19,16 +19,14 @@ from splink.internals.em_training_session import EMTrainingSession
 from splink.internals.exceptions import SplinkException
 
 from identity import blocking, fields, informed, scoring, splink_settings
-from identity import usual as usually
 from identity.artefact import Model
+from identity.parameters import LEAST_U, bounded, complete, number, unlearnt_comparisons
 from identity.splink_settings import quiet
 
 SEED = 20_240_601
 RECALL = 0.7  # share of true pairs that the deterministic rules of the first guess are taken to find
 RANDOM_PAIRS = 1.5e6
 TRAINING_PAIRS = 400_000
-LEAST_M = 0.005  # what data of a few thousand matches cannot show to be rarer: evidence is strong, never absolute
-LEAST_U, MOST = 1e-5, 0.999
 FEWEST_RECORDS = 50
 SCORED_FOR_PRIOR = 600_000
 # Sessions of expectation maximisation: within each, the fields it does not block on are learnt.
@@ -88,7 +86,7 @@ def train(
     # names beside an address or little else: who agrees in all of it is one set of values, so the records themselves teach
     several = int(_one(connection, f"select sum(least(records, {MOST_ALIKE})) from {table}"))
     connection.execute(
-        f"create or replace temp table every_record as select row_number() over (order by node, copy) - 1 as node, * exclude (node, copy) "
+        f"create or replace temp table every_record as select rownumber() over (order by node, copy) - 1 as node, * exclude (node, copy) "
         f"from (select *, unnest(range(least(records, {MOST_ALIKE}))) as copy from {table})"
     )
     if usual:
@@ -150,7 +148,7 @@ def _informed(
     plan = blocking.plan(connection, table, present)
     pairs = blocking.create_pairs(connection, plan, table)
     prior, learnt = informed.learn(connection, table, comparisons, pairs)
-    parameters = {name: tuple(_bounded(m, u) for m, u in levels) for name, levels in learnt.items()}
+    parameters = {name: tuple(bounded(m, u) for m, u in levels) for name, levels in learnt.items()}
     facts = {"imputed": [], "sessions": [informed.SESSION]}
     draft = _draft(connection, table, records, present, min(prior, 0.5), parameters, plan, facts)
     return _fit_prior(connection, draft, table, records, precision, pairs, informed.prior_of)
@@ -166,7 +164,9 @@ def _draft(
         prior=prior,
         parameters=parameters,
         term_frequencies=term_frequencies(connection, table, fields.comparisons(present)),
-        rarest=1 / records if "words" in present else min(1 / records, LEAST_U),  # no names say how many hold a contact point
+        rarest=1 / records
+        if "words" in present
+        else min(1 / records, LEAST_U),  # no names say how many hold a contact point
         plan=plan,
         threshold=0.0,
         facts={"records": records, "data": _fingerprint(connection, table, present), **facts},
@@ -267,59 +267,7 @@ def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
 def _of_homes(session: EMTrainingSession) -> bool:
     """Whether what a session took for matches are the people of one home: their given names are mostly different."""
     levels = [c.comparison_levels for c in session.core_model_settings.comparisons if c.output_column_name == "first"]
-    return any((_number(each[-1].m_probability) or 0.0) > informed.MOST_RENAMED for each in levels)
-
-
-def complete(
-    settings: dict[str, Any], comparisons: list[fields.Comparison]
-) -> tuple[dict[str, tuple[tuple[float, float], ...]], list[str]]:
-    """(m, u) of every level, and the levels whose probability the data did not show.
-
-    What matches did not show is worth what it usually is: its m stands to u as in `usual`. Guessed alone, one small number over
-    another would make of what nobody ever saw the strongest evidence there is.
-    """
-    parameters, imputed, by_name = {}, [], {comparison.name: comparison for comparison in comparisons}
-    for comparison in settings["comparisons"]:
-        name = comparison["output_column_name"]
-        levels = [level for level in comparison["comparison_levels"] if not level.get("is_null_level")]
-        pairs = []
-        for level, usual_m, usual_u in zip(levels, *usually.shares(by_name[name]), strict=True):
-            m, u = (_number(level.get(f"{which}_probability")) for which in "mu")
-            imputed += [
-                f"{name}: {level['label_for_charts']} ({which})"
-                for which, value in (("m", m), ("u", u))
-                if value is None
-            ]
-            if m is None:
-                u = usual_u if u is None else max(u, LEAST_U)
-                m = u * usual_m / usual_u
-            pairs.append(_bounded(m, u or 0.0))
-        parameters[name] = tuple(pairs)
-    return parameters, imputed
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _bounded(m: float, u: float) -> tuple[float, float]:
-    """Evidence is never absolute; a level that hardly a match shows is no evidence for one."""
-    u = min(max(u, LEAST_U), MOST)
-    return round(min(max(m, min(LEAST_M, u)), MOST), 9), round(u, 9)
-
-
-def unlearnt_comparisons(settings: dict[str, Any], names: list[str]) -> list[str]:
-    """Comparisons of these names of which no session learnt a single m (Splink may leave such a one out altogether)."""
-    learnt = {
-        comparison["output_column_name"]
-        for comparison in settings["comparisons"]
-        if any(
-            isinstance(level.get("m_probability"), int | float)
-            for level in comparison["comparison_levels"]
-            if not level.get("is_null_level")
-        )
-    }
-    return [name for name in names if name not in learnt]
+    return any((number(each[-1].m_probability) or 0.0) > informed.MOST_RENAMED for each in levels)
 
 
 def term_frequencies(

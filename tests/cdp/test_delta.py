@@ -43,11 +43,19 @@ def test_only_changed_rows_are_told_and_the_version_is_that_of_the_content(lake)
 
 
 def test_a_table_made_anew_tells_everything(lake):
-    put(lake, [(f"o{n}", "a") for n in range(20)])
+    put(lake, [(f"o{n}", "a") for n in range(delta.FEW)])
     turn = delta.newest(lake)
-    put(lake, [(f"p{n}", "b") for n in range(20)])
+    put(lake, [(f"p{n}", "b") for n in range(delta.FEW)])
     assert told(lake, turn) is False
-    assert lake.scalar("select count(*) from core__things") == 20
+    assert lake.scalar("select count(*) from core__things") == delta.FEW
+
+
+def test_a_small_table_tells_each_row_that_changed_however_large_a_share_they_are(lake):
+    """The first decisions of stewards would each have everything clustered again."""
+    put(lake, [("a", "1")])
+    turn = delta.newest(lake)
+    put(lake, [("a", "1"), ("b", "2"), ("c", "3")])
+    assert told(lake, turn)
 
 
 def test_a_reader_of_another_basis_or_without_a_turn_reads_everything(lake):

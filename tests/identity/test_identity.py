@@ -19,7 +19,8 @@ from identity import fields, limits, negative, train, usual
 from identity.guards import MOST, two_births
 from identity.ids import assign, uuid7
 from identity.names import compatible, people
-from identity.train import complete, threshold_for, unlearnt_comparisons
+from identity.parameters import complete, unlearnt_comparisons
+from identity.train import threshold_for
 from tests.identity.test_files import without_names
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -86,7 +86,7 @@ def train(
     # names beside an address or little else: who agrees in all of it is one set of values, so the records themselves teach
     several = int(_one(connection, f"select sum(least(records, {MOST_ALIKE})) from {table}"))
     connection.execute(
-        f"create or replace temp table every_record as select rownumber() over (order by node, copy) - 1 as node, * exclude (node, copy) "
+        f"create or replace temp table every_record as select row_number() over (order by node, copy) - 1 as node, * exclude (node, copy) "
         f"from (select *, unnest(range(least(records, {MOST_ALIKE}))) as copy from {table})"
     )
     if usual:

@@ -38,6 +38,7 @@ from identity.artefact import Model
 
 BEAT = 5.0  # seconds
 MOST_NOTES = 1000  # older ones in the register of builds: each is a file; without a release nobody took them out
+BEGAN = "cdp/assignment"  # tag of a run: the position of the assignment that it began with
 
 
 @contextmanager
@@ -99,7 +100,6 @@ def _whole(context: dg.InitResourceContext) -> bool:
     ended = instance.get_run_stats(run.run_id)  # counted by the log's database: a step succeeds once in a run
     return ended.steps_failed == 0 and ended.steps_succeeded == len(plan.step_keys_to_execute)
 
-BEGAN = "cdp/assignment"  # tag of a run: the position of the assignment that it began with
 
 class Platform(dg.ConfigurableResource):  # type: ignore[misc]
     """What a run works with. Commits happen inside the steps; closing never commits anything.

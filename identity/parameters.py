@@ -53,7 +53,7 @@ def unlearnt_comparisons(settings: dict[str, Any], names: list[str]) -> list[str
         comparison["output_column_name"]
         for comparison in settings["comparisons"]
         if any(
-            isinstance(level.get("m_probability"), int | float)
+            number(level.get("m_probability")) is not None
             for level in comparison["comparison_levels"]
             if not level.get("is_null_level")
         )

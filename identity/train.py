@@ -34,7 +34,6 @@ SESSIONS = (
     ("first", "family"), ("birth_date",), ("postal_code", "first"), ("email",), ("phone",), ("family", "birth_year"),
     ("first", "birth_year"), ("postal_code",), ("city", "family"), ("family",),
 )  # fmt: skip
-OWN = {"email", "phone", "national_id"}
 MOST_ALIKE = 5  # records of one set of values that teach: more would be all that is learnt
 # For records whose few fields those sessions leave untaught: names beside an address, or beside nothing else.
 LAST_SESSIONS = (("street",), ("city",), ("first",))
@@ -280,7 +279,7 @@ def term_frequencies(
     """
     columns = sorted({test.term_frequency for c in comparisons for test in c.tests if test.term_frequency})
     there = {row[0] for row in connection.execute(f"describe {table}").fetchall()}
-    holders = dict.fromkeys(columns, "count(*)") | dict.fromkeys(OWN & set(columns), "count(distinct words)")
+    holders = dict.fromkeys(columns, "count(*)") | dict.fromkeys(set(fields.OWN) & set(columns), "count(distinct words)")
     return {
         column: {
             str(value): float(share)
@@ -289,7 +288,7 @@ def term_frequencies(
                 f"group by {column} qualify {holders[column]} > 1 order by {column}"
             ).fetchall()
         }
-        if column not in OWN or "words" in there
+        if column not in fields.OWN or "words" in there
         else {}
         for column in columns
     }

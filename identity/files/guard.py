@@ -9,6 +9,7 @@ from identity import names
 from identity.guards import SLIPS
 
 OWN = ("email", "email_local", "national_id")  # what is one person's, however many live at an address
+NONE = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64})
 HOME = ("street", "postal_code")
 APART = """
     select l, r, weight, a.first as one, b.first as other, {births} as births, {own} as own, {home} as home
@@ -29,7 +30,7 @@ def drop(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> pl.DataFr
         columns: Those that the nodes have.
     """
     if "first" not in columns:
-        return pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64})
+        return NONE
     there = columns.__contains__
     slips = "damerau_levenshtein(a.{0}, b.{0})"
     dated = [f"{slips.format('birth_date')} <= 1"] if there("birth_date") else []

@@ -21,7 +21,6 @@ from identity.files.read import as_written, read
 from identity.split import LIKELY, Ints, Pairs, components, probability, split
 
 NAMESPACE = uuid.UUID("6f1c9a52-31d5-5b0e-9a55-0d7f0c6f7f10")
-GENERIC = ("email", "phone", "national_id")
 MOSTLY = 0.8  # share of a field's values that is read where its column is what it seems
 SURE = 20.0  # match weight, log2, of what is joined without a model
 
@@ -111,7 +110,7 @@ def resolve(
                 "contact point in common, were joined"
             )
             pairs = _agreeing(connection, people.columns, nodes)
-            weak, apart = _unsaid(connection, people.columns), pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64})
+            weak, apart = _unsaid(connection, people.columns), guard.NONE
         else:
             if informed.SESSION in model.facts["sessions"]:
                 notes.append(
@@ -173,7 +172,7 @@ def _nodes(connection: duckdb.DuckDBPyConnection, columns: list[str], rules: Ide
     everything = ", ".join(named)
     connection.execute("create or replace table cleaned as from people_read")
     if "words" in named:
-        for column in (c for c in GENERIC if c in named):
+        for column in (c for c in fields.OWN if c in named):
             found = connection.execute(
                 f"select {column} from cleaned where {column} is not null group by {column} having count(distinct words) > ?",
                 [rules.names],
@@ -202,7 +201,7 @@ def _scored(connection: duckdb.DuckDBPyConnection, model: Model) -> tuple[pl.Dat
     """Scored pairs, the payloads of several records that do not say enough to be one person's, and pairs to keep apart."""
     scoring.score(connection, model, "nodes", "candidate_pairs", "scored", scoring.KEPT)
     apart = guard.drop(connection, [row[0] for row in connection.execute("describe nodes").fetchall()])
-    present = [c for c in GENERIC if c in model.columns]
+    present = [c for c in fields.OWN if c in model.columns]
     same = " or ".join(f"coalesce(a.{c} = b.{c}, false)" for c in present) or "false"
     pairs = connection.execute(
         f"select l, r, weight, {same} as exact from scored join nodes a on a.node = l join nodes b on b.node = r order by l, r"
@@ -222,7 +221,7 @@ def _agreeing(connection: duckdb.DuckDBPyConnection, columns: list[str], size: i
     """
     none = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64, "weight": pl.Float64, "exact": pl.Boolean})
     star = "select min(node) over (partition by {0}, words) as l, node as r from nodes where {0} is not null and first is not null"
-    kinds = [column for column in GENERIC if column in columns and "words" in columns]
+    kinds = [column for column in fields.OWN if column in columns and "words" in columns]
     if not kinds:
         return none
     shared = connection.execute(" union ".join(star.format(kind) for kind in kinds)).to_arrow_table()
@@ -241,7 +240,7 @@ def _agreeing(connection: duckdb.DuckDBPyConnection, columns: list[str], size: i
 
 def _unsaid(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> np.ndarray:
     """Payloads that are nobody's without a model: no identifier, and no full name with a fact beside it."""
-    known = [f"{c} is not null" for c in (*GENERIC, "national_id") if c in columns]
+    known = [f"{c} is not null" for c in fields.OWN if c in columns]
     beside = [f"{c} is not null" for c in ("birth_date", "postal_code", "street", "city") if c in columns]
     if {"first", "family"} <= set(columns) and beside:
         known.append(f"(first is not null and family is not null and ({' or '.join(beside)}))")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
+from cdp.standard.letters import plain
+
 Order = Literal["ymd", "dmy", "mdy"]
 YEAR_FIRST = re.compile(r"(\d{4})\D{0,2}(\d{1,2})\D{0,2}(\d{1,2})(?!\d)")
 YEAR_LAST = re.compile(r"(\d{1,2})\D{1,2}(\d{1,2})\D{1,2}(\d{4})")
@@ -75,11 +77,7 @@ def date_text(raw: str | None, how: Writing = USUAL) -> str | None:
         return (SPREADSHEET + timedelta(days=int(text))).isoformat()
     if found := MINGUO.match(text):
         return _iso(int(found[1] or found[2]) + 1911, found[3], found[4])
-    spelt = "".join(
-        letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
-    ).lower()
-    spelt = re.sub(r"\bdel?\b|\bjui(?:n|llet)\b", lambda word: FRENCH.get(word[0], " "), spelt)
-    if found := NAMED.search(spelt):
+    if found := NAMED.search(_spelt(text)):
         month = MONTHS.get((found[2] or found[3]).lower())
         if month:
             return _iso(found[5], month, found[1] or found[4])
@@ -105,6 +103,13 @@ def parts(date: str | None) -> tuple[str | None, str | None]:
     if date is None:
         return None, None
     return None if date.endswith("-01-01") else date, date[:4]
+
+
+def _spelt(text: str) -> str:
+    """With months in plain letters; most dates have none."""
+    if not any(map(str.isalpha, text)):
+        return text
+    return re.sub(r"\bdel?\b|\bjui(?:n|llet)\b", lambda word: FRENCH.get(word[0], " "), plain(text))
 
 
 def _month_and_day(first: str, second: str, how: Writing) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from opencc import OpenCC
 
+from cdp.standard.letters import plain
+
 TITLES = frozenset(
     [
         "mr",
@@ -60,7 +62,30 @@ COMPOUND_SURNAMES = frozenset(
         "南宫",
         "独孤",
         "西门",
-        *["长孙", "宇文", "鲜于", "轩辕", "百里", "东郭", "南郭", "淳于", "申屠", "濮阳", "公冶", "澹台", "万俟", "闻人", "赫连", "呼延", "钟离", "司空", "司寇", "拓跋", "纳兰", "完颜"],
+        *[
+            "长孙",
+            "宇文",
+            "鲜于",
+            "轩辕",
+            "百里",
+            "东郭",
+            "南郭",
+            "淳于",
+            "申屠",
+            "濮阳",
+            "公冶",
+            "澹台",
+            "万俟",
+            "闻人",
+            "赫连",
+            "呼延",
+            "钟离",
+            "司空",
+            "司寇",
+            "拓跋",
+            "纳兰",
+            "完颜",
+        ],
     ]
 )
 # The hundred most frequent, that of two single characters apart one is known as the surname.
@@ -130,9 +155,7 @@ def key(text: str | None) -> str | None:
         from pypinyin import Style, lazy_pinyin  # half a second, which most commands and runs do not need
 
         text = "".join(lazy_pinyin(simplified(text), style=Style.NORMAL, errors="default", v_to_u=True))
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    words = re.sub(r"[^\w\s]|_", "", plain).split()
+    words = re.sub(r"[^\w\s]|_", "", plain(text)).split()
     kept = [word for word in words if word not in TITLES] or words
     return " ".join(kept) or None
 

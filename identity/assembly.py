@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cdp.store.evidence import DECISION, Material
+from cdp.store.evidence import DECISION, IDENTICAL, Edge, Material, shared
 from identity import blocking
 from identity.cluster import Evidence, cluster, with_cannot
 from identity.guards import MOST, two_births, two_people
@@ -43,8 +43,13 @@ def scored_pairs(material: Material, scorer: Scorer) -> list[Scored]:
 def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
     """The records in the clusters that the batch's rules make of this evidence alone, largest first."""
     number = {record: at for at, record in enumerate(material.records)}
-    hard = [edge for edge in material.edges if edge[3] in ("exact", "rule") or edge[2] == "identical"]
-    stars = [(number[a], number[b], f"{kind}:{a}") for a, b, kind, *_ in hard]
+    hard = [
+        (edge, value)
+        for edge in material.edges
+        if edge[3] in ("exact", "rule") or edge[2] == IDENTICAL
+        for value in shared(edge[5])
+    ]
+    stars = [(number[a], number[b], f"{kind}:{a}:{value}") for (a, b, kind, *_), value in hard]
     decided = [(number[a], number[b], f"steward:{a}:{b}") for a, b, verdict in material.decisions if verdict == "same"]
     names = {name: at for at, name in enumerate(sorted({s for *_, s in (*stars, *decided)}))}
     rows = [(a, b, names[s]) for a, b, s in (*stars, *decided)]
@@ -58,7 +63,7 @@ def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
         (_ints([(number[s.left],) for s in soft], 0), _ints([(number[s.right],) for s in soft], 0)),
         np.array([s.weight - threshold for s in soft], dtype=np.float64),
         (_ints(apart, 0), _ints(apart, 1)),
-        (*(edge[2] for edge in hard), *(DECISION for _ in decided)),
+        (*(edge[2] for edge, _ in hard), *(DECISION for _ in decided)),
     )
     births = [(number[a], number[b]) for a, b in births_apart(material)]
     evidence = with_cannot(evidence, (_ints(births, 0), _ints(births, 1)))
@@ -72,7 +77,7 @@ def births_apart(material: Material) -> list[tuple[str, str]]:
     """Pairs of records whose full birth dates and given names are two people's, whatever else they share."""
     holders: dict[str, list[str]] = {first: [first] for first in material.payloads}
     for left, right, kind, *_ in material.edges:
-        if kind == "identical" and left in holders:
+        if kind == IDENTICAL and left in holders:
             holders[left].append(right)
     people: dict[tuple[str, str], list[str]] = {}
     for first, (values, _) in material.payloads.items():
@@ -101,7 +106,7 @@ def without_edge(material: Material, left: str, right: str, kind: str) -> Materi
 def without_value(material: Material, scorer: Scorer | None, kind: str, value: str) -> Material:
     """The evidence as if no record had ever given this identifier: neither shared nor compared, nor a reason to compare."""
 
-    def less(edge: tuple[str, str, str, str, float, dict[str, Any]]) -> bool:
+    def less(edge: Edge) -> bool:
         evidence = edge[5]
         given = str(evidence.get("values", ""))
         # a card or a browser is a record of its own, by whose id the others hang together
@@ -111,7 +116,7 @@ def without_value(material: Material, scorer: Scorer | None, kind: str, value: s
         )
 
     dropped = {"email": ("email", "email_user", "email_local"), "phone": ("phone",)}.get(kind, ())
-    several = {left for left, _, sort, *_ in material.edges if sort == "identical"}
+    several = {left for left, _, sort, *_ in material.edges if sort == IDENTICAL}
     payloads, apart = dict(material.payloads), dict[str, dict[str, Any]]()
     for record, (values, keys) in material.payloads.items():
         if dropped and values.get(kind) == value:
@@ -122,7 +127,7 @@ def without_value(material: Material, scorer: Scorer | None, kind: str, value: s
             payloads[record] = (less_of, [key for key in keys if key in left])
     edges = []
     for edge in filter(less, material.edges):
-        if edge[2] == "identical" and edge[0] in apart:
+        if edge[2] == IDENTICAL and edge[0] in apart:
             payloads[edge[1]] = (apart[edge[0]], [])  # it has its own now: birth dates count as before
         else:
             edges.append(edge)

@@ -58,7 +58,7 @@ def build_clusters(lake: Lake, trained: Model | None, rules: IdentityRules, weak
     changed are opened, as they were before splitting.
     """
     threshold = trained.threshold if trained else 0.0
-    parts = (threshold, weak, rules.one_account, repr(rules.limits), "clusters 4")
+    parts = (threshold, weak, rules.one_account, repr(rules.limits), "clusters 5")
     mark, depends = build.fingerprint(lake, INPUTS, *parts), build.fingerprint(lake, (), *parts)
     if register.recorded(lake, TABLE) == mark:
         return Clustered(tuple(build.Built(table, build.rows(lake, table), changed=False) for table in MADE))
@@ -139,7 +139,9 @@ def load(lake: Lake, threshold: float, within: str = "") -> Evidence:
             join node_firsts f on f.node = p.node and f.records > 1
             join core__payload_worth w on w.node = f.node and w.weight >= {float(threshold)}
         )
-        select a.no as l, b.no as r, hash(e.type, e.left_id) as star, e.weight, e.type as kind
+        select
+            a.no as l, b.no as r, hash(e.type, e.left_id, unnest(string_split(coalesce(e.evidence ->> 'values', ''), '|'))) as star,
+            e.weight, e.type as kind
         from core__edges e join record_numbers a on a.record_id = e.left_id join record_numbers b on b.record_id = e.right_id
         where e.kind <> 'probabilistic'
         union all select l, r, hash(star), weight, 'identical' from identical where l <> r

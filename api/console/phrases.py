@@ -90,7 +90,7 @@ PHRASES = {
     "their values weigh #, below the threshold of #": n_("their values weigh #, below the threshold of #"),
     "evidence leads from one to the other, but too little of what lies across agrees, so they were split":
         n_("evidence leads from one to the other, but too little of what lies across agrees, so they were split"),
-    "one of them gives no full name, so only identifiers could join them": n_("one of them gives no full name, so only identifiers could join them"),
+    "one of them gives no full name, or only values that too many people have, so only identifiers could join them": n_("one of them gives no full name, or only values that too many people have, so only identifiers could join them"),
     "no identifier, order or similar values join them": n_("no identifier, order or similar values join them"),
     "first": n_("Given name"), "last": n_("Family name"), "birth": n_("Birth date"), "postcode": n_("Postcode"), "mail": n_("E-mail name"),
     "place": n_("Place"), "region": n_("Region"), "local": n_("E-mail name"), "given": n_("Given name"), "family": n_("Family name"),

@@ -1,5 +1,6 @@
 """What the store knows of why records belong together."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,9 @@ import psycopg
 from cdp.store.decisions import STANDING
 
 DECISION, CERTAIN = "decision", 99.0  # the type of a steward's word, and its weight, as `core__edges` has them
+KEPT = 0.0  # weight of the word that a split leaves for who stays together: nobody judged it, all other evidence is told first
+IDENTICAL = "identical"  # the type between records of one payload
+Edge = tuple[str, str, str, str, float, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -16,14 +20,15 @@ class Material:
 
     Attributes:
         records: Record ids, sorted.
-        edges: (left, right, type, kind, weight, evidence) between them; of decisions those that stand now.
-        payloads: First record of a payload → (compared values, blocking keys).
+        edges: (left, right, type, kind, weight, evidence) between them; of decisions those that stand now. All that share
+            a value hang on the first of these records that holds it.
+        payloads: First of these records that has a payload → (compared values, blocking keys).
         decisions: (left, right, verdict) of standing decisions between them.
         uncompared: Pairs of payloads that are taken never to have been compared: what would be without them.
     """
 
     records: list[str]
-    edges: list[tuple[str, str, str, str, float, dict[str, Any]]]
+    edges: list[Edge]
     payloads: dict[str, tuple[dict[str, Any], list[int]]]
     decisions: list[tuple[str, str, str]]
     uncompared: frozenset[frozenset[str]] = frozenset()
@@ -38,21 +43,57 @@ def of_customers(store: psycopg.Connection, customers: list[str]) -> Material:
 def of_records(store: psycopg.Connection, records: list[str]) -> Material:
     """Everything between these records."""
     edges = store.execute(
-        "select left_id, right_id, type, kind, weight, evidence from edges "
-        "where left_id = any(%(r)s) and right_id = any(%(r)s) order by left_id, right_id, type",
-        {"r": records},
+        "select left_id, right_id, type, kind, weight, evidence from edges where right_id = any(%s) and type <> %s "
+        "order by left_id, right_id, type",
+        [records, DECISION],
     ).fetchall()
+    inside = set(records)
+    hung, firsts = _hung([(str(a), str(b), str(t), str(k), float(w), e) for a, b, t, k, w, e in edges], inside)
     payloads = store.execute(
-        "select record_id, compared, keys from payloads where record_id = any(%s) order by record_id", [records]
+        "select record_id, compared, keys from payloads where record_id = any(%s) order by record_id",
+        [sorted(inside | set(firsts))],
     )
     decided = store.execute(
-        f"select left_id, right_id, verdict from ({STANDING}) as s where left_id = any(%(r)s) and right_id = any(%(r)s)",  # noqa: S608
+        "select s.left_id, s.right_id, s.verdict, c.kind = 'split' "  # noqa: S608 - a constant
+        f"from ({STANDING}) as s join changesets c on c.changeset_id = s.changeset_id::uuid "
+        "where s.left_id = any(%(r)s) and s.right_id = any(%(r)s)",
         {"r": records},
     ).fetchall()
+    said = [
+        (str(a), str(b), DECISION, "steward", KEPT if left_so else CERTAIN, {})
+        for a, b, verdict, left_so in decided
+        if verdict == "same"
+    ]
     return Material(
         sorted(records),
-        [(str(a), str(b), str(t), str(k), float(w), e) for a, b, t, k, w, e in edges if t != DECISION]
-        + [(str(a), str(b), DECISION, "steward", CERTAIN, {}) for a, b, verdict in decided if verdict == "same"],
-        {str(r): (c, list(k)) for r, c, k in payloads},
-        [(str(a), str(b), str(v)) for a, b, v in decided],
+        hung + said,
+        dict(sorted((firsts.get(str(r), str(r)), (c, list(k))) for r, c, k in payloads)),
+        [(str(a), str(b), str(v)) for a, b, v, _ in decided],
     )
+
+
+def _hung(edges: list[Edge], inside: set[str]) -> tuple[list[Edge], dict[str, str]]:
+    """The edges between these records, and first record of a payload → the one of these that stands for it in its absence.
+
+    The first that holds a value has an edge to each other that holds it. Where that one is somebody else's, the rest share
+    the value all the same: they hang on the first of them.
+    """
+    held: dict[tuple[str, str, str], list[Edge]] = defaultdict(list)
+    for edge in edges:
+        if edge[0] not in inside and (edge[3] in ("exact", "rule") or edge[2] == IDENTICAL):
+            for value in shared(edge[5]):
+                held[(edge[0], edge[2], value)].append(edge)
+    found: dict[tuple[str, str, str], Edge] = {}
+    for (_, kind, value), (first, *others) in held.items():
+        for _, right, _, sort, weight, evidence in others:
+            before = shared(found[first[1], right, kind][5]) if (first[1], right, kind) in found else []
+            both = sorted({*before, value})
+            said = {**evidence, "values": "|".join(both), "values_shared": len(both)} if value else evidence
+            found[first[1], right, kind] = (first[1], right, kind, sort, weight, said)
+    firsts = {left: rows[0][1] for (left, kind, _), rows in held.items() if kind == IDENTICAL}
+    return [edge for edge in edges if edge[0] in inside] + sorted(found.values(), key=lambda edge: edge[:3]), firsts
+
+
+def shared(evidence: dict[str, Any]) -> list[str]:
+    """The values that an edge's two records share, one empty where it names none."""
+    return str(evidence.get("values", "")).split("|")

@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.refs import ref
 from cdp.clock import parse_as_of, system_now
 from cdp.identity_rules import load_identity_rules
 from cdp.lake import delta, held
@@ -308,6 +309,80 @@ def test_explanations_are_true(api, batch):
         assert batch.groups(records, batch.without(step)) == step.without, step
     assert sum(len(step.without) > 1 for _, step in steps) > 10
     assert {"similar", "identical"} < {step.type for _, step in steps}
+
+
+def hung_on_one(api):
+    """Customers of whose records three or more hang on one, the first that holds what they share; and that one."""
+    rows = api.store.execute(
+        "select a.customer_id::text, e.left_id from edges e join assignment a on a.record_id = e.left_id "
+        "join assignment b on b.record_id = e.right_id and b.customer_id = a.customer_id "
+        "where e.kind = 'exact' or e.type = 'identical' group by 1, 2 having count(distinct e.right_id) >= 3 order by 1, 2"
+    )
+    return list(dict(rows.fetchall()).items())
+
+
+def like_the_first(api, first):
+    query = "select right_id from edges where left_id = %s and type = 'identical'"
+    return [record for (record,) in api.store.execute(query, [first])]
+
+
+def split_off(api, customer, record):
+    return api.split(customer, {"records": [ref(api.case.workspace.secrets["pepper"], record)], **WHY})["changeset_id"]
+
+
+def test_who_hung_on_a_record_that_was_split_off_is_explained_by_what_they_share(api):
+    scorer = Scorer(artefact.load(api.case.workspace.path("models")))
+    wanted = [(customer, first) for customer, first in hung_on_one(api) if len(like_the_first(api, first)) > 1][:5]
+    assert wanted
+    for customer, first in wanted:
+        before = api.state()
+        rest = sorted(r for r, c in before["assignment"] if c == customer and r != first)
+        done = split_off(api, customer, first)
+        material = evidence.of_records(api.store, rest)
+        steps = assembled(material, scorer)
+        assert len(steps) == len(rest) - 1, "the tree has no holes"
+        told = [step.type != "decision" for step in steps]
+        assert any(told), "what they share, not only that a split left them together"
+        assert told == sorted(told, reverse=True), "and that first"
+        heir, *others = sorted(set(like_the_first(api, first)) & set(rest))
+        assert {(heir, other, "identical") for other in others} <= {edge[:3] for edge in material.edges}
+        assert heir in material.payloads
+        said = api.post("/v1/explanations/pair", {"left": steps[0].left_id, "right": steps[0].right_id})
+        assert not any("full name" in reason for reason in said["reasons"])
+        api.post(f"/v1/changesets/{done}/undo", WHY)
+        assert api.state() == before
+
+
+@pytest.mark.long
+def test_explanations_are_true_after_a_split_of_what_the_rest_hung_on(api):
+    """The batch, which knows the record that is gone and that it must stay apart, makes of the rest what is told of it."""
+    before, wanted = api.state(), hung_on_one(api)
+    wanted = wanted[:: max(1, len(wanted) // 10)]
+    done = [split_off(api, customer, first) for customer, first in wanted]
+    cdp(api.case.workspace, "run", "--as-of", RETAIL_AS_OF)
+    scorer, compared = Scorer(artefact.load(api.case.workspace.path("models"))), set()
+    with open_lake(api.case.workspace, read_only=True) as lake:
+        batch = Batch(lake, api.case.workspace)
+        for customer, first in wanted:
+            rest = sorted(r for r, c in before["assignment"] if c == customer and r != first)
+            material = evidence.of_records(api.store, rest)
+            apart = {customer: batch.groups([*rest, first], {})}
+            assert apart == {customer: sorted([rest, [first]], key=lambda group: (-len(group), group))}
+            for step in assembled(material, scorer):
+                less = batch.without(step)
+                if "core__edges" in less:  # what hangs on one of the rest hung on the one that is gone
+                    less["core__edges"] = (
+                        f"{less['core__edges']} or (left_id = '{first}' and right_id = '{step.right_id}' and type = '{step.type}')"
+                    )
+                found = batch.groups([*rest, first], less)
+                assert [group for group in found if group != [first]] == step.without, step
+                compared.add((step.type, step.left_id, step.right_id))
+    assert len(compared) > 20
+    assert {"identical", "email"} <= {kind for kind, *_ in compared}
+    for changeset in reversed(done):
+        api.post(f"/v1/changesets/{changeset}/undo", WHY)
+    cdp(api.case.workspace, "run", "--as-of", RETAIL_AS_OF)
+    assert api.state() == before
 
 
 def batch_less(lake, workspace, records, kind, value):

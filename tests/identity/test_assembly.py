@@ -42,6 +42,21 @@ def test_different_birth_dates_and_given_names_keep_apart_what_a_phone_joins():
     assert partition(material(*one, edges=["ab"]), None) == [["a", "b"]]
 
 
+def test_two_who_share_one_value_each_with_a_third_share_nothing_once_it_is_kept_apart():
+    """a holds the phone of b and that of c: where a is neither of them, b and c are nothing to one another."""
+    found = material(
+        {},
+        {},
+        {},
+        {},
+        edges=["ab", "ac", "ad"],
+        decisions=[("ab", "different"), ("ac", "different"), ("ad", "different")],
+    )
+    said = ["1", "2", "2"]
+    edges = [(*edge[:5], {**edge[5], "values": value}) for edge, value in zip(found.edges, said, strict=True)]
+    assert partition(replace(found, edges=edges), None) == [["c", "d"], ["a"], ["b"]]
+
+
 def test_a_stewards_word_beats_the_rule():
     assert partition(material(*TWINS, edges=["ab"], decisions=[("ab", "same")]), None) == [["a", "b"]]
 

@@ -96,6 +96,21 @@ def test_decisions_are_labels_that_measure_a_model(case):
     assert (found.labels, found.agreeing, found.missed, found.wrong, found.joined) == (2, 0, 1, 1, 1)
 
 
+def test_two_who_share_one_value_each_with_a_third_share_nothing_once_it_is_kept_apart(case):
+    """The batch's own: of the two phones of the first the others hold one each."""
+    shared = ("+447700955501", "+447700955502")
+    rows = [(None, None, None, None, shared[0], None, None), ("Una", "Star", None, None, shared[0], None, None), ("Rob", "Hill", None, None, shared[1], None, None)]  # fmt: skip
+    land(case.lake, rows, 15_500, anew=False)
+    first, *others = (f"web:order:{15_500 + at:06d}" for at in range(3))
+    case.lake.rows("insert into core__record_identifiers select record_id, type, ? as value, first_seen, last_seen, blocked "
+        "from core__record_identifiers where record_id = ? and type = 'phone'", [shared[1], first])  # fmt: skip
+    assert len({run(case)[2][record] for record in (first, *others)}) == 1
+    done = [decide(case.store, first, other, "different", 1.0, Act("test", "not hers", NOW)) for other in others]
+    assert len({run(case)[2][record] for record in (first, *others)}) == 3
+    for act in done:
+        undo(case.store, act.changeset_id, Act("test", "put back", NOW))
+
+
 def test_a_phone_that_becomes_generic_takes_its_past_joins_back_in_a_run_over_new_data(case):
     """Two records with nothing but a phone in common are one person, until the phone stands under too many names."""
     phone = "+447700944444"

@@ -14,7 +14,7 @@ import psycopg
 
 from cdp.errors import Conflict, Invalid, NotFound
 from cdp.publish import preview
-from cdp.store import assignment, decisions
+from cdp.store import assignment, decisions, review
 from cdp.store.decisions import ordered
 
 MOST_PAIRS = 20_000
@@ -110,7 +110,6 @@ def decide(store: psycopg.Connection, left: str, right: str, verdict: str, weigh
         moves: list[assignment.Move] = []
         if verdict == "same" and len(concerned) == 2:
             _, moves = _joined(store, members_of(store, concerned))
-        store.execute("delete from review_pairs where left_id = %s and right_id = %s", sorted((left, right)))
         return carry_out(store, "review", moves, [ordered(left, right, verdict, weight)], act, concerned)
 
 
@@ -172,6 +171,7 @@ def carry_out(
     decisions.add_changeset(store, changeset_id, kind, act.now, act.actor, act.reason, rows, undoes)
     decisions.add(store, changeset_id, verdicts, act.now, act.actor, act.reason)
     assignment.apply(store, moves, act.now, f"changeset {changeset_id}", kind)
+    review.answered(store, concerned)
     if moves:
         preview.rewrite(store, concerned)
     living = store.execute(

@@ -5,6 +5,7 @@ from psycopg.types.json import Jsonb
 
 from cdp.lake.build import is_empty
 from cdp.lake.engine import Lake
+from cdp.store import review
 
 MOST = 5_000
 DETAILS = (
@@ -26,10 +27,5 @@ def publish_review(lake: Lake, store: psycopg.Connection) -> int:
         f"order by impact desc, left_id, right_id limit {MOST}"
     )
     rows = [] if is_empty(lake, "core__review_pairs") else lake.rows(query)
-    with store.transaction(), store.cursor() as cursor:
-        cursor.execute("delete from review_pairs")
-        cursor.executemany(
-            "insert into review_pairs (left_id, right_id, weight, impact, details) values (%s, %s, %s, %s, %s)",
-            [(*row[:4], Jsonb(dict(zip(DETAILS, row[4:], strict=True)))) for row in rows],
-        )
-    return len(rows)
+    with store.transaction():
+        return review.replace(store, [(*row[:4], Jsonb(dict(zip(DETAILS, row[4:], strict=True)))) for row in rows])

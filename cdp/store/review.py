@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 
 def waiting(store: psycopg.Connection) -> int:
@@ -19,6 +20,43 @@ def pairs(store: psycopg.Connection, limit: int | None) -> list[dict[str, Any]]:
             "select left_id, right_id, weight, impact, details from review_pairs order by impact desc, left_id, right_id limit %s",
             [limit],
         ).fetchall()
+
+
+def answered(store: psycopg.Connection, customers: list[str]) -> None:
+    """Take out of the queue what was asked about these customers among themselves: somebody has said it."""
+    store.execute(
+        "delete from review_pairs r using assignment a, assignment b where a.record_id = r.left_id and b.record_id = r.right_id "
+        "and a.customer_id = any(%(c)s::uuid[]) and b.customer_id = any(%(c)s::uuid[])",
+        {"c": customers},
+    )
+
+
+def replace(store: psycopg.Connection, rows: list[tuple[str, str, float, float, Jsonb]]) -> int:
+    """Replace the queue, in the caller's transaction; returns how many pairs it holds.
+
+    What people said while the rows were made is not asked again: pairs of customers who are one by now, or of whose records a
+    decision stands.
+    """
+    with store.cursor() as cursor:
+        cursor.execute("delete from review_pairs")
+        cursor.executemany(
+            "insert into review_pairs (left_id, right_id, weight, impact, details) values (%s, %s, %s, %s, %s)", rows
+        )
+        cursor.execute(
+            """
+            with decided as (
+                select least(x.customer_id, y.customer_id) as one, greatest(x.customer_id, y.customer_id) as other
+                from link_decisions d join assignment x on x.record_id = d.left_id join assignment y on y.record_id = d.right_id
+                where d.revoked_by is null
+            )
+            delete from review_pairs r using assignment a, assignment b
+            where a.record_id = r.left_id and b.record_id = r.right_id and (
+                a.customer_id = b.customer_id
+                or (least(a.customer_id, b.customer_id), greatest(a.customer_id, b.customer_id)) in (select one, other from decided)
+            )
+            """
+        )
+    return waiting(store)
 
 
 def tally(store: psycopg.Connection, who: str, threshold: float | None, now: datetime) -> dict[str, int]:

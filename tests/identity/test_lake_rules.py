@@ -1,11 +1,13 @@
 """Rules over a real lake: what stewards leave open, labels, generic values, accounts, identical values, homes."""
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from cdp.identity_rules import IdentityRules, shipped_rules
 from cdp.lake import delta, register
 from cdp.lake.build import sql_file
 from cdp.stewardship import Act, decide, undo
+from cdp.store import review
 from identity import artefact, households, labels
 from tests.conftest import cdp
 from tests.identity.lake import NOW, forget, land, partition, run
@@ -73,6 +75,43 @@ def test_unsure_joins_and_parts_nobody_and_is_asked_no_more(case):
     undo(case.store, done.changeset_id, Act("test", "ask again", NOW))
     run(case)
     assert (left, right) in set(case.lake.rows(f"select left_id, right_id from ({query})"))
+
+
+def asked_of_several(case, assigned):
+    """A question of the queue about customers with more records than the two it names: question, another pair of their records."""
+    members = {}
+    for record, customer in sorted(assigned.items()):
+        members.setdefault(customer, []).append(record)
+    query = "select left_id, right_id, left_customer, right_customer, weight, impact"
+    for left, right, one, other, *worth in case.lake.rows(f"{query} from ({queue_over_nothing(case)}) order by 1, 2"):
+        for beside in ((a, b) for a in members[one] for b in members[other] if {a, b} != {left, right}):
+            return (left, right, *worth), beside
+    raise AssertionError("no customer of the queue has two records")
+
+
+def test_customers_of_whose_records_a_decision_stands_are_asked_about_no_more(case):
+    """Whichever pair of records it named: another of theirs is the same question."""
+    (left, right, *_), beside = asked_of_several(case, run(case)[2])
+    asked = f"select 1 from ({queue_over_nothing(case)}) where left_id = ? and right_id = ?"
+    done = decide(case.store, *beside, "different", 1.0, Act("test", "father and son", NOW))
+    run(case)
+    assert not case.lake.rows(asked, [left, right])
+    undo(case.store, done.changeset_id, Act("test", "ask again", NOW))
+    run(case)
+    assert case.lake.rows(asked, [left, right])
+
+
+@pytest.mark.parametrize("verdict", ["same", "different", "unsure"])
+def test_what_is_decided_while_a_run_makes_the_queue_is_not_asked_again_by_it(case, verdict):
+    question, beside = asked_of_several(case, run(case)[2])
+    row = (*question, Jsonb({}))
+    assert review.replace(case.store, [row]) == 1
+    done = decide(case.store, *beside, verdict, 1.0, Act("test", "said meanwhile", NOW))
+    assert review.waiting(case.store) == 0, "nor by the queue as it stands"
+    assert review.replace(case.store, [row]) == 0
+    undo(case.store, done.changeset_id, Act("test", "ask again", NOW))
+    assert review.replace(case.store, [row]) == 1
+    case.store.execute("delete from review_pairs")
 
 
 def test_decisions_are_labels_that_measure_a_model(case):

@@ -1,5 +1,7 @@
 """Rules over a real lake: what stewards leave open, labels, generic values, accounts, identical values, homes."""
 
+from collections import Counter
+
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -236,6 +238,26 @@ def test_homes_keep_their_ids_when_everything_is_made_again_and_when_somebody_mo
         before["web:order:017000"]
     }
     case.store.execute("delete from households")
+
+
+def test_phones_shared_two_by_two_are_no_home_of_a_whole_street(case):
+    """Each of nine shares one phone with the next; the first three also live under one name at one address."""
+    names = ("Abe", "Bix", "Cia", "Dag", "Ewa", "Fay", "Gus", "Hal", "Ivo")
+    phones = [f"+4477009661{at:02d}" for at in range(len(names))]
+    said = {given: (given, "Chainer" if at < 3 else f"Street{given}", f"19{60 + at}-03-04", f"{given.lower()}.chain@post.cn", phones[at], "CH11CH" if at < 3 else None, "leeds") for at, given in enumerate(names)}  # fmt: skip
+    land(case.lake, list(said.values()), 17_700, anew=False)
+    records = [f"web:order:{17_700 + at:06d}" for at in range(len(names))]
+    for at, record in enumerate(records[1:]):
+        case.lake.rows("insert into core__record_identifiers select record_id, type, ? as value, first_seen, last_seen, blocked "
+            "from core__record_identifiers where record_id = ? and type = 'phone'", [phones[at], record])  # fmt: skip
+    assigned = run(case)[2]
+    assert len({assigned[record] for record in records}) == len(names)
+    households.build_households(case.lake, case.store, NOW)
+    homes = dict(case.lake.rows("select record_id, household_id from core__households"))
+    assert len({homes[record] for record in records[:3]}) == 1
+    assert homes[records[0]] != homes.get(records[-1])
+    sizes = Counter(homes[record] for record in records if record in homes)
+    assert 2 <= min(sizes.values()) <= max(sizes.values()) <= 5
 
 
 def test_a_model_is_trained_listed_and_promoted_from_the_command_line(case):

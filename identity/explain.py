@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cdp.store import evidence
 from cdp.store.evidence import Material
 from identity.assembly import births_apart, partition, scored_pairs, without_edge, without_value
 from identity.guards import two_people
@@ -19,7 +20,9 @@ WORDS = {
 RULED_APART = "a limit or a rule of identity.yaml, what others share with them, or a model newer than the last run keeps them apart"
 DECIDED = "a steward decided that they are two people"
 NAMES = "their given names are two people's: nothing they share joins them"
-NAMELESS = "one of them gives no full name, or only values that too many people have, so only identifiers could join them"
+NAMELESS = (
+    "one of them gives no full name, or only values that too many people have, so only identifiers could join them"
+)
 BIRTHS = "their birth dates and given names are two people's"
 SPLIT = "evidence leads from one to the other, but too little of what lies across agrees, so they were split"
 NOTHING = "no identifier, order or similar values join them"
@@ -114,7 +117,8 @@ def pair(material: Material, scorer: Scorer | None, left: str, right: str, *, to
     """Why or why not, for two records of the material that are `together` one customer, or are not."""
     groups = partition(material, scorer)
     expected = any(left in group and right in group for group in groups)
-    firsts = (_first(material, left), _first(material, right))
+    found = evidence.firsts(material)
+    firsts = (found.get(left), found.get(right))
     compared = scorer is not None and all(firsts) and firsts[0] != firsts[1]
     parts = _parts(material, scorer, firsts[0] or "", firsts[1] or "") if compared else []
     weight = scorer.model.prior_weight + sum(p.weight for p in parts) if scorer and compared else None
@@ -161,13 +165,6 @@ def _parts(material: Material, scorer: Scorer | None, left: str, right: str) -> 
         return []
     a, b = (complete(material.payloads[record][0], scorer.model) for record in (left, right))
     return [part for part in scorer.parts(a, b) if part.weight]
-
-
-def _first(material: Material, record: str) -> str | None:
-    """The record under which a record's payload is stored."""
-    if record in material.payloads:
-        return record
-    return next((a for a, b, kind, *_ in material.edges if b == record and kind == "identical"), None)
 
 
 def _path(material: Material, scorer: Scorer | None, left: str, right: str) -> list[tuple[str, str, str, float]]:

@@ -42,13 +42,13 @@ def measure(store: psycopg.Connection, trained: Model) -> Measured:
         and not b.startswith(CORRECTION)
         and not (v == "same" and act in splits)  # nobody judged the pairs of what was left together
     ]
-    payloads = evidence.of_records(store, sorted({r for a, b, _ in decided for r in (a, b)})).payloads
-    scorer = Scorer(trained)
+    material = evidence.of_records(store, sorted({r for a, b, _ in decided for r in (a, b)}))
+    firsts, scorer = evidence.firsts(material), Scorer(trained)
     found = []
     for left, right, verdict in decided:
-        if left in payloads and right in payloads:
-            a, b = (complete(payloads[record][0], trained) for record in (left, right))
-            joined = not two_people(payloads[left][0], payloads[right][0]) and scorer.matches(a, b)
+        if left in firsts and right in firsts:
+            one, other = (material.payloads[firsts[record]][0] for record in (left, right))
+            joined = not two_people(one, other) and scorer.matches(complete(one, trained), complete(other, trained))
             found.append((verdict == "same", joined))
     missed = sum(same and not joined for same, joined in found)
     wrong = sum(joined and not same for same, joined in found)

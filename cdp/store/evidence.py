@@ -94,6 +94,12 @@ def _hung(edges: list[Edge], inside: set[str]) -> tuple[list[Edge], dict[str, st
     return [edge for edge in edges if edge[0] in inside] + sorted(found.values(), key=lambda edge: edge[:3]), firsts
 
 
+def firsts(material: Material) -> dict[str, str]:
+    """Record → the one of them under which its payload stands, where it has one that says enough to be somebody."""
+    alike = {right: left for left, right, kind, *_ in material.edges if kind == IDENTICAL and left in material.payloads}
+    return alike | {record: record for record in material.payloads}
+
+
 def shared(evidence: dict[str, Any]) -> list[str]:
     """The values that an edge's two records share, one empty where it names none."""
     return str(evidence.get("values", "")).split("|")

@@ -120,12 +120,12 @@ def test_decisions_are_labels_that_measure_a_model(case):
     """One pair that every model joins, told apart by a person, and one that none joins, called one."""
     same_values = [("Quentin", "Label", "1971-02-03", "quentin.label@post.cn", None, "QL11QL", "leeds")] * 2
     others = [("Quentin", "Label", "1971-02-03", "quentin.label@post.cn", None, "QL12QL", "york"), ("Berta", "Zander", "1988-09-10", "berta@post.cn", None, "BZ11BZ", "hull")]  # fmt: skip
-    land(case.lake, [*same_values[:1], *others], 12_000, anew=False)
+    land(case.lake, [*same_values[:1], *others, *same_values], 12_000, anew=False)
     run(case)
     trained, act = artefact.load(case.workspace.path("models")), Act("test", "label", NOW)
     payloads = dict(case.lake.rows("select record_id, to_json({'given_key': given_key, 'first': first, 'root': root, 'family': family, 'words': words, "
         "'rest': rest, 'birth_date': birth_date, 'birth_full': birth_full, 'birth_year': birth_year, 'email': email, 'email_user': email_user, 'email_local': email_local, "
-        "'phone': phone, 'postal_code': postal_code, 'district': district, 'city': city, 'records': 1})::varchar from core__payloads where record_id >= 'web:order:012000'"))  # fmt: skip
+        "'phone': phone, 'postal_code': postal_code, 'district': district, 'city': city, 'records': 1})::varchar from core__payloads where record_id between 'web:order:012000' and 'web:order:012002'"))  # fmt: skip
     with case.store.transaction(force_rollback=True):
         for record, compared in payloads.items():
             case.store.execute("insert into payloads (record_id, compared, keys, row_hash) values (%s, %s, '{}', '')", [record, compared])  # fmt: skip
@@ -134,7 +134,13 @@ def test_decisions_are_labels_that_measure_a_model(case):
         decide(case.store, "web:order:012000", "web:order:012002", "same", -9.0, act)
         decide(case.store, "web:order:012001", "web:order:012002", "unsure", 0.0, act)
         found = labels.measure(case.store, trained)
+        for record in ("web:order:012003", "web:order:012004"):  # of the values of the first, under which theirs stand
+            case.store.execute("insert into edges values ('web:order:012000', %s, 'identical', 'probabilistic', 20, 'm', '{}', '')", [record])  # fmt: skip
+            decide(case.store, record, "web:order:012001", "same", 9.0, act)
+        decide(case.store, "web:order:012003", "web:order:012004", "same", 20.0, act)
+        more = labels.measure(case.store, trained)
     assert (found.labels, found.agreeing, found.missed, found.wrong, found.joined) == (2, 0, 1, 1, 1)
+    assert (more.labels, more.agreeing, more.joined) == (5, 3, 4)
 
 
 def test_two_who_share_one_value_each_with_a_third_share_nothing_once_it_is_kept_apart(case):

@@ -51,9 +51,9 @@ def enforce(lake: Lake, evidence: Evidence, label: Ints, rules: IdentityRules) -
     within = Within(evidence, label, held)
     found: list[tuple[int, str, str, int, int, list[str]]] = []
     label = label.copy()
-    for number, breach in _breaches(held, label, rules).items():
+    for number, breaches in _breaches(held, label, rules).items():
         first, dropped = _dissolve(within, number, rules, order, label)
-        found.append((first, *breach, dropped))
+        found.extend((first, *breach, dropped) for breach in breaches)
     label = np.unique(label, return_inverse=True)[1].astype(np.int64)
     ids = (
         dict(
@@ -78,10 +78,10 @@ def _priorities(rules: IdentityRules, kinds: Sequence[str]) -> list[str]:
     return ["similar", "identical", *unlisted, *sorted(best, key=lambda kind: (best[kind], kind))]
 
 
-def _breaches(held: pl.DataFrame, label: Ints, rules: IdentityRules) -> dict[int, tuple[str, str, int, int]]:
-    """Cluster label → (type, source, values held, limit) of its first breach."""
+def _breaches(held: pl.DataFrame, label: Ints, rules: IdentityRules) -> dict[int, list[tuple[str, str, int, int]]]:
+    """Cluster label → (type, source, values held, limit) of each of its breaches."""
     placed = held.with_columns(label=pl.Series(label[held["no"].to_numpy()]))
-    found: dict[int, tuple[str, str, int, int]] = {}
+    found: dict[int, list[tuple[str, str, int, int]]] = {}
     for kind, sources in sorted(rules.limits.items()):
         for source, limit in sorted(sources.items()):
             of = placed.filter(pl.col("type") == kind)
@@ -102,7 +102,7 @@ def _breaches(held: pl.DataFrame, label: Ints, rules: IdentityRules) -> dict[int
                 .select("label", "n")
             )
             for number, n in over.iter_rows():
-                found.setdefault(int(number), (kind, source, int(n), limit.most))
+                found.setdefault(int(number), []).append((kind, source, int(n), limit.most))
     return found
 
 
@@ -186,8 +186,9 @@ def _dissolve(
     """Cluster one cluster's records again with less and less evidence until no limit is broken; writes their labels."""
     members, own, held = within.of(number)
     gone: list[str] = []
+    present = {*own.kinds, *(["similar"] if len(own.soft[0]) else [])}
     parts = np.zeros(len(members), dtype=np.int64)
-    for kind in order:
+    for kind in (kind for kind in order if kind in present):
         gone.append(kind)
         keep = np.array([k not in gone for k in own.kinds], dtype=bool)
         parts = cluster(_less(own, keep, soft="similar" not in gone))

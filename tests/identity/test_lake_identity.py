@@ -192,6 +192,19 @@ def test_a_limit_drops_the_weakest_evidence_and_lists_the_violation(case):
 
 
 @pytest.mark.long
+def test_each_limit_that_a_customer_breaks_is_listed(case):
+    rows = [("Bree", "Both", "1977-07-08", f"bree.both{at}@post.cn", f"+44770096777{at}", "BB11BB", "leeds") for at in range(2)]  # fmt: skip
+    land(case.lake, rows, 18_300, anew=False)
+    limits = {kind: {"any": Limit(most=1, priority=5)} for kind in ("email", "phone")}
+    one, other = (run(case)[2][record] for record in ("web:order:018300", "web:order:018301"))
+    assert one == other
+    assigned = run(case, IdentityRules.model_validate({**shipped_rules().model_dump(), "limits": limits}))[2]
+    assert assigned["web:order:018300"] != assigned["web:order:018301"]
+    assert case.lake.rows("select type, held, most, dropped from core__limit_violations where cluster_id = 'web:order:018300' order by 1") == [
+        ("email", 2, 1, "similar"), ("phone", 2, 1, "similar")]  # fmt: skip
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("kept", ["email", "phone"])
 def test_the_identifier_of_the_lowest_priority_goes_first_and_a_limit_may_be_one_sources(case, kept):
     """Two records share mail and phone, a third of another mail only the phone: over one mail a customer, in one source."""
@@ -206,7 +219,8 @@ def test_the_identifier_of_the_lowest_priority_goes_first_and_a_limit_may_be_one
 
     def under(source):
         first, then = {"email": (3, 5), "phone": (5, 3)}[kept]
-        limits = {"phone": {"any": Limit(most=99, priority=first)}, "email": {source: Limit(most=1, priority=then)}}
+        limits = {"phone": {"any": Limit(most=99, priority=first)}, "email": {source: Limit(most=1, priority=then)},
+                  "card": {"any": Limit(most=9, priority=1)}}  # fmt: skip
         rules = IdentityRules.model_validate({**shipped_rules().model_dump(), "limits": limits})
         assigned = run(case, rules)[2]
         listed = case.lake.rows("select source, dropped from core__limit_violations where cluster_id = ?", ours[:1])
@@ -216,10 +230,11 @@ def test_the_identifier_of_the_lowest_priority_goes_first_and_a_limit_may_be_one
     assert source == "web"
     if kept == "email":
         assert one == two != three, "the phone went, the mail joins on"
-        assert dropped.endswith("phone")
+        assert dropped.split(", ")[-1] == "phone"
     else:
         assert len({one, two, three}) == 3, "the mail went first and mended nothing: the phone had to go too"
-        assert dropped.endswith("email, phone")
+        assert dropped.split(", ")[-2:] == ["email", "phone"]
+    assert set(dropped.split(", ")) <= {"similar", "identical", "email", "phone"}, "what these records have, no more"
     (one, two, three), listed = under("pos")
     assert one == two == three, "web may hold what it likes"
     assert listed == []
@@ -269,8 +284,15 @@ def books(case):
     """Two of three records have earned ten points, every second one four coins; nothing was decided."""
     lake = case.lake
     entries = "select record_id, 'club' as programme, 'points' as unit, 10 as amount from core__contact_records where hash(record_id) % 3 > 0 union all select record_id, 'club', 'coins', 4 from core__contact_records where hash(record_id) % 2 = 0"
-    lake.write(lambda: lake.connection.execute(f"create or replace table lake.main.core__ledger_entries as {entries}"), "books")
-    for table in ("core__ledger_entries", "core__consent_decisions", "core__consent_rules", "core__customer_jurisdictions"):
+    lake.write(
+        lambda: lake.connection.execute(f"create or replace table lake.main.core__ledger_entries as {entries}"), "books"
+    )
+    for table in (
+        "core__ledger_entries",
+        "core__consent_decisions",
+        "core__consent_rules",
+        "core__customer_jurisdictions",
+    ):
         lake.write(lambda t=table: register.record(lake, t, "books"), "books")  # of consent as empty as they were made
     return lake
 

@@ -27,6 +27,11 @@ class Rule:
         return "+".join(self.parts)
 
     @property
+    def why(self) -> str:
+        """The reason it is there."""
+        return REASONS[self.name]
+
+    @property
     def columns(self) -> frozenset[str]:
         """The columns it needs."""
         named = {part.split(":")[0] for part in self.parts}
@@ -35,18 +40,44 @@ class Rule:
         return frozenset(named - {WORD} | ({"words"} if WORD in named else set()))
 
 
-# Each survives an error in the fields it leaves out. Ordered from precise to loose: a plan keeps the first ones.
-CANDIDATES = tuple(
-    Rule(tuple(text.split("+")))
-    for text in (
-        "email", "phone", "national_id", "birth_date+family", "birth_date+first", "birth_date+postal_code", "names",
-        "postal_code+family", "postal_code+first", "email_local", "phone+first:1", "birth_date+word", "postal_code+word",
-        "street+first", "street+birth_year", "root+family:4", "street+family", "birth_date+root", "family+city", "birth_year+family:4", "birth_date+city",
-        "postal_code+birth_year", "postal_code+family:3", "city+word", "word+birth_year", "birth_date+first:1", "birth_date+family:1",
-        "first+city+family:1", "first+birth_year+family:2", "first:1+family+birth_year", "first:2+family:2+city", "national_id:5+birth_date",
-        "postal_code+city", "birth_full",
-    )
-)  # fmt: skip
+# Key → why it is there: each survives an error in the fields that it leaves out. From precise to loose: a plan keeps the first.
+REASONS = {
+    "email": "an address is one person's or one home's, whatever else is misspelt",
+    "phone": "so is a number",
+    "national_id": "issued to one person",
+    "birth_date+family": "given name short, foreign or missing; moved house",
+    "birth_date+first": "married since, or the family name misspelt",
+    "birth_date+postal_code": "both names misspelt or swapped",
+    "names": "the same names in either order, whatever else is missing",
+    "postal_code+family": "a slip in the birth date, or none given",
+    "postal_code+first": "a slip in the birth date and another family name",
+    "email_local": "changed provider, kept the part before the @",
+    "phone+first:1": "of a number that a whole firm has: those of one initial",
+    "birth_date+word": "a name among several surnames or middle names",
+    "postal_code+word": "the same, where no birth date is given",
+    "street+first": "postal code mistyped",
+    "street+birth_year": "names misspelt, postal code missing",
+    "root+family:4": "Bob and Robert; the end of the surname misspelt",
+    "street+family": "given name short or missing, postal code mistyped",
+    "birth_date+root": "Bob and Robert, another family name",
+    "family+city": "few of one name in a town; given name short",
+    "birth_year+family:4": "day or month mistyped, the end of the surname misspelt",
+    "birth_date+city": "both names written otherwise, as in another script",
+    "postal_code+birth_year": "names and day misspelt",
+    "postal_code+family:3": "the end of the surname misspelt, no birth date",
+    "city+word": "a name in another place of the full name",
+    "word+birth_year": "the same, moved house",
+    "birth_date+first:1": "initials, both names otherwise wrong",
+    "birth_date+family:1": "surname cut short",
+    "first+city+family:1": "surname misspelt after its first letter",
+    "first+birth_year+family:2": "surname misspelt after its second letter, day mistyped",
+    "first:1+family+birth_year": "given name as an initial, day mistyped",
+    "first:2+family:2+city": "both names misspelt after their second letters",
+    "national_id:5+birth_date": "the end of the number mistyped",
+    "postal_code+city": "a small district: everybody in it",
+    "birth_full": "a birth date with its day alone",
+}
+CANDIDATES = tuple(Rule(tuple(text.split("+"))) for text in REASONS)
 
 
 @dataclass(frozen=True)

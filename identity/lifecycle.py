@@ -65,7 +65,7 @@ def facts(trained: Model | None) -> dict[str, object]:
     if trained is None:
         return {"version": "none"}
     shown = {name: value for name, value in trained.facts.items() if not isinstance(value, list)}
-    plan = ", ".join(rule.name for rule, _ in trained.plan.rules)
+    plan = {rule.name: f"{rule.why}; at most {most} records a block" for rule, most in trained.plan.rules}
     return {
         "version": trained.version,
         "prior": trained.prior,

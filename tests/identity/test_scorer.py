@@ -1,6 +1,7 @@
 """The compiled scorer is Splink: the same tests on values, the same weights, the same decisions."""
 
 import re
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import DamerauLevenshtein
 
 from cdp.identity_rules import shipped_rules
-from identity import blocking, fields, levels, scoring, train
+from identity import blocking, fields, levels, lifecycle, scoring, train
 from identity.files.mapping import guess
 from identity.files.people import people
 from identity.person import Described, values
@@ -98,6 +99,8 @@ SAID = {
     "birth_date": "1980-05-03",
     "email": "rob86x9@mail.cn",
     "postal_code": "NG1 2AB",
+    "phone": "+447911100042",
+    "city": "Nottingham",
 }
 WORDED = [
     ("first", {"given_name": "Bob"}, "a short form of it"),
@@ -110,6 +113,10 @@ WORDED = [
     ("email", {"email": "rob86x9@other.cn"}, "the same before the @"),
     ("email", {"email": "rob86x8@mail.cn"}, "similar"),
     ("postal_code", {"postal_code": "NG1 9XY"}, "the same district"),
+    ("postal_code", {"postal_code": "NG1 2AC"}, "slip"),
+    ("phone", {"phone": "+447911100043"}, "slip"),
+    ("city", {"city": "Notingham"}, "similar"),
+    ("city", {"city": "Nottingham Beeston Rylands"}, "part of the other"),
 ]
 
 
@@ -117,11 +124,60 @@ WORDED = [
 def test_each_way_in_which_people_are_written_down_is_a_level_of_its_own_and_worth_more_than_difference(material, comparison, other, label):  # fmt: skip
     scorer = Scorer(material[1])
     a, b = (complete(values(Described(**(SAID | more)), ("GB", "CN")), scorer.model) for more in ({}, other))
-    far = complete(values(Described("Márta", "Kovács", birth_date="1951-11-27", email="zz@b.cn", postal_code="XX9 7QQ"), ("GB",)), scorer.model)  # fmt: skip
+    far = complete(values(Described("Márta", "Kovács", birth_date="1951-11-27", email="zz@b.cn", postal_code="XX9 7QQ", phone="+447700900123", city="Leeds"), ("GB",)), scorer.model)  # fmt: skip
     (part,) = [part for part in scorer.parts(a, b) if part.comparison == comparison]
     (none,) = [part for part in scorer.parts(a, far) if part.comparison == comparison]
     assert label in part.label
     assert part.weight > none.weight
+
+
+APART = {
+    "first": [
+        ("ann", "ann", "the same"), ("joanna", "johanna", "similar (Jaro–Winkler 0.9)"), ("ann", "marie", "among the other's names"), ("a", "ann", "initial"),
+        ("michael", "michele", "similar (Jaro–Winkler 0.9)"), ("karen", "karina", "similar (Jaro–Winkler 0.78)"), ("ann", "bo", "different"),
+    ],
+    "family": [("li", "li", "the same"), ("petersen", "petersson", "similar (Jaro–Winkler 0.92)"), ("meyer", "meier", "similar (Jaro–Winkler 0.8)"), ("li", "wang", "different")],
+    "rest": [("marie", "marie", "the same"), ("marie", "maria", "similar (Jaro–Winkler 0.88)"), ("marie zoe", "ann zoe", "a word in common"), ("marie", "zoe", "different")],
+    "birth_date": [
+        ("1980-05-03", "1980-05-03", "the same"), ("1980-01-01", "1980-01-01", "the same year, both on 1 January"), ("1980-05-03", "1980-05-04", "at most 1 slip"),
+        ("1980-05-03", "1980-01-01", "the same year, one on 1 January"), ("1980-05-03", "1981-05-04", "at most 2 slips"), ("1980-05-03", "1980-11-27", "the same year"),
+        ("1980-05-03", "1951-11-27", "different"),
+    ],
+    "email": [
+        ("ann7x1@b.cn", "ann7x1@b.cn", "the same"), ("ann7x1@b.cn", "ann7x1@c.cn", "the same before the @"), ("joanna7x1@b.cn", "johanna7x1@c.cn", "similar"),
+        ("an7@b.cn", "bn7@b.cn", "at most 1 slip"), ("ann7x1@b.cn", "bob@c.cn", "different"),
+    ],
+    "street": [("12 high street", "12 high street", "the same"), ("12 high street", "12 high streat", "similar (Jaro–Winkler 0.9)"), ("mill lane 3", "old mill", "a word in common"), ("mill", "high", "different")],
+    "national_id": [("a1234", "a1234", "the same"), ("a1234", "a1235", "at most 1 slip"), ("a1234", "a1256", "at most 2 slips"), ("a1234", "b9876", "different")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "right", "label"), [(name, *case) for name, cases in APART.items() for case in cases]
+)
+def test_a_pair_is_of_the_strongest_level_that_holds_and_no_level_stands_for_another(name, left, right, label):
+    (comparison,) = [c for c in fields.comparisons(frozenset(fields.COLUMNS)) if c.name == name]
+
+    def said(value):
+        told = {
+            "words": " ann marie " if value == "ann" else f" {value} ",
+            "birth_year": value[:4],
+            "email_user": value.split("@")[0],
+        }
+        full = None if value.endswith("-01-01") else value
+        return (
+            dict.fromkeys(fields.COLUMNS)
+            | told
+            | {name: value, "root": value, "birth_full": full, "email_local": told["email_user"]}
+        )
+
+    held = [test.label for test in comparison.tests if test.holds(said(left), said(right))]
+    assert held[0].startswith(label), held
+
+
+def test_what_a_rare_value_says_more_about():
+    rare = {c.name: test.term_frequency for c in fields.comparisons(frozenset(fields.COLUMNS)) for test in c.tests if test.term_frequency}  # fmt: skip
+    assert rare == {"birth_date": "birth_full"} | {c: c for c in ("first", "family", "rest", "email", "phone", "postal_code", "city", "region", "street", "occupation", "national_id")}  # fmt: skip
 
 
 def test_addresses_of_one_name_and_another_number_say_no_more_than_the_name(material):
@@ -139,14 +195,19 @@ def test_addresses_of_one_name_and_another_number_say_no_more_than_the_name(mate
     assert "similar" in label("robert.allen56@mail.cn", "robert.allen57@other.cn")  # a slip of one digit may be one
 
 
-def test_a_rare_value_weighs_more_than_a_common_one(material):
+@pytest.mark.parametrize("column", ["first", "family", "birth_full", "email", "phone", "postal_code", "city"])
+def test_a_rare_value_weighs_more_than_a_common_one(material, column):
     connection, trained, _ = material
-    counted = connection.execute("select family, count(*) from nodes where family is not null group by 1 order by 2, 1").fetchall()  # fmt: skip
+    counted = connection.execute(f"select {column}, count(*) from nodes where {column} is not null group by 1 order by 2, 1").fetchall()  # fmt: skip
+    if column == "phone":  # counts people, and nobody here shares one
+        often = {**trained.term_frequencies, "phone": {counted[-1][0]: 0.01}}
+        trained = replace(trained, term_frequencies=often)
     scorer, weight = Scorer(trained), {}
-    for family in (counted[0][0], counted[-1][0]):
-        own = complete({"family": family, "words": family}, trained)
-        (weight[family],) = [part.weight for part in scorer.parts(own, own) if part.comparison == "family"]
-    assert counted[0][1] < counted[-1][1] / 2
+    (comparison,) = [c.name for c in trained.comparisons for test in c.tests if test.term_frequency == column]
+    for value in (counted[0][0], counted[-1][0]):
+        own = complete({column: value, "words": value, comparison: value, "birth_year": value[:4]}, trained)
+        (weight[value],) = [part.weight for part in scorer.parts(own, own) if part.comparison == comparison]
+    assert counted[0][1] < counted[-1][1]
     assert weight[counted[0][0]] > weight[counted[-1][0]]
 
 
@@ -198,6 +259,27 @@ def test_a_field_of_which_nothing_is_learnt_is_left_out_and_no_model_comes_of_no
     assert {c.name for c in fewer.comparisons} <= fewer.parameters.keys()
     monkeypatch.setattr(train, "unlearnt_comparisons", lambda found, names: names)
     assert train.train(connection, "counted") is None
+
+
+def test_every_rule_of_blocking_and_every_comparison_has_its_reason(material):
+    _, trained, _ = material
+    shown = lifecycle.facts(trained)["blocking"]
+    assert list(shown) == [rule.name for rule, _ in trained.plan.rules]
+    assert all(len(reason) > 20 for reason in shown.values())
+    assert all(rule.why and rule.columns <= set(fields.COLUMNS) for rule in blocking.CANDIDATES)
+    assert all(comparison.why for comparison in fields.comparisons(frozenset(fields.COLUMNS)))
+
+
+def test_the_prior_is_the_one_that_reproduces_itself(material):
+    """The share of all pairs that the scores under it hold for one person; what training guessed first is far from it."""
+    connection, trained, rows = material
+    blocking.create_pairs(connection, trained.plan, "nodes")
+    scoring.score(connection, trained, "nodes", "candidate_pairs", "every_score", -40.0)
+    weights = np.array([w for (w,) in connection.execute("select weight from every_score").fetchall()])
+    held = float((1 / (1 + 2.0**-weights)).sum())
+    every = len(rows) * (len(rows) - 1) / 2
+    assert trained.prior == pytest.approx(held / every, rel=2e-3)
+    assert trained.facts["expected_matches"] == pytest.approx(held, rel=2e-3)
 
 
 def test_a_value_that_too_many_share_makes_no_block():

@@ -83,6 +83,25 @@ def land(lake, rows, first=0, *, anew=True):
     lake.write(write, "land")
 
 
+def change(lake, table, statement, records):
+    """Write to a landed table and tell whose rows changed, as the stages before do."""
+
+    def write():
+        lake.connection.execute(statement)
+        named = ", ".join(f"('{record}')" for record in records)
+        delta.tell(lake, table, {"record_id": f"select record_id from (values {named}) as t(record_id)"})
+        register.record(lake, table, statement)
+
+    lake.write(write, "change")
+
+
+def leave(lake, records):
+    """These records are gone."""
+    named = ", ".join(f"'{record}'" for record in records)
+    for table in ("core__contact_records", "core__record_identifiers"):
+        change(lake, table, f"delete from lake.main.{table} where record_id in ({named})", records)
+
+
 def make(lake, table):
     build(lake, sql_file("identity", table), part=scopes.PARTS[table])
 

@@ -2,7 +2,11 @@
 
 import csv
 import random
+import re
 import string
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import date
 
 import duckdb
@@ -127,7 +131,11 @@ def test_a_column_put_together_from_two_orders_is_read_in_both():
 
 def test_days_as_a_spreadsheet_counts_them_are_read_where_most_are_such():
     serial = dates.writing(["31108", "31109", "1985-03-02"])
-    assert [dates.date_text(raw, serial) for raw in ("31108", "1985-03-02", "51108")] == ["1985-03-02", "1985-03-02", None]
+    assert [dates.date_text(raw, serial) for raw in ("31108", "1985-03-02", "51108")] == [
+        "1985-03-02",
+        "1985-03-02",
+        None,
+    ]
     assert not dates.writing(["12385", "1/23/1985", "1/24/1985"]).serial, "a date that lost its strokes is none"
 
 
@@ -200,6 +208,33 @@ def test_it_finds_people_and_its_report_adds_up(people):
     text = report.text(done)
     assert "people" in text
     assert "sign of over-joining" in text
+
+
+def test_its_report_says_what_the_file_shows(people):
+    """Sizes and headline counted again by hand; with everybody in one cluster the signs of over-joining name rows to look at."""
+    done = run(people, truth="who")
+    text, sizes = report.text(done), done.frame.group_by("customer_id").len()["len"].to_list()
+    assert text.startswith(f"{len(done.frame)} records are {len(sizes)} people (expected without labels: precision 0.9")
+    for band, low, high in (("1", 1, 1), ("2", 2, 2), ("3–5", 3, 5)):
+        inside = [size for size in sizes if low <= size <= high]
+        assert re.search(rf"^{band} +{len(inside)} +{sum(inside)} +█", text, re.MULTILINE), band
+    assert re.search(r"given names that start differently +0 +0\.000%", text)
+    one = replace(done, members=done.members.with_columns(cluster=pl.lit(0, pl.Int64)))
+    wrong = report.text(one)
+    assert re.search(rf"^over 50 +1 +{len(done.frame)} +█{{30}}", wrong, re.MULTILINE)
+    assert re.search(r"given names that start differently +1 +100\.000% +1000", wrong)
+    assert re.search(r"birth years +1 +100\.000% +1000", wrong)
+
+
+def test_records_of_which_the_truth_is_not_known_are_not_counted(people, tmp_path):
+    frame = pl.read_csv(people, infer_schema_length=0).with_columns(who=pl.when(pl.int_range(pl.len()) % 3 == 0).then(None).otherwise("who"))  # fmt: skip
+    path, out = tmp_path / "part.csv", tmp_path / "out.csv"
+    frame.write_csv(path)
+    command = [sys.executable, "-m", "cdp", "resolve", str(path), "--out", str(out), "--id", "id", "--truth", "who"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = dict(pl.read_csv(out, infer_schema_length=0).select("record_id", "customer_id").iter_rows())
+    known = [(i, w) for i, w in frame.select("id", "who").iter_rows() if w is not None]
+    assert report.against(score(found, known)).strip() in said
 
 
 def test_people_of_one_chinese_name_are_told_apart_by_phone_and_mail(tmp_path):
@@ -313,7 +348,16 @@ def test_what_could_not_be_read_is_said(tmp_path):
 
 def test_parquet_keeps_its_types_and_csv_gets_their_text(tmp_path):
     path, out = tmp_path / "people.parquet", tmp_path / "out.csv"
-    frame = pl.DataFrame({"id": [1, 2], "name": ["Ann Lee", "Bo Poe"], "dob": [date(1980, 2, 3), None], "tags": [["a", "b"], []], "paid": [1.5, None], "ok": [True, False]})
+    frame = pl.DataFrame(
+        {
+            "id": [1, 2],
+            "name": ["Ann Lee", "Bo Poe"],
+            "dob": [date(1980, 2, 3), None],
+            "tags": [["a", "b"], []],
+            "paid": [1.5, None],
+            "ok": [True, False],
+        }
+    )
     frame.write_parquet(path)
     done = run(path)
     assert done.frame.drop("record_id", "customer_id").equals(frame)
@@ -352,7 +396,9 @@ def test_a_name_beside_a_surname_says_the_given_name_too(tmp_path):
 
 def test_a_name_beside_a_surname_is_the_given_name_where_it_does_not_hold_the_surname(tmp_path):
     path = tmp_path / "people.csv"
-    path.write_text("name,surname,email\nAnne Marie,Clark,a@b.cn\n娜娜,欧阳,c@d.cn\nLee,Lee,e@f.cn\nBo Stone,Stone,g@h.cn\n")
+    path.write_text(
+        "name,surname,email\nAnne Marie,Clark,a@b.cn\n娜娜,欧阳,c@d.cn\nLee,Lee,e@f.cn\nBo Stone,Stone,g@h.cn\n"
+    )
     assert run(path).people.select("first", "family").rows()[:2] == [("anne", "clark"), ("nana", "ouyang")]
 
 
@@ -394,15 +440,65 @@ def test_without_a_model_nobody_is_too_large(tmp_path):
 def names_and_birthdays(people, twice):
     """German names, and the birthday in three columns: nothing else. Some are there twice, with a slip."""
     rng = random.Random(11)
-    first = ["anna", "peter", "karin", "jens", "ute", "klaus", "petra", "uwe", "sabine", "frank", "heike", "dirk", "birgit", "ralf", "monika", "ingo", "silke", "bernd", "elke", "rolf"]
-    last = ["meier", "schulz", "bauer", "wolf", "koch", "richter", "klein", "schwarz", "neumann", "braun", "zimmermann", "krause", "lehmann", "huber", "mayer", "kaiser", "fuchs", "vogt"]
+    first = [
+        "anna",
+        "peter",
+        "karin",
+        "jens",
+        "ute",
+        "klaus",
+        "petra",
+        "uwe",
+        "sabine",
+        "frank",
+        "heike",
+        "dirk",
+        "birgit",
+        "ralf",
+        "monika",
+        "ingo",
+        "silke",
+        "bernd",
+        "elke",
+        "rolf",
+    ]
+    last = [
+        "meier",
+        "schulz",
+        "bauer",
+        "wolf",
+        "koch",
+        "richter",
+        "klein",
+        "schwarz",
+        "neumann",
+        "braun",
+        "zimmermann",
+        "krause",
+        "lehmann",
+        "huber",
+        "mayer",
+        "kaiser",
+        "fuchs",
+        "vogt",
+    ]
     rows = []
     for person in range(people):
-        row = [rng.choice(first), rng.choice(last) + rng.choice(["", "", "mann", "er"]), str(rng.randrange(1930, 2005)), str(rng.randrange(1, 13)), str(rng.randrange(1, 29))]
+        row = [
+            rng.choice(first),
+            rng.choice(last) + rng.choice(["", "", "mann", "er"]),
+            str(rng.randrange(1930, 2005)),
+            str(rng.randrange(1, 13)),
+            str(rng.randrange(1, 29)),
+        ]
         rows.append([*row, str(person)])
         if person < twice:
             at = rng.randrange(5)
-            slip = str((int(row[at]) + 1) % 12 + 1) if at > 2 else row[at][:-1] + rng.choice("xyzq0123456789"[4 if at == 2 else 0 :][:10])
+            slip = (
+                str((int(row[at]) + 1) % 12 + 1)
+                if at > 2
+                else row[at][:-1] + rng.choice("xyzq0123456789"[4 if at == 2 else 0 :][:10])
+            )
             rows.append([*row[:at], slip, *row[at + 1 :], str(person)])
     return pl.DataFrame(rows, schema=["fname_c1", "lname_c1", "by", "bm", "bd", "who"], orient="row")  # fmt: skip
 
@@ -431,7 +527,10 @@ def without_names(people):
         letters = "".join(rng.choices(string.ascii_lowercase, k=7))
         said = [f"{rng.randrange(1940, 2005)}-{rng.randrange(1, 13):02}-{rng.randrange(10, 29)}", f"{letters}@post.cn",
                 f"+4477{rng.randrange(10**8):08}", f"{rng.choice(['NG', 'LS', 'SW', 'B'])}{rng.randrange(1, 29)} {rng.randrange(10)}{letters[:2].upper()}"]  # fmt: skip
-        again = [value[:-3] + rng.choice("bcdfgh123"[4 * (at != 1) :]) + value[-2:] if rng.random() < 0.2 else value for at, value in enumerate(said)]
+        again = [
+            value[:-3] + rng.choice("bcdfgh123"[4 * (at != 1) :]) + value[-2:] if rng.random() < 0.2 else value
+            for at, value in enumerate(said)
+        ]
         rows += [(*said, person), (*(value if rng.random() > 1 / 6 else None for value in again), person)]
     return pl.DataFrame(rows, schema=["dob", "email", "phone", "postcode", "who"], orient="row")  # fmt: skip
 
@@ -445,10 +544,24 @@ def families(homes):
     rng = random.Random(8)
     rows, person = [], 0
     for home in range(homes):
-        family = "".join(rng.choices("bdfgklmnprst", k=1) + rng.choices("aeiou", k=1) + rng.choices("bdfgklmnprst", k=3))
-        street, city, zip_code = f"{rng.randrange(1, 90)} {rng.choice(['oak', 'elm', 'mill', 'church', 'station'])} {rng.choice(['road', 'lane', 'street'])}", f"town{home % 20}", f"{27000 + home % 300}"
+        family = "".join(
+            rng.choices("bdfgklmnprst", k=1) + rng.choices("aeiou", k=1) + rng.choices("bdfgklmnprst", k=3)
+        )
+        street, city, zip_code = (
+            f"{rng.randrange(1, 90)} {rng.choice(['oak', 'elm', 'mill', 'church', 'station'])} {rng.choice(['road', 'lane', 'street'])}",
+            f"town{home % 20}",
+            f"{27000 + home % 300}",
+        )
         for given in rng.sample(GIVEN, rng.randint(2, 4)):
-            said = [given, family, street, city, zip_code, f"{rng.randrange(1940, 2005)}-{rng.randrange(1, 13):02}-{rng.randrange(10, 29)}", f"{given}.{family}{person}@post.cn"]
+            said = [
+                given,
+                family,
+                street,
+                city,
+                zip_code,
+                f"{rng.randrange(1940, 2005)}-{rng.randrange(1, 13):02}-{rng.randrange(10, 29)}",
+                f"{given}.{family}{person}@post.cn",
+            ]
             rows.append((*said, person))
             if rng.random() < 0.5:
                 slipped = rng.choice([0, 1, 2])
@@ -479,23 +592,36 @@ def test_two_birth_dates_and_two_names_are_two_people_whatever_else_is_the_same(
     )  # fmt: skip
     with duckdb.connect() as connection:
         connection.register("nodes", nodes.to_arrow())
-        connection.execute("create temp table scored as select * from (values (0, 1, 9.0), (1, 2, 9.0), (0, 2, 9.0), (0, 3, 9.0), (1, 3, -1.0)) as s(l, r, weight)")
+        connection.execute(
+            "create temp table scored as select * from (values (0, 1, 9.0), (1, 2, 9.0), (0, 2, 9.0), (0, 3, 9.0), (1, 3, -1.0)) as s(l, r, weight)"
+        )
         apart = guard.drop(connection, nodes.columns)
         left = connection.execute("select l, r from scored order by all").fetchall()
     assert apart.rows() == [(0, 1)]
-    assert left == [(0, 2), (1, 2), (1, 3)], "an e-mail in common outweighs a name, not a name and a date; the unlikely pair stays evidence"
+    assert left == [(0, 2), (1, 2), (1, 3)], (
+        "an e-mail in common outweighs a name, not a name and a date; the unlikely pair stays evidence"
+    )
 
 
 def test_an_address_of_somebodys_many_records_is_no_common_one(tmp_path):
     path = tmp_path / "people.csv"
-    path.write_text("email,phone,who\n" + "".join(f"p{n}@post.cn,0770090{n:04}{copy if copy else ''},{n}\n" for n in range(300) for copy in range(4 if n < 200 else 1)))
+    path.write_text(
+        "email,phone,who\n"
+        + "".join(
+            f"p{n}@post.cn,0770090{n:04}{copy if copy else ''},{n}\n"
+            for n in range(300)
+            for copy in range(4 if n < 200 else 1)
+        )
+    )
     measured = against_truth(run(path, truth="who"))
     assert measured.recall > 0.95, measured
 
 
 def test_bare_numbers_are_read_as_those_that_name_their_country(tmp_path):
     path = tmp_path / "people.csv"
-    path.write_text("name,phone\nAnn Lee,+1 628 555 0101\nAnn Lee,(628) 555-0101\nBo Poe,+1 (212) 736-5000\nCy Roe,4.47911E+11\n")
+    path.write_text(
+        "name,phone\nAnn Lee,+1 628 555 0101\nAnn Lee,(628) 555-0101\nBo Poe,+1 (212) 736-5000\nCy Roe,4.47911E+11\n"
+    )
     phones = run(path).people["phone"].to_list()
     assert phones[0] == phones[1] == "+16285550101"
     assert phones[3] is None
@@ -503,7 +629,12 @@ def test_bare_numbers_are_read_as_those_that_name_their_country(tmp_path):
 
 @pytest.mark.parametrize(
     ("columns", "least"),
-    [(("dob", "postcode"), 0.75), (("email", "dob"), 0.9), (("email", "phone"), 0.9), (("dob", "phone", "postcode"), 0.9)],
+    [
+        (("dob", "postcode"), 0.75),
+        (("email", "dob"), 0.9),
+        (("email", "phone"), 0.9),
+        (("dob", "phone", "postcode"), 0.9),
+    ],
 )
 def test_two_or_three_fields_without_a_name_are_learnt_from_all_pairs_at_once(tmp_path, columns, least):
     """A session of expectation maximisation would learn one or two of them, which two classes do not show."""
@@ -518,7 +649,10 @@ def test_two_or_three_fields_without_a_name_are_learnt_from_all_pairs_at_once(tm
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("email", ("A@b.cn", "a@b.cn", "c@d.cn", "", "noemail@x.cn", "noemail@x.cn")), ("ssn", ("12-34", "1234", "99", "", "", ""))],
+    [
+        ("email", ("A@b.cn", "a@b.cn", "c@d.cn", "", "noemail@x.cn", "noemail@x.cn")),
+        ("ssn", ("12-34", "1234", "99", "", "", "")),
+    ],
 )
 def test_a_list_of_contact_points_alone_joins_those_that_are_the_same(tmp_path, column, values):
     path = tmp_path / "list.csv"
@@ -551,7 +685,9 @@ def test_a_handful_of_records_of_three_channels_is_linked(tmp_path):
 @pytest.mark.parametrize(("people", "copies"), [(1, 2), (2, 3), (4, 4), (10, 2), (30, 2)])
 def test_a_handful_of_rows_that_say_the_same_are_one_persons(tmp_path, people, copies):
     path = tmp_path / "people.csv"
-    rows = [f"{name}a,{name}son,0770090{n:04},{n}" for n, name in enumerate(string.ascii_lowercase + "αβγδ") if n < people]
+    rows = [
+        f"{name}a,{name}son,0770090{n:04},{n}" for n, name in enumerate(string.ascii_lowercase + "αβγδ") if n < people
+    ]
     path.write_text("first_name,surname,phone,who\n" + "\n".join(rows * copies) + "\n")
     assert against_truth(run(path, truth="who")).f1 == 1.0
 
@@ -576,17 +712,29 @@ def test_what_the_records_show_outweighs_what_is_usual():
     rng = random.Random(2)
     rows = []
     for person in range(700):
-        name, born = "".join(rng.choices(string.ascii_lowercase, k=8)), f"{rng.randrange(1940, 2000)}-03-{rng.randrange(10, 29)}"
+        name, born = (
+            "".join(rng.choices(string.ascii_lowercase, k=8)),
+            f"{rng.randrange(1940, 2000)}-03-{rng.randrange(10, 29)}",
+        )
         rows += [(name, born, "hull" if copy == 0 or person % 2 else "leeds") for copy in range(2)]
-    made = pl.DataFrame(rows, schema=["first", "birth_date", "city"], orient="row").with_columns(
-        birth_full="birth_date", birth_year=pl.col("birth_date").str.slice(0, 4), root="first", words=pl.lit(" ")
-    ).with_row_index("node")
+    made = (
+        pl.DataFrame(rows, schema=["first", "birth_date", "city"], orient="row")
+        .with_columns(
+            birth_full="birth_date", birth_year=pl.col("birth_date").str.slice(0, 4), root="first", words=pl.lit(" ")
+        )
+        .with_row_index("node")
+    )
     with duckdb.connect() as connection:
         connection.register("people", made.to_arrow())
         compared = fields.comparisons(train.columns_present(connection, "people"))
         prior, learnt = informed.learn(connection, "people", compared, 0)
     assert prior == pytest.approx(700 / (1400 * 1399 / 2), rel=0.1)
-    of_two = {level.label: share for level, (_, share) in zip(compared[[c.name for c in compared].index("birth_date")].tests[1:], learnt["birth_date"], strict=True)}
+    of_two = {
+        level.label: share
+        for level, (_, share) in zip(
+            compared[[c.name for c in compared].index("birth_date")].tests[1:], learnt["birth_date"], strict=True
+        )
+    }
     assert of_two["the same"] == pytest.approx(1 / (60 * 19), rel=0.3), "pairs of one person are no pairs of two"
     assert 1 - learnt["city"][0][0] == pytest.approx(0.5, abs=0.08)  # fmt: skip
 

@@ -46,7 +46,15 @@ def test_names_that_may_be_one_persons(left, right):
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [("alfred", "alice"), ("thomas", "edward"), ("james", "annie"), ("leihua", "mei"), ("william", "findlay"), ("jianguo", "jianjun"), ("zhi qiang", "zhigang")],
+    [
+        ("alfred", "alice"),
+        ("thomas", "edward"),
+        ("james", "annie"),
+        ("leihua", "mei"),
+        ("william", "findlay"),
+        ("jianguo", "jianjun"),
+        ("zhi qiang", "zhigang"),
+    ],
 )
 def test_names_of_two_people(left, right):
     assert not compatible(left, right)
@@ -63,7 +71,14 @@ def test_an_initial_that_may_be_several_peoples_joins_none_of_them():
 
 @pytest.mark.parametrize(
     ("left", "right", "one"),
-    [("jianguo", "jianjun", False), ("mark", "mary", False), ("daniel", "danielle", False), ("colin", "colim", True), ("art", "arthur", True), ("j", "john", True)],
+    [
+        ("jianguo", "jianjun", False),
+        ("mark", "mary", False),
+        ("daniel", "danielle", False),
+        ("colin", "colim", True),
+        ("art", "arthur", True),
+        ("j", "john", True),
+    ],
 )
 def test_with_other_birth_dates_only_one_name_is_one_person(left, right, one):
     assert two_births(left, "1980-05-03", right, "1955-11-27") is not one
@@ -84,6 +99,11 @@ def counter():
 def test_an_id_goes_where_most_of_its_records_are():
     present = [("c1", "A", 3), ("c2", "A", 1), ("c2", "B", 1)]
     assert assign(["c1", "c2"], present, [], counter()) == {"c1": "A", "c2": "B"}
+
+
+def test_ties_go_to_the_older_id_then_to_the_smaller_cluster():
+    assert assign(["c1"], [("c1", "B", 2), ("c1", "A", 2)], [], counter()) == {"c1": "A"}
+    assert assign(["c2", "c1"], [("c2", "A", 2), ("c1", "A", 2)], [], counter()) == {"c1": "A", "c2": "new0"}
 
 
 def test_a_part_left_without_an_id_takes_back_the_retired_one_it_last_held():
@@ -220,8 +240,12 @@ def test_of_too_many_people_to_compare_the_rules_say_so():
         lake = Lake(connection, "test")
         for people, crowded in ((3, False), (MOST, False), (MOST + 1, True)):
             connection.execute(crowd, {"people": people})
-            connection.execute("create or replace table core__contact_records as select record_id, 'web' as source, null::varchar as identifier from core__payloads")
-            connection.execute("create or replace temp table record_numbers as select record_id, row_number() over (order by record_id) - 1 as no from core__payloads")
+            connection.execute(
+                "create or replace table core__contact_records as select record_id, 'web' as source, null::varchar as identifier from core__payloads"
+            )
+            connection.execute(
+                "create or replace temp table record_numbers as select record_id, row_number() over (order by record_id) - 1 as no from core__payloads"
+            )
             cuts, said = negative.rules(lake, np.zeros(people, dtype=np.int64), IdentityRules())
             assert said is crowded
             assert (len(cuts) > 0) is not crowded

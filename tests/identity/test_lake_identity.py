@@ -13,7 +13,7 @@ from cdp.stewardship import Act, Conflict, merge, split, undo
 from identity import artefact, graph, households, ids, whatif
 from identity.ids import uuid7
 from tests.conftest import cdp
-from tests.identity.lake import NOW, forget, land, partition, person_rows, run
+from tests.identity.lake import NOW, change, forget, land, leave, partition, person_rows, run
 
 
 def test_a_run_over_new_data_compares_only_what_is_new_and_gives_what_a_full_run_gives(case, monkeypatch):
@@ -55,6 +55,14 @@ def test_a_key_that_crosses_its_limit_reopens_those_that_hold_it(case):
     _, _, again = run(case)
     assert sorted(case.lake.rows("select l, r, round(weight, 6) from core__scored_pairs")) == stored
     assert again == assigned
+    leave(case.lake, [f"web:order:{5_000 + limit:06d}", f"web:order:{5_001 + limit:06d}"])
+    compared, _, fewer = run(case)
+    assert compared.reopened > 0, "a key that fewer hold again makes a block again"
+    stored = sorted(case.lake.rows("select l, r, round(weight, 6) from core__scored_pairs"))
+    forget(case.lake)
+    _, _, again = run(case)
+    assert sorted(case.lake.rows("select l, r, round(weight, 6) from core__scored_pairs")) == stored
+    assert again == fewer
     artefact.promote(models, learnt.version)
 
 
@@ -169,6 +177,38 @@ def test_who_is_left_after_a_split_stays_one_customer_in_the_next_run(case):
 
 
 @pytest.mark.long
+def test_what_records_come_to_hold_beside_the_same_values_counts_in_a_run_over_new_data(case):
+    """Four accounts of one customer where three are the limit, and a blocked one: nothing else of the records changes."""
+    rows = [
+        ("Ada", "Held", "1971-01-07", "ada.held@post.cn", f"+4477009771{at:02d}", "AH11AH", "leeds") for at in range(4)
+    ]
+    land(case.lake, rows, 18_600, anew=False)
+    records = [f"web:order:{18_600 + at:06d}" for at in range(4)]
+    assert len({run(case)[2][record] for record in records}) == 1
+    accounts = ", ".join(
+        f"('{record}', 'account', 'acc{at}', now(), now(), false)" for at, record in enumerate(records)
+    )
+    table = "core__record_identifiers"
+    change(case.lake, table, f"insert into lake.main.{table} (record_id, type, value, first_seen, last_seen, blocked) values {accounts}", records)  # fmt: skip
+    limits = {"account": {"web": Limit(most=3, priority=9)}}
+    rules = IdentityRules.model_validate({**shipped_rules().model_dump(), "limits": limits})
+    run(case, rules)
+    for told in (f"update lake.main.{table} set value = 'acc0' where type = 'account' and record_id = '{records[3]}'",
+                 f"update lake.main.{table} set value = 'acc3' where type = 'account' and record_id = '{records[3]}'",
+                 f"update lake.main.{table} set blocked = true where type = 'account' and record_id = '{records[2]}'"):  # fmt: skip
+        change(case.lake, table, told, records)
+        stepwise = run(case, rules)[2]
+        listed = case.lake.rows("select * from core__limit_violations order by all")
+        held_by = case.lake.rows("select * from core__identifier_holders order by all")
+        forget(case.lake)
+        assert run(case, rules)[2] == stepwise, told
+        assert case.lake.rows("select * from core__limit_violations order by all") == listed
+        assert case.lake.rows("select * from core__identifier_holders order by all") == held_by
+        assert bool(listed) == ("acc3" in told), told
+    assert not [row for row in held_by if records[2] in row], "a record with a blocked account holds nothing"
+    run(case)
+
+
 def test_a_limit_drops_the_weakest_evidence_and_lists_the_violation(case):
     mover = [
         ("Selina", "Mover", "1977-07-07", f"{name}8821@post.cn", "+447700966666", "MV11MV", "leeds")

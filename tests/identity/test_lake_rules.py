@@ -10,9 +10,9 @@ from cdp.lake import delta, register
 from cdp.lake.build import sql_file
 from cdp.stewardship import Act, decide, undo
 from cdp.store import review
-from identity import artefact, households, labels
+from identity import artefact, households, labels, lifecycle
 from tests.conftest import cdp
-from tests.identity.lake import NOW, forget, land, partition, run
+from tests.identity.lake import NOW, change, forget, land, partition, run
 
 pytestmark = pytest.mark.long
 
@@ -244,6 +244,41 @@ def test_homes_keep_their_ids_when_everything_is_made_again_and_when_somebody_mo
         before["web:order:017000"]
     }
     case.store.execute("delete from households")
+
+
+HOMES = {  # what two people of different given names have, and whether that is a home
+    "one family name at one address": (("Hearth", None, None, "HH11HH", "leeds"), ("Hearth", None, None, "HH11HH", "leeds"), True),
+    "one family name, another town of that code": (("Grate", None, None, "HH21HH", "leeds"), ("Grate", None, None, "HH21HH", "york"), False),
+    "one address, other family names": (("Hearth", None, None, "HH31HH", "leeds"), ("Stove", None, None, "HH31HH", "leeds"), False),
+    "one family name, no address": (("Ember", None, None, None, "leeds"), ("Ember", None, None, None, "leeds"), False),
+    "one phone": (("Hearth", None, "+447700988101", None, None), ("Stove", None, "+447700988101", None, None), True),
+    "one e-mail": (("Hearth", "both8817@post.cn", None, None, None), ("Stove", "both8817@post.cn", None, None, None), True),
+    "a blocked phone": (("Hearth", None, "+447700988102", None, None), ("Stove", None, "+447700988102", None, None), False),
+}  # fmt: skip
+
+
+def test_what_makes_a_home_and_what_does_not(case):
+    at = {name: 17_900 + 2 * number for number, name in enumerate(HOMES)}
+    given = iter(("Wendell", "Ysolde", "Barnaby", "Cressida", "Digby", "Euphemia", "Fergus", "Griselda", "Humphrey", "Isadora", "Jethro", "Keziah", "Lysander", "Minerva"))  # fmt: skip
+    for name, (one, other, _) in HOMES.items():
+        rows = [(next(given), family, f"19{born}-05", mail, phone, code, city) for born, (family, mail, phone, code, city) in (("61-03", one), ("88-11", other))]  # fmt: skip
+        land(case.lake, rows, at[name], anew=False)
+    change(case.lake, "core__record_identifiers", "update lake.main.core__record_identifiers set blocked = true where value = '+447700988102'", ["web:order:017912"])  # fmt: skip
+    assigned = run(case)[2]
+    households.build_households(case.lake, case.store, NOW)
+    homes = dict(case.lake.rows("select record_id, household_id from core__households"))
+    for name, (_, _, home) in HOMES.items():
+        left, right = f"web:order:{at[name]:06d}", f"web:order:{at[name] + 1:06d}"
+        assert assigned[left] != assigned[right], name
+        assert (left in homes and homes.get(left) == homes.get(right)) == home, name
+
+
+def test_a_model_aims_at_the_precision_that_the_rules_ask_for(case):
+    def threshold(precision):
+        rules = IdentityRules.model_validate({**shipped_rules().model_dump(), "precision": precision})
+        return lifecycle.train_on(case.lake, rules).threshold
+
+    assert threshold(0.5) == 0.0 < threshold(0.999_99)
 
 
 def test_phones_shared_two_by_two_are_no_home_of_a_whole_street(case):

@@ -78,17 +78,30 @@ def test_people_asked_for_by_their_values_are_strong_where_the_batch_would_join_
 
 def test_a_customer_of_many_records_hides_no_other_holder_of_an_identifier(retail_case, monkeypatch):
     """Two hold the phone, one of them with more records than are read: nobody is proved by it, and whoever else is asked for is found."""
-    one, two, three = "00000000-0000-7000-8000-00000000000a", "00000000-0000-7000-8000-00000000000b", "00000000-0000-7000-8000-00000000000c"
+    one, two, three = (
+        "00000000-0000-7000-8000-00000000000a",
+        "00000000-0000-7000-8000-00000000000b",
+        "00000000-0000-7000-8000-00000000000c",
+    )
     phone, mail = ("phone", "+447700900990"), ("email", "only@post.cn")
     with connect(owner_address(retail_case.workspace)) as store, store.transaction(force_rollback=True):
         for customer in (one, two, three):
             store.execute("insert into customers (customer_id, created_at) values (%s, now())", [customer])
-        held = [*((f"pos:sale:y{n:04}", one, phone) for n in range(600)), ("web:account:zz", two, phone), ("web:account:zy", three, mail)]
+        held = [
+            *((f"pos:sale:y{n:04}", one, phone) for n in range(600)),
+            ("web:account:zz", two, phone),
+            ("web:account:zy", three, mail),
+        ]
         for record, customer, (kind, value) in held:
             store.execute("insert into contact_records (record_id, source, kind, source_key, first_seen, last_seen, link_weight, fields, row_hash) "
                           "values (%s, 'pos', 'sale', %s, now(), now(), 1, '{}', '')", [record, record])  # fmt: skip
-            store.execute("insert into assignment (record_id, customer_id, position) values (%s, %s, 1)", [record, customer])
-            store.execute("insert into identifiers (record_id, type, value, first_seen, last_seen, row_hash) values (%s, %s, %s, now(), now(), '')", [record, kind, value])
+            store.execute(
+                "insert into assignment (record_id, customer_id, position) values (%s, %s, 1)", [record, customer]
+            )
+            store.execute(
+                "insert into identifiers (record_id, type, value, first_seen, last_seen, row_hash) values (%s, %s, %s, now(), now(), '')",
+                [record, kind, value],
+            )
         found = {c.customer_id: c.tier for c in live.resolve(store, None, {}, [phone, mail])}
         assert found == {one: "possible", two: "possible", three: "exact"}
         monkeypatch.setattr(live, "MOST_HOLDERS", 100)  # fewer than one of them has

@@ -12,11 +12,15 @@ from identity.scorer import Part, Scorer, complete
 Tier = Literal["exact", "strong", "possible"]
 MOST_CANDIDATES = 500
 POSSIBLE = -1.0  # log2 odds: one in three
-# Materialised: with a limit beside it, the planner takes the index on keys for no better than reading the whole table.
+# Materialised: with a limit beside it, the planner takes the index on keys for no better than reading the whole table. Of too
+# many those are compared that have most keys in common.
 CANDIDATES = """
-    with hit as materialized (select record_id, compared from payloads where keys && %s::bigint[])
+    with hit as materialized (select record_id, compared, keys from payloads where keys && %(keys)s::bigint[])
     select h.record_id, h.compared, a.customer_id::text
-    from (select * from hit order by record_id limit %s) h join assignment a using (record_id)
+    from (
+        select record_id, compared from hit
+        order by (select count(*) from unnest(keys) as own(key) where key = any(%(keys)s::bigint[])) desc, record_id limit %(most)s
+    ) h join assignment a using (record_id)
 """
 # A value of so many records is nobody's own; of the others every holder is seen, however many records one has.
 MOST_HOLDERS = 2_000
@@ -104,7 +108,7 @@ def _by_identifier(
 def _by_values(store: psycopg.Connection, scorer: Scorer, values: dict[str, Any], found: dict[str, Candidate]) -> None:
     keys = blocking.keys(scorer.model.plan, values)
     own = complete(values, scorer.model)
-    for record, compared, customer in store.execute(CANDIDATES, [keys, MOST_CANDIDATES]).fetchall():
+    for record, compared, customer in store.execute(CANDIDATES, {"keys": keys, "most": MOST_CANDIDATES}).fetchall():
         if two_people(values, compared):
             continue
         other = complete(compared, scorer.model)

@@ -109,6 +109,27 @@ def test_a_customer_of_many_records_hides_no_other_holder_of_an_identifier(retai
         assert (found[one], found[three]) == ("possible", "exact")
 
 
+def test_of_too_many_candidates_those_with_most_in_common_are_compared(retail_case, records, monkeypatch):
+    """Each asked for as it stands, with one candidate allowed: itself or one that is just as near, whatever its id."""
+    scorer = Scorer(artefact.load(retail_case.workspace.path("models")))
+    monkeypatch.setattr(live, "MOST_CANDIDATES", 1)
+    with connect(owner_address(retail_case.workspace)) as store:
+        held = dict(store.execute("select record_id, customer_id::text from payloads join assignment using (record_id)").fetchall())  # fmt: skip
+        asked = [record for record in records if record["record_id"] in held and record["phone"] and record["email"]]
+        asked = asked[:: len(asked) // 60]
+        found = [live.resolve(store, scorer, values(described(record), REGIONS), []) for record in asked]
+    assert all(len(candidates) <= 1 for candidates in found)
+    right = [held[r["record_id"]] == c[0].customer_id for r, c in zip(asked, found, strict=True) if c]
+    assert sum(right) >= 0.95 * len(asked)
+
+
+def test_candidates_are_found_by_an_index_on_their_keys(retail_case):
+    with connect(owner_address(retail_case.workspace)) as store, store.transaction(force_rollback=True):
+        store.execute("set local enable_seqscan = off")
+        plan = store.execute(f"explain {live.CANDIDATES}", {"keys": [1, 2], "most": 9}).fetchall()
+    assert any("Bitmap Index Scan on payloads_keys" in line for (line,) in plan), plan
+
+
 def test_the_model_that_the_published_keys_were_made_with_answers(tmp_path):
     (tmp_path / "used").write_text("before")
     (tmp_path / "current").write_text("promoted")

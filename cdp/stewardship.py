@@ -91,7 +91,9 @@ def split(store: psycopg.Connection, customer: str, records: list[str], act: Act
             )
         own = _retired_id(store, part) or new_id()
         verdicts = [ordered(a, b, "different") for a in part for b in rest]
-        verdicts += [ordered(*pair, "same") for side in (part, rest) for pair in _kept_with(side)]
+        said = decisions.confirmed(store, members)
+        kept = [ordered(*pair, "same") for side in (part, rest) for pair in _kept_with(side)]
+        verdicts += [word for word in kept if (word.left_id, word.right_id) not in said]
         moves = [assignment.Move(record, own) for record in part]
         return carry_out(store, "split", moves, verdicts, act, [customer, own])
 

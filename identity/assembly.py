@@ -106,15 +106,6 @@ def without_edge(material: Material, left: str, right: str, kind: str) -> Materi
 def without_value(material: Material, scorer: Scorer | None, kind: str, value: str) -> Material:
     """The evidence as if no record had ever given this identifier: neither shared nor compared, nor a reason to compare."""
 
-    def less(edge: Edge) -> bool:
-        evidence = edge[5]
-        given = str(evidence.get("values", ""))
-        # a card or a browser is a record of its own, by whose id the others hang together
-        return not (
-            evidence.get("identifier") == kind
-            and (given == value or ("|" not in given and given.endswith(f":{value}")))
-        )
-
     dropped = {"email": ("email", "email_user", "email_local"), "phone": ("phone",)}.get(kind, ())
     several = {left for left, _, sort, *_ in material.edges if sort == IDENTICAL}
     payloads, apart = dict(material.payloads), dict[str, dict[str, Any]]()
@@ -122,16 +113,26 @@ def without_value(material: Material, scorer: Scorer | None, kind: str, value: s
         if dropped and values.get(kind) == value:
             less_of = {**values, **dict.fromkeys(dropped)}
             left = set(blocking.keys(scorer.model.plan, less_of)) if scorer else set()
-            if record in several and scorer and not _one_person(scorer, less_of):
+            if (record in several or values.get("records", 1) > 1) and scorer and not _one_person(scorer, less_of):
                 apart[record], left = less_of, set()
             payloads[record] = (less_of, [key for key in keys if key in left])
     edges = []
-    for edge in filter(less, material.edges):
+    for edge in (rest for edge in material.edges if (rest := _less(edge, kind, value))):
         if edge[2] == IDENTICAL and edge[0] in apart:
             payloads[edge[1]] = (apart[edge[0]], [])  # it has its own now: birth dates count as before
         else:
             edges.append(edge)
     return replace(material, edges=edges, payloads=payloads)
+
+
+def _less(edge: Edge, kind: str, value: str) -> Edge | None:
+    """An edge without one of the values that its records share; None where that was all."""
+    evidence = edge[5]
+    if evidence.get("identifier") != kind:
+        return edge
+    # a card or a browser is a record of its own, by whose id the others hang together
+    rest = [given for given in shared(evidence) if given != value and not given.endswith(f":{value}")]
+    return (*edge[:5], {**evidence, "values": "|".join(rest), "values_shared": len(rest)}) if rest else None
 
 
 def _one_person(scorer: Scorer, values: dict[str, Any]) -> bool:

@@ -138,8 +138,9 @@ def _unpack(evidence: Evidence, vertex: Ints, conflicted: Ints) -> tuple[Ints, P
         for a in twins.get(int(one), [int(one)])
         for b in twins.get(int(two), [int(two)])
     ]
-    for number in np.unique(star):
-        members = np.unique(np.concatenate([left[star == number], right[star == number]]))
+    order = np.argsort(star, kind="stable")
+    for rows_of in np.split(order, np.nonzero(np.diff(star[order]))[0] + 1):
+        members = np.unique(np.concatenate([left[rows_of], right[rows_of]]))
         ends = members if len(members) <= LARGEST_DENSE else members[:1]  # more are never compared all with all
         pairs |= {(int(a), int(b)) for at, a in enumerate(ends) for b in members[at + 1 :]}
     rows = [*((a, b, CERTAIN) for a, b in sorted(pairs)), *spread]

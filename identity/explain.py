@@ -1,10 +1,9 @@
 """Why records are one customer, in words: what joins them, in which order, and what would be without it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from cdp.store import evidence
-from cdp.store.evidence import Material
+from cdp.store.evidence import DECISION, KEPT, Edge, Material
 from identity.assembly import births_apart, partition, scored_pairs, without_edge, without_value
 from identity.guards import two_people
 from identity.scorer import Part, Scorer, complete
@@ -60,12 +59,8 @@ class Step:
 
 def assembled(material: Material, scorer: Scorer | None) -> list[Step]:
     """How a customer came together: a merge tree, strongest evidence first (Kruskal), each step with its counterfactual."""
-    edges = sorted(material.edges, key=lambda e: (-e[4], e[0], e[1], e[2]))
-    edges += [
-        (p.left, p.right, "similar", "probabilistic", p.weight, {})
-        for p in sorted(scored_pairs(material, scorer) if scorer else [], key=lambda p: (-p.weight, p.left, p.right))
-        if scorer and p.weight >= scorer.model.threshold
-    ]
+    edges = [*material.edges, *_alike(material, scorer)]
+    edges.sort(key=lambda edge: (-edge[4], edge[0], edge[1], edge[2]))
     group = {record: record for record in material.records}
     size = dict.fromkeys(material.records, 1)
 
@@ -167,17 +162,27 @@ def _parts(material: Material, scorer: Scorer | None, left: str, right: str) -> 
     return [part for part in scorer.parts(a, b) if part.weight]
 
 
+def _alike(material: Material, scorer: Scorer | None) -> list[Edge]:
+    """The pairs of payloads that the model holds for one person, as edges."""
+    if scorer is None:
+        return []
+    return [
+        (pair.left, pair.right, "similar", "probabilistic", pair.weight, {})
+        for pair in scored_pairs(material, scorer)
+        if pair.weight >= scorer.model.threshold
+    ]
+
+
 def _path(material: Material, scorer: Scorer | None, left: str, right: str) -> list[tuple[str, str, str, float]]:
-    """The shortest way of evidence between two records."""
+    """The shortest way of evidence between two records; over words that a split left only where nothing else leads."""
+    found = [*material.edges, *_alike(material, scorer)]
+    judged = [edge for edge in found if not (edge[2] == DECISION and edge[4] == KEPT)]
+    return _way(judged, left, right) or _way(found, left, right)
+
+
+def _way(edges: list[Edge], left: str, right: str) -> list[tuple[str, str, str, float]]:
     ways: dict[str, list[tuple[str, tuple[str, str, str, float]]]] = {}
-    found: list[Any] = [(a, b, kind, w) for a, b, kind, _, w, _ in material.edges]
-    if scorer:
-        found += [
-            (p.left, p.right, "similar", p.weight)
-            for p in scored_pairs(material, scorer)
-            if p.weight >= scorer.model.threshold
-        ]
-    for edge in found:
+    for edge in [(a, b, kind, weight) for a, b, kind, _, weight, _ in edges]:
         ways.setdefault(edge[0], []).append((edge[1], edge))
         ways.setdefault(edge[1], []).append((edge[0], edge))
     seen: dict[str, list[tuple[str, str, str, float]]] = {left: []}

@@ -14,12 +14,14 @@ import psycopg
 from cdp.lake import build
 from cdp.lake.engine import Lake
 from identity import ids
-from identity.split import SURE, Pairs, split
+from identity.split import Pairs, split
 
 TABLE = "core__households"
 INPUTS = ("core__contact_records", "core__record_identifiers", "core__record_customers")
 MOST = 6  # customers that one value may bring together
-TIED = 1 - 2 * (1 - SURE)  # less than sure: a tangle of thousands falls apart, it is no home
+LOOSE = (
+    1e-3  # how much less likely a tie is whose ends have nobody else in common: of a tangle of thousands those go first
+)
 TIES = """
     with ties as (
         select 'home' as kind, concat_ws('|', r.family_key, r.postal_code, r.city) as value, c.customer_id
@@ -30,30 +32,50 @@ TIES = """
         from core__record_identifiers i join core__record_customers c using (record_id)
         where i.type in ('phone', 'email') and not i.blocked
     ),
-    few as (select * from ties qualify count(*) over (partition by kind, value) between 2 and $most)
-    select distinct a.customer_id as one, b.customer_id as other
-    from few a join few b on a.kind = b.kind and a.value = b.value and a.customer_id < b.customer_id
-    order by all
+    few as (select * from ties qualify count(*) over (partition by kind, value) between 2 and $most),
+    tied as (
+        select distinct a.customer_id as one, b.customer_id as other
+        from few a join few b on a.kind = b.kind and a.value = b.value and a.customer_id <> b.customer_id
+    ),
+    known as (select one, count(*) as others from tied group by one),
+    common as (
+        select p.one, p.other, count(*) as n from tied p
+        join tied x on x.one = p.one join tied y on y.one = p.other and y.other = x.other
+        where p.one < p.other group by p.one, p.other
+    )
+    select p.one, p.other, (coalesce(c.n, 0) + 2) / (a.others + b.others - coalesce(c.n, 0)) as shared
+    from tied p join known a on a.one = p.one join known b on b.one = p.other
+    left join common c on c.one = p.one and c.other = p.other
+    where p.one < p.other order by all
 """
 
 
 def build_households(lake: Lake, store: psycopg.Connection, now: datetime) -> build.Built:
     """`core__households(record_id, household_id)`: records of customers who share a home with another; ids last."""
-    mark = build.fingerprint(lake, INPUTS, MOST, "households 2")
+    mark = build.fingerprint(lake, INPUTS, MOST, "households 3")
     return build.build_table(lake, TABLE, mark, lambda: _homes(lake, store, now).to_arrow())
 
 
-def _homes(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFrame:
-    links = lake.rows(TIES, {"most": MOST})
-    people = sorted({person for pair in links for person in pair})
+def grouped(links: list[tuple[str, str, float]]) -> pl.DataFrame:
+    """`customer_id, home` of those who share one; a home is named after its first member.
+
+    Args:
+        links: Two customers who are tied, once each, and of all whom they are tied to the share that both are.
+    """
+    people = sorted({person for *pair, _ in links for person in pair})
     number = {person: at for at, person in enumerate(people)}
-    left = np.array([number[a] for a, _ in links], dtype=np.int64)
-    right = np.array([number[b] for _, b in links], dtype=np.int64)
-    label = split(len(people), Pairs(left, right, np.full(len(links), TIED)), (left[:0], right[:0]))
+    left = np.array([number[a] for a, _, _ in links], dtype=np.int64)
+    right = np.array([number[b] for _, b, _ in links], dtype=np.int64)
+    near = np.array([both for *_, both in links], dtype=np.float64)
+    label = split(len(people), Pairs(left, right, 1 - LOOSE * (1 - near)), (left[:0], right[:0]))
     _, first, home, size = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
     shared = np.nonzero(size[home] > 1)[0].tolist()
     homes = {"customer_id": [people[at] for at in shared], "home": [people[first[home[at]]] for at in shared]}
-    named = pl.DataFrame(homes, schema={"customer_id": pl.String, "home": pl.String})
+    return pl.DataFrame(homes, schema={"customer_id": pl.String, "home": pl.String})
+
+
+def _homes(lake: Lake, store: psycopg.Connection, now: datetime) -> pl.DataFrame:
+    named = grouped(lake.rows(TIES, {"most": MOST}))
     with build.incoming(lake, named.to_arrow()):
         members = lake.rows(
             "select record_id, home from core__record_customers join incoming using (customer_id) order by 1"

@@ -186,9 +186,9 @@ def _dissolve(
     """Cluster one cluster's records again with less and less evidence until no limit is broken; writes their labels."""
     members, own, held = within.of(number)
     gone: list[str] = []
-    present = {*own.kinds, *(["similar"] if len(own.soft[0]) else [])}
+    present = {*own.kinds, *(["similar"] if (own.soft_weight >= 0).any() else [])}
     parts = np.zeros(len(members), dtype=np.int64)
-    for kind in (kind for kind in order if kind in present):
+    for kind in order:
         gone.append(kind)
         keep = np.array([k not in gone for k in own.kinds], dtype=bool)
         parts = cluster(_less(own, keep, soft="similar" not in gone))
@@ -197,7 +197,7 @@ def _dissolve(
     names = np.unique(parts)
     for offset, part in enumerate(names[1:]):
         label[members[parts == part]] = -2 - len(label) * (number + 1) - offset
-    return int(members[0]), gone if len(names) > 1 else []
+    return int(members[0]), [kind for kind in gone if kind in present] if len(names) > 1 else []
 
 
 def _less(evidence: Evidence, keep: npt.NDArray[np.bool_], *, soft: bool) -> Evidence:

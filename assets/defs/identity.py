@@ -114,7 +114,7 @@ def core__steward_links(platform: Platform) -> dg.MaterializeResult:
             graph.VIOLATIONS,
             list(graph.INPUTS),
             {"python", "duckdb"},
-            "Grain: customer that broke a limit of identity.yaml, with the evidence dropped for it.",
+            "Grain: customer × limit of identity.yaml that it broke, with the evidence dropped for it.",
         ),
     ],
 )  # fmt: skip

@@ -27,5 +27,4 @@ def publish_review(lake: Lake, store: psycopg.Connection) -> int:
         f"order by impact desc, left_id, right_id limit {MOST}"
     )
     rows = [] if is_empty(lake, "core__review_pairs") else lake.rows(query)
-    with store.transaction():
-        return review.replace(store, [(*row[:4], Jsonb(dict(zip(DETAILS, row[4:], strict=True)))) for row in rows])
+    return review.replace(store, [(*row[:4], Jsonb(dict(zip(DETAILS, row[4:], strict=True)))) for row in rows])

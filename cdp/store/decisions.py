@@ -39,8 +39,11 @@ def standing(connection: psycopg.Connection) -> list[tuple[str, str, str, float 
 
 
 def confirmed(connection: psycopg.Connection, records: list[str]) -> dict[tuple[str, str], str]:
-    """Who said that two of these records are one person: pair (in order) → the name of the latest standing word."""
-    query = f"select left_id, right_id, actor from ({STANDING}) as s where verdict = 'same' and left_id = any(%(r)s) and right_id = any(%(r)s)"  # noqa: S608
+    """Who judged that two of these records are one person: pair (in order) → the name of the latest standing word."""
+    query = (
+        f"select left_id, right_id, s.actor from ({STANDING}) as s join changesets c on c.changeset_id = s.changeset_id::uuid "  # noqa: S608
+        "where verdict = 'same' and c.kind <> 'split' and left_id = any(%(r)s) and right_id = any(%(r)s)"
+    )
     return {(str(a), str(b)): str(actor) for a, b, actor in connection.execute(query, {"r": records})}
 
 

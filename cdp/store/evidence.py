@@ -48,10 +48,10 @@ def of_records(store: psycopg.Connection, records: list[str]) -> Material:
         [records, DECISION],
     ).fetchall()
     inside = set(records)
-    hung, firsts = _hung([(str(a), str(b), str(t), str(k), float(w), e) for a, b, t, k, w, e in edges], inside)
+    hung, heirs = _hung([(str(a), str(b), str(t), str(k), float(w), e) for a, b, t, k, w, e in edges], inside)
     payloads = store.execute(
         "select record_id, compared, keys from payloads where record_id = any(%s) order by record_id",
-        [sorted(inside | set(firsts))],
+        [sorted(inside | set(heirs))],
     )
     decided = store.execute(
         "select s.left_id, s.right_id, s.verdict, c.kind = 'split' "  # noqa: S608 - a constant
@@ -59,7 +59,7 @@ def of_records(store: psycopg.Connection, records: list[str]) -> Material:
         "where s.left_id = any(%(r)s) and s.right_id = any(%(r)s)",
         {"r": records},
     ).fetchall()
-    said = [
+    said: list[Edge] = [
         (str(a), str(b), DECISION, "steward", KEPT if left_so else CERTAIN, {})
         for a, b, verdict, left_so in decided
         if verdict == "same"
@@ -67,7 +67,7 @@ def of_records(store: psycopg.Connection, records: list[str]) -> Material:
     return Material(
         sorted(records),
         hung + said,
-        dict(sorted((firsts.get(str(r), str(r)), (c, list(k))) for r, c, k in payloads)),
+        dict(sorted((heirs.get(str(r), str(r)), (c, list(k))) for r, c, k in payloads)),
         [(str(a), str(b), str(v)) for a, b, v, _ in decided],
     )
 
@@ -85,13 +85,13 @@ def _hung(edges: list[Edge], inside: set[str]) -> tuple[list[Edge], dict[str, st
                 held[(edge[0], edge[2], value)].append(edge)
     found: dict[tuple[str, str, str], Edge] = {}
     for (_, kind, value), (first, *others) in held.items():
-        for _, right, _, sort, weight, evidence in others:
+        for _, right, _, sort, weight, told in others:
             before = shared(found[first[1], right, kind][5]) if (first[1], right, kind) in found else []
             both = sorted({*before, value})
-            said = {**evidence, "values": "|".join(both), "values_shared": len(both)} if value else evidence
+            said = {**told, "values": "|".join(both), "values_shared": len(both)} if value else told
             found[first[1], right, kind] = (first[1], right, kind, sort, weight, said)
-    firsts = {left: rows[0][1] for (left, kind, _), rows in held.items() if kind == IDENTICAL}
-    return [edge for edge in edges if edge[0] in inside] + sorted(found.values(), key=lambda edge: edge[:3]), firsts
+    heirs = {left: rows[0][1] for (left, kind, _), rows in held.items() if kind == IDENTICAL}
+    return [edge for edge in edges if edge[0] in inside] + sorted(found.values(), key=lambda edge: edge[:3]), heirs
 
 
 def firsts(material: Material) -> dict[str, str]:

@@ -32,12 +32,15 @@ def answered(store: psycopg.Connection, customers: list[str]) -> None:
 
 
 def replace(store: psycopg.Connection, rows: list[tuple[str, str, float, float, Jsonb]]) -> int:
-    """Replace the queue, in the caller's transaction; returns how many pairs it holds.
+    """Replace the queue in one transaction; returns how many pairs it holds.
 
-    What people said while the rows were made is not asked again: pairs of customers who are one by now, or of whose records a
-    decision stands.
+    What people said while the rows were made is not asked again: pairs of customers, who may be one by now, of whose records
+    a decision stands.
     """
-    with store.cursor() as cursor:
+    with store.transaction(), store.cursor() as cursor:
+        cursor.execute(
+            "lock table review_pairs in share row exclusive mode"
+        )  # who answers waits and holds no row of it
         cursor.execute("delete from review_pairs")
         cursor.executemany(
             "insert into review_pairs (left_id, right_id, weight, impact, details) values (%s, %s, %s, %s, %s)", rows
@@ -49,11 +52,9 @@ def replace(store: psycopg.Connection, rows: list[tuple[str, str, float, float, 
                 from link_decisions d join assignment x on x.record_id = d.left_id join assignment y on y.record_id = d.right_id
                 where d.revoked_by is null
             )
-            delete from review_pairs r using assignment a, assignment b
-            where a.record_id = r.left_id and b.record_id = r.right_id and (
-                a.customer_id = b.customer_id
-                or (least(a.customer_id, b.customer_id), greatest(a.customer_id, b.customer_id)) in (select one, other from decided)
-            )
+            delete from review_pairs r using assignment a, assignment b, decided d
+            where a.record_id = r.left_id and b.record_id = r.right_id
+                and d.one = least(a.customer_id, b.customer_id) and d.other = greatest(a.customer_id, b.customer_id)
             """
         )
     return waiting(store)

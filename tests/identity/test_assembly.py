@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cdp.store.evidence import Material
+from cdp.store.evidence import KEPT, Material
 from identity import blocking, explain
 from identity.assembly import partition, scored_pairs, without_value
 from identity.blocking import Plan, Rule
@@ -55,6 +55,29 @@ def test_two_who_share_one_value_each_with_a_third_share_nothing_once_it_is_kept
     said = ["1", "2", "2"]
     edges = [(*edge[:5], {**edge[5], "values": value}) for edge, value in zip(found.edges, said, strict=True)]
     assert partition(replace(found, edges=edges), None) == [["c", "d"], ["a"], ["b"]]
+
+
+def test_without_one_of_several_values_an_edge_says_the_others():
+    """a and b share two phones, a and c one of them and a third: kept apart from a, b and c have the first in common, no more."""
+    found = material({}, {}, {}, edges=["ab", "ac"], decisions=[("ab", "different"), ("ac", "different")])
+    edges = [(*edge[:5], {**edge[5], "values": said}) for edge, said in zip(found.edges, ("1|2", "1|3"), strict=True)]
+    found = replace(found, edges=edges)
+    assert partition(found, None) == [["b", "c"], ["a"]]
+    assert partition(without_value(found, None, "phone", "1"), None) == [["a"], ["b"], ["c"]]
+    assert partition(without_value(found, None, "phone", "2"), None) == [["b", "c"], ["a"]]
+
+
+def test_what_a_split_left_is_told_after_all_else_and_leads_nowhere_that_something_else_leads(monkeypatch):
+    monkeypatch.setattr("identity.assembly.complete", lambda payload, model: payload)
+    monkeypatch.setattr("identity.explain.complete", lambda payload, model: payload)
+    scorer = SimpleNamespace(**vars(SCORER), weight=lambda a, b: 30.0, parts=lambda a, b: [])
+    found = material(*(values("ann", email="a@b.cn", phone=None),) * 2, decisions=[("ab", "same")])
+    found.edges.append(("a", "b", "decision", "steward", KEPT, {}))
+    assert [(step.type, step.weight) for step in explain.assembled(found, scorer)] == [("similar", 30.0)]
+    assert [kind for _, _, kind, _ in explain.pair(found, scorer, "a", "b", together=True).path] == ["similar"]
+    nothing = replace(found, payloads={})
+    assert [step.type for step in explain.assembled(nothing, scorer)] == ["decision"]
+    assert [kind for _, _, kind, _ in explain.pair(nothing, None, "a", "b", together=True).path] == ["decision"]
 
 
 def test_a_stewards_word_beats_the_rule():

@@ -240,8 +240,13 @@ def test_each_limit_that_a_customer_breaks_is_listed(case):
     assert one == other
     assigned = run(case, IdentityRules.model_validate({**shipped_rules().model_dump(), "limits": limits}))[2]
     assert assigned["web:order:018300"] != assigned["web:order:018301"]
-    assert case.lake.rows("select type, held, most, dropped from core__limit_violations where cluster_id = 'web:order:018300' order by 1") == [
-        ("email", 2, 1, "similar"), ("phone", 2, 1, "similar")]  # fmt: skip
+    listed = "select type, held, most, dropped from core__limit_violations where cluster_id = ? order by 1"
+    found = case.lake.rows(listed, ["web:order:018300"])
+    assert found == [("email", 2, 1, "similar"), ("phone", 2, 1, "similar")]
+    nameless = [(None, None, None, f"nameless{at}8@post.cn", "+447700967799", None, None) for at in range(2)]
+    land(case.lake, nameless, 18_400, anew=False)
+    run(case, IdentityRules.model_validate({**shipped_rules().model_dump(), "limits": limits}))
+    assert case.lake.rows(listed, ["web:order:018400"]) == [("email", 2, 1, "phone")], "no values to be alike"
 
 
 @pytest.mark.long

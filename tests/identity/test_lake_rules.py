@@ -1,16 +1,18 @@
 """Rules over a real lake: what stewards leave open, labels, generic values, accounts, identical values, homes."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import combinations, pairwise
 
+import polars as pl
 import pytest
 from psycopg.types.json import Jsonb
 
 from cdp.identity_rules import IdentityRules, shipped_rules
 from cdp.lake import delta, register
 from cdp.lake.build import sql_file
-from cdp.stewardship import Act, decide, undo
-from cdp.store import review
-from identity import artefact, households, labels, lifecycle
+from cdp.stewardship import Act, decide, split, undo
+from cdp.store import decisions, evidence, review
+from identity import artefact, households, ids, labels, lifecycle
 from tests.conftest import cdp
 from tests.identity.lake import NOW, change, forget, land, partition, run
 
@@ -147,8 +149,8 @@ def test_two_who_share_one_value_each_with_a_third_share_nothing_once_it_is_kept
     """The batch's own: of the two phones of the first the others hold one each."""
     shared = ("+447700955501", "+447700955502")
     rows = [(None, None, None, None, shared[0], None, None), ("Una", "Star", None, None, shared[0], None, None), ("Rob", "Hill", None, None, shared[1], None, None)]  # fmt: skip
-    land(case.lake, rows, 15_500, anew=False)
-    first, *others = (f"web:order:{15_500 + at:06d}" for at in range(3))
+    land(case.lake, rows, 12_900, anew=False)
+    first, *others = (f"web:order:{12_900 + at:06d}" for at in range(3))
     case.lake.rows("insert into core__record_identifiers select record_id, type, ? as value, first_seen, last_seen, blocked "
         "from core__record_identifiers where record_id = ? and type = 'phone'", [shared[1], first])  # fmt: skip
     assert len({run(case)[2][record] for record in (first, *others)}) == 1
@@ -156,6 +158,43 @@ def test_two_who_share_one_value_each_with_a_third_share_nothing_once_it_is_kept
     assert len({run(case)[2][record] for record in (first, *others)}) == 3
     for act in done:
         undo(case.store, act.changeset_id, Act("test", "put back", NOW))
+
+
+def test_what_hangs_on_a_record_that_is_not_asked_for_hangs_on_the_first_that_is_value_by_value(case):
+    """As after a split: b, c and d share values with a, and what two of them share of those they share without it."""
+    rows = [
+        ("a", "b", "phone", "exact", "1|2|5"), ("a", "c", "phone", "exact", "1|2"), ("a", "d", "phone", "exact", "2|3"), ("a", "e", "phone", "exact", "4"),
+        ("a", "c", "order_reference", "rule", "o1"), ("a", "d", "order_reference", "rule", "o1"), ("a", "d", "identical", "probabilistic", None),
+        ("a", "e", "identical", "probabilistic", None), ("a", "b", "similar", "probabilistic", None), ("b", "e", "email", "exact", "m"),
+    ]  # fmt: skip
+    with case.store.transaction(force_rollback=True):
+        for left, right, kind, sort, said in rows:
+            told = Jsonb({} if said is None else {"identifier": kind, "values": said, "values_shared": len(said.split("|"))})  # fmt: skip
+            case.store.execute("insert into edges values (%s, %s, %s, %s, 20, 'm', %s, '')", [left, right, kind, sort, told])  # fmt: skip
+        case.store.execute("insert into payloads (record_id, compared, keys, row_hash) values ('a', '{}', '{7}', '')")
+        found = evidence.of_records(case.store, ["b", "c", "d", "e"])
+    told = {edge[:3]: (edge[5].get("values"), edge[5].get("values_shared")) for edge in found.edges}
+    assert told == {
+        ("b", "c", "phone"): ("1|2", 2), ("b", "d", "phone"): ("2", 1), ("c", "d", "order_reference"): ("o1", 1), ("d", "e", "identical"): (None, None),
+        ("b", "e", "email"): ("m", 1),
+    }  # fmt: skip
+    assert found.payloads == {"d": ({}, [7])}
+    assert evidence.firsts(found) == {"d": "d", "e": "d"}
+
+
+def test_a_split_says_nothing_again_that_a_steward_judged_and_what_it_says_is_nobodys_judgement(case):
+    rows = [("Sid", "Word", "1966-02-03", "sid.word@post.cn", None, "SW11SW", "leeds")] * 3
+    land(case.lake, rows, 12_950, anew=False)
+    one, two, three = (f"web:order:{12_950 + at:06d}" for at in range(3))
+    assigned = run(case)[2]
+    act = Act("test", "seen together", NOW)
+    judged = decide(case.store, one, two, "same", 9.0, act)
+    done = split(case.store, assigned[one], [three], act, lambda: ids.uuid7(NOW))
+    assert decisions.confirmed(case.store, [one, two, three]) == {(one, two): "test"}
+    weights = {edge[4] for edge in evidence.of_records(case.store, [one, two, three]).edges if edge[3] == "steward"}
+    assert weights == {evidence.CERTAIN}
+    for outcome in (done, judged):
+        undo(case.store, outcome.changeset_id, act)
 
 
 def test_a_phone_that_becomes_generic_takes_its_past_joins_back_in_a_run_over_new_data(case):
@@ -257,6 +296,25 @@ HOMES = {  # what two people of different given names have, and whether that is 
 }  # fmt: skip
 
 
+def test_a_tangle_of_thousands_falls_into_the_homes_it_is_made_of():
+    """800 families of four, each tied to the next by one phone."""
+    families = [[f"{family:04d}{member}" for member in "abcd"] for family in range(800)]
+    tied = {pair for family in families for pair in combinations(family, 2)}
+    tied |= {(one[3], other[0]) for one, other in pairwise(families)}
+    across = {end: far for one, other in pairwise(families) for end, far in ((one[3], other[0]), (other[0], one[3]))}
+
+    def near(a, b):
+        of = [neighbours(person) | {person} for person in (a, b)]
+        return len(of[0] & of[1]) / len(of[0] | of[1])
+
+    def neighbours(person):
+        return {*families[int(person[:4])], *([across[person]] if person in across else [])} - {person}
+
+    found = households.grouped(sorted((a, b, near(a, b)) for a, b in tied))
+    homes = found.group_by("home").agg(pl.col("customer_id").sort())["customer_id"].to_list()
+    assert sorted(map(sorted, homes)) == sorted(families)
+
+
 def test_what_makes_a_home_and_what_does_not(case):
     at = {name: 17_900 + 2 * number for number, name in enumerate(HOMES)}
     given = iter(("Wendell", "Ysolde", "Barnaby", "Cressida", "Digby", "Euphemia", "Fergus", "Griselda", "Humphrey", "Isadora", "Jethro", "Keziah", "Lysander", "Minerva"))  # fmt: skip
@@ -295,6 +353,14 @@ def test_phones_shared_two_by_two_are_no_home_of_a_whole_street(case):
     assert len({assigned[record] for record in records}) == len(names)
     households.build_households(case.lake, case.store, NOW)
     homes = dict(case.lake.rows("select record_id, household_id from core__households"))
+    links = case.lake.rows(households.TIES, {"most": households.MOST})
+    known = defaultdict(set)
+    for one, other, _ in links:
+        known[one] |= {one, other}
+        known[other] |= {one, other}
+    near = [len(known[one] & known[other]) / len(known[one] | known[other]) for one, other, _ in links]
+    assert [shared for *_, shared in links] == pytest.approx(near)
+    assert min(near) < 0.5 < max(near)
     assert len({homes[record] for record in records[:3]}) == 1
     assert homes[records[0]] != homes.get(records[-1])
     sizes = Counter(homes[record] for record in records if record in homes)

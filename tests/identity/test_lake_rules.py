@@ -183,16 +183,18 @@ def test_what_hangs_on_a_record_that_is_not_asked_for_hangs_on_the_first_that_is
 
 
 def test_a_split_says_nothing_again_that_a_steward_judged_and_what_it_says_is_nobodys_judgement(case):
-    rows = [("Sid", "Word", "1966-02-03", "sid.word@post.cn", None, "SW11SW", "leeds")] * 3
+    rows = [("Sid", "Word", "1966-02-03", "sid.word@post.cn", None, "SW11SW", "leeds")] * 4
     land(case.lake, rows, 12_950, anew=False)
-    one, two, three = (f"web:order:{12_950 + at:06d}" for at in range(3))
+    one, two, three, four = (f"web:order:{12_950 + at:06d}" for at in range(4))
     assigned = run(case)[2]
     act = Act("test", "seen together", NOW)
     judged = decide(case.store, one, two, "same", 9.0, act)
     done = split(case.store, assigned[one], [three], act, lambda: ids.uuid7(NOW))
-    assert decisions.confirmed(case.store, [one, two, three]) == {(one, two): "test"}
-    weights = {edge[4] for edge in evidence.of_records(case.store, [one, two, three]).edges if edge[3] == "steward"}
-    assert weights == {evidence.CERTAIN}
+    assert decisions.confirmed(case.store, [one, two, three, four]) == {(one, two): "test"}
+    weights = {
+        edge[4] for edge in evidence.of_records(case.store, [one, two, three, four]).edges if edge[3] == "steward"
+    }
+    assert weights == {evidence.CERTAIN, evidence.KEPT}
     for outcome in (done, judged):
         undo(case.store, outcome.changeset_id, act)
 
@@ -313,6 +315,10 @@ def test_a_tangle_of_thousands_falls_into_the_homes_it_is_made_of():
     found = households.grouped(sorted((a, b, near(a, b)) for a, b in tied))
     homes = found.group_by("home").agg(pl.col("customer_id").sort())["customer_id"].to_list()
     assert sorted(map(sorted, homes)) == sorted(families)
+    large = [(a, b, 1.0) for a, b in combinations("abcdef", 2)]
+    assert sorted(households.grouped([*large, ("a", "z", 0.25)])["customer_id"]) == list("abcdef"), (
+        "who is alone has no home"
+    )
 
 
 def test_what_makes_a_home_and_what_does_not(case):

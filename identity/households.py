@@ -19,9 +19,7 @@ from identity.split import Pairs, split
 TABLE = "core__households"
 INPUTS = ("core__contact_records", "core__record_identifiers", "core__record_customers")
 MOST = 6  # customers that one value may bring together
-LOOSE = (
-    1e-3  # how much less likely a tie is whose ends have nobody else in common: of a tangle of thousands those go first
-)
+LOOSE = 1e-3  # how much less likely a tie is whose ends share nobody: of a tangle of thousands those go first
 TIES = """
     with ties as (
         select 'home' as kind, concat_ws('|', r.family_key, r.postal_code, r.city) as value, c.customer_id

@@ -85,6 +85,7 @@ def _rest(_: frozenset[str]) -> Comparison:
         levels.missing("rest"),
         levels.exact("rest", rarity=True),
         levels.similar("rest", 0.88),
+        levels.initial("rest"),
         levels.common_word("rest"),
         levels.otherwise(),
     )

@@ -7,6 +7,7 @@ random pairs less those of one person: in a small file these are most of the pai
 """
 
 import math
+from collections.abc import Mapping
 
 import duckdb
 import numpy as np
@@ -19,7 +20,8 @@ SESSION = "all pairs at once, beside what is usual"
 FEW = 2000  # records all pairs of which are compared: two million, seconds
 RANDOM_PAIRS = 1_000_000  # at most as many candidates are looked at
 ROUNDS = 100
-MOST_RENAMED = 0.5  # share of one person's pairs whose given names differ: above it they are several people's
+# Share of one person's pairs that may differ in it: above it they are several people's, of one home or of one name.
+MOST_DIFFERENT = {"first": 0.5, "birth_date": 0.5}
 Floats = NDArray[np.float64]
 Levels = NDArray[np.int64]
 Learnt = dict[str, list[tuple[float, float]]]
@@ -60,8 +62,8 @@ def learn(
         before, prior = prior, prior_of(float(matching.sum()), every)
         if abs(math.log(prior / before)) < 1e-5:
             break
-    names = next((at for at, comparison in enumerate(comparisons) if comparison.name == "first"), None)
-    if names is not None and m[names][-1] > MOST_RENAMED:  # homes instead of people: only what is usual tells these apart
+    different = {comparison.name: float(m[at][-1]) for at, comparison in enumerate(comparisons)}
+    if of_several(different):  # only what is usual tells people apart
         m = [np.array(known) for known, _ in shown]
     return prior, {c.name: list(zip(m[at].tolist(), u[at].tolist(), strict=True)) for at, c in enumerate(comparisons)}
 
@@ -90,6 +92,15 @@ def _patterns(
     ).fetchall()
     rows = np.array(found, dtype=np.int64).reshape(-1, len(comparisons) + 1)
     return rows[:, :-1], rows[:, -1].astype(np.float64)
+
+
+def of_several(different: Mapping[str, float]) -> bool:
+    """Whether what was taken for one person's pairs are several people's.
+
+    Args:
+        different: Comparison → share of those pairs that differ in it.
+    """
+    return any(different.get(name, 0.0) > most for name, most in MOST_DIFFERENT.items())
 
 
 def _counted(level: Levels, pairs: Floats, levels: int) -> Floats:

@@ -233,7 +233,7 @@ def _sessions(
 
 
 def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
-    """One session; False where the rule finds no pair in these records, or homes instead of people.
+    """One session; False where the rule finds no pair in these records, or people of one home or name for one person.
 
     Splink refuses an m that falls below 1e-300 on its way to nothing (a level that no match shows); fewer iterations
     stop before it does. A session that fails leaves the linker without the fields that it blocked on, and with the prior of
@@ -256,17 +256,19 @@ def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
         except ValueError:
             known.core_model_settings = before.copy()
             continue
-        if _of_homes(session):
+        if _of_several(session):
             known.core_model_settings = before
             return False
         return True
     return False
 
 
-def _of_homes(session: EMTrainingSession) -> bool:
-    """Whether what a session took for matches are the people of one home: their given names are mostly different."""
-    levels = [c.comparison_levels for c in session.core_model_settings.comparisons if c.output_column_name == "first"]
-    return any((number(each[-1].m_probability) or 0.0) > informed.MOST_RENAMED for each in levels)
+def _of_several(session: EMTrainingSession) -> bool:
+    """Whether what a session took for matches are several people's: see `informed.of_several`."""
+    learnt = session.core_model_settings.comparisons
+    return informed.of_several(
+        {c.output_column_name: number(c.comparison_levels[-1].m_probability) or 0.0 for c in learnt}
+    )
 
 
 def term_frequencies(
@@ -279,7 +281,9 @@ def term_frequencies(
     """
     columns = sorted({test.term_frequency for c in comparisons for test in c.tests if test.term_frequency})
     there = {row[0] for row in connection.execute(f"describe {table}").fetchall()}
-    holders = dict.fromkeys(columns, "count(*)") | dict.fromkeys(set(fields.OWN) & set(columns), "count(distinct words)")
+    holders = dict.fromkeys(columns, "count(*)") | dict.fromkeys(
+        set(fields.OWN) & set(columns), "count(distinct words)"
+    )
     return {
         column: {
             str(value): float(share)

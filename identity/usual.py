@@ -18,7 +18,7 @@ SHARES: dict[str, dict[str, tuple[float, float]]] = {
         "the same": (0.68, 0.003), "first and family swapped, one with slips at most": (0.02, 0.0002), "similar (Jaro–Winkler 0.92)": (0.14, 0.002),
         "among the other's names but the first": (0.03, 0.002), "among the other's names": (0.03, 0.002), "similar (Jaro–Winkler 0.8)": (0.05, 0.005), "different": (0.08, 0.988),
     },
-    "rest": {"the same": (0.55, 0.01), "similar (Jaro–Winkler 0.88)": (0.13, 0.005), "a word in common": (0.10, 0.01), "different": (0.22, 0.975)},
+    "rest": {"the same": (0.55, 0.01), "similar (Jaro–Winkler 0.88)": (0.13, 0.005), "initial": (0.10, 0.03), "a word in common": (0.10, 0.01), "different": (0.12, 0.945)},
     "birth_date": {
         "the same": (0.62, 0.0002), "the same year, both on 1 January": (0.05, 0.001), "at most 1 slip": (0.18, 0.003),
         "the same year, one on 1 January": (0.02, 0.001), "at most 2 slips": (0.06, 0.02), "the same year": (0.02, 0.015), "different": (0.05, 0.96),

@@ -12,9 +12,17 @@ OWN = ("email", "email_local", "national_id")  # what is one person's, however m
 NONE = pl.DataFrame(schema={"l": pl.Int64, "r": pl.Int64})
 HOME = ("street", "postal_code")
 APART = """
-    select l, r, weight, a.first as one, b.first as other, {births} as births, {own} as own, {home} as home
+    select l, r, weight, a.first as one, b.first as other, {births} as births, {own} as own, {more} as more, {home} as home
     from scored join nodes a on a.node = l join nodes b on b.node = r
     where weight >= 0 and a.first <> b.first and a.root is distinct from b.root and not {swapped} and not {among}
+"""
+NAMELESS = """
+    select l, r, false as births from scored join nodes a on a.node = l join nodes b on b.node = r
+    where weight >= 0 and (a.first is null or b.first is null) and ({births} or {more}) and {home} and not {own}
+"""
+MIDDLE = """
+    (a.rest <> b.rest and len(list_intersect(string_split(a.rest, ' '), string_split(b.rest, ' '))) = 0
+        and not ((length(a.rest) = 1 or length(b.rest) = 1) and left(a.rest, 1) = left(b.rest, 1)))
 """
 
 
@@ -22,8 +30,9 @@ def drop(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> pl.DataFr
     """Take the pairs of two people out of `scored(l, r, weight)`; returns `l`, `r` of those that no cluster may hold.
 
     Two given names that cannot be one person's make two people of a likely pair, unless something that is one person's own says
-    otherwise; whole birth dates that differ make them two whatever else is the same, and at one address even of names that are
-    only similar, as those of siblings are.
+    otherwise and neither middle names nor gender say it too: twins have one birth date, couples one e-mail. Whole birth dates that
+    differ make them two whatever else is the same, at one address even of names that are only similar, as those of siblings are,
+    and of none.
 
     Args:
         connection: With `scored` and `nodes`.
@@ -34,21 +43,29 @@ def drop(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> pl.DataFr
     there = columns.__contains__
     slips = "damerau_levenshtein(a.{0}, b.{0})"
     dated = [f"{slips.format('birth_date')} <= 1"] if there("birth_date") else []
+    births = _any([f"{slips.format('birth_full')} > {SLIPS}"] if there("birth_full") else [])
+    own = _any([*dated, *(f"a.{column} = b.{column}" for column in OWN if there(column))])
+    home = _any(f"a.{column} = b.{column}" for column in HOME if there(column))
+    more = _any([*([MIDDLE] if there("rest") else []), *(["a.gender <> b.gender"] if there("gender") else [])])
     query = APART.format(
-        births=_any([f"{slips.format('birth_full')} > {SLIPS}"] if there("birth_full") else []),
-        own=_any([*dated, *(f"a.{column} = b.{column}" for column in OWN if there(column))]),
-        home=_any(f"a.{column} = b.{column}" for column in HOME if there(column)),
+        births=births,
+        own=own,
+        more=more,
+        home=home,
         swapped=_any(["a.first = b.family and a.family = b.first"] if there("family") else []),
         among=_any(f"contains({b}.words, ' ' || {a}.first || ' ')" for a, b in ("ab", "ba") if there("words")),
     )
-    connection.execute(f"create or replace temp table doubtful as select * from ({query}) where births or not own")
+    connection.execute(
+        f"create or replace temp table doubtful as select * from ({query}) where births or more or not own"
+    )
     asked = connection.execute("select distinct one, other, births and home as near from doubtful").fetchall()
     wrong = [row for row in asked if not (names.alike if row[2] else names.compatible)(*row[:2])]
     schema = {"one": pl.String, "other": pl.String, "near": pl.Boolean}
     connection.register("wrong", pl.DataFrame(wrong, schema=schema, orient="row").to_arrow())
     connection.execute(
         "create or replace temp table refused as select l, r, births from doubtful d "
-        "semi join wrong w on w.one = d.one and w.other = d.other and w.near = (d.births and d.home)"
+        "semi join wrong w on w.one = d.one and w.other = d.other and w.near = (d.births and d.home) "
+        f"union all {NAMELESS.format(births=births, own=own, more=more, home=home)}"
     )
     connection.unregister("wrong")
     connection.execute("create or replace temp table scored as select s.* from scored s anti join refused using (l, r)")

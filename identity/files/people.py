@@ -92,14 +92,17 @@ def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
 
     def read(*values: str | None) -> dict[str, str | None]:
         value = dict(zip(named, values, strict=True))
-        first = " ".join(v for n in given if (v := value.get(n)))
+        alone = "given_name" in value and not value["given_name"]  # a middle name is nobody's given name
+        middle = names.key(value.get("middle_name") or "") if alone else None
+        first = "" if alone else " ".join(v for n in given if (v := value.get(n)))
         last = " ".join(v for n in family if (v := value.get(n)))
         full = value.get("full_name")
         if full and last and not first:  # `name, surname`: the name without the surname
             first = names.without(full, last)
         parts = names.name(first or None, last or None, None if first or last else full)
         whole = None if names.CJK.search(full or "") else names.key((full or "").replace(",", " "))
-        return vars(words(parts.given_key, parts.family_key, whole))
+        found = vars(words(parts.given_key, parts.family_key, whole))
+        return {**found, "rest": found["rest"] or middle or None}
 
     columns = ("first", "root", "family", "words", "rest")
     found = each(read, *(said[name] for name in named), kind=pl.Struct(dict.fromkeys(columns, pl.String)))

@@ -22,6 +22,7 @@ from cdp.standard.words import telling, words
 from identity import artefact, fields, informed, train, usual
 from identity.files import guard, report
 from identity.files.mapping import Mapping, guess
+from identity.files.people import people as people_of
 from identity.files.read import read, texts
 from identity.files.resolve import resolve
 
@@ -601,6 +602,82 @@ def test_two_birth_dates_and_two_names_are_two_people_whatever_else_is_the_same(
     assert left == [(0, 2), (1, 2), (1, 3)], (
         "an e-mail in common outweighs a name, not a name and a date; the unlikely pair stays evidence"
     )
+
+
+TWINS = {  # of two of one birth date, address and family name: given name, middle name, gender; whether they may be one person
+    "two given names": (("ann", None, None), ("bo", None, None), True),
+    "and two genders": (("ann", None, "f"), ("bo", None, "m"), False),
+    "and two middle names": (("ann", "ruby", None), ("bo", "james", None), False),
+    "and a middle name with its initial": (("ann", "ruby", None), ("bo", "r", None), True),
+    "and a middle name in common": (("ann", "joy ruby", None), ("bo", "ruby", None), True),
+    "one given name and two middle names": (("ann", "ruby", None), ("ann", "james", None), True),
+    "none and two middle names": (("ann", "ruby", None), (None, "james", None), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TWINS)
+def test_one_birth_date_is_no_proof_where_middle_names_or_gender_are_two_peoples_too(case):
+    one, other, stays = TWINS[case]
+    nodes = pl.DataFrame(
+        [(at, first, first, f" {first} lee ", rest, gender, "1980-02-03", "1980-02-03", "12 mill lane") for at, (first, rest, gender) in enumerate((one, other))],
+        schema=["node", "first", "root", "words", "rest", "gender", "birth_full", "birth_date", "street"], orient="row",
+        schema_overrides={"rest": pl.String, "gender": pl.String},
+    )  # fmt: skip
+    assert bool(scored_after(nodes)) == stays
+
+
+@pytest.mark.parametrize(
+    ("beside", "stays"),
+    [
+        ({"birth_full": "1955-11-27", "birth_date": "1955-11-27"}, False),
+        ({"birth_full": None, "birth_date": None, "rest": "james"}, False),
+        ({"birth_full": None, "birth_date": None, "rest": "r"}, True),
+        ({"birth_full": "1955-11-27", "birth_date": "1955-11-27", "street": "9 oak road"}, True),
+    ],
+)
+def test_who_gives_no_given_name_at_a_home_is_who_nothing_of_their_own_contradicts(beside, stays):
+    ann = {"node": 0, "first": "ann", "root": "ann", "words": " ann lee ", "rest": "ruby", "birth_full": "1980-02-03", "birth_date": "1980-02-03", "street": "12 mill lane"}  # fmt: skip
+    nobody = {**ann, "node": 1, "first": None, "root": None, "words": " lee ", "rest": None, **beside}
+    assert bool(scored_after(pl.DataFrame([ann, nobody]))) == stays
+
+
+def scored_after(nodes):
+    """What the guard leaves of a likely pair."""
+    with duckdb.connect() as connection:
+        connection.register("nodes", nodes.to_arrow())
+        connection.execute("create temp table scored as select 0 as l, 1 as r, 9.0 as weight")
+        guard.drop(connection, nodes.columns)
+        return connection.execute("select * from scored").fetchall()
+
+
+def test_a_middle_initial_without_a_given_name_is_no_given_name():
+    frame = pl.DataFrame({"first_name": ["Ann", None], "middle_initial": ["R", "R"], "last_name": ["Lee", "Lee"]})
+    read = people_of(frame, guess(frame.columns), ("US",), shipped_rules())
+    assert read["first"].to_list() == ["ann", None]
+    assert read["rest"].to_list() == ["r", "r"]
+
+
+def test_a_session_that_took_people_of_one_name_for_one_person_is_not_used(tmp_path):
+    """One zip code for all: its session blocks on the given name alone, which says the gender, and finds that as a match."""
+    rng = random.Random(11)
+    given = {name: "F" if at % 2 else "M" for at, name in enumerate(("John", "Mary", "Carl", "Anna", "Paul", "Lucy", "Mark", "Jane", "Hugh", "Ruth"))}  # fmt: skip
+    rows = []
+    for person in range(2_000):
+        name, family = rng.choice(list(given)), "".join(rng.choices("abcdefghijklmnoprstuvw", k=6))
+        born = f"{rng.randint(1940, 2010)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+        street = f"{rng.randint(1, 9999)} {''.join(rng.choices('abcdefghijklmnop', k=7))} st"
+        rows += [(name, family, born, given[name], street, "00000" if rng.random() < 0.98 else "00001", str(person)) for _ in range(rng.choice((1, 1, 2)))]  # fmt: skip
+    path = tmp_path / "people.csv"
+    pl.DataFrame(rows, schema=["first_name", "last_name", "dob", "sex", "address", "zip", "who"], orient="row").write_csv(path)  # fmt: skip
+    done = run(path, truth="who")
+    assert "postal_code+first" not in done.model.facts["sessions"]
+    assert len(done.model.facts["sessions"]) > 1
+    assert against_truth(done).f1 > 0.99
+
+
+@pytest.mark.parametrize(("different", "several"), [({"first": 0.4, "birth_date": 0.4, "email": 0.9}, False), ({"first": 0.6}, True), ({"birth_date": 0.6}, True)])  # fmt: skip
+def test_people_mostly_have_one_given_name_and_one_birth_date(different, several):
+    assert informed.of_several(different) == several
 
 
 def test_an_address_of_somebodys_many_records_is_no_common_one(tmp_path):

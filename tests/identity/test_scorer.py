@@ -137,7 +137,7 @@ APART = {
         ("michael", "michele", "similar (Jaro–Winkler 0.9)"), ("karen", "karina", "similar (Jaro–Winkler 0.78)"), ("ann", "bo", "different"),
     ],
     "family": [("li", "li", "the same"), ("petersen", "petersson", "similar (Jaro–Winkler 0.92)"), ("meyer", "meier", "similar (Jaro–Winkler 0.8)"), ("li", "wang", "different")],
-    "rest": [("marie", "marie", "the same"), ("marie", "maria", "similar (Jaro–Winkler 0.88)"), ("marie zoe", "ann zoe", "a word in common"), ("marie", "zoe", "different")],
+    "rest": [("marie", "marie", "the same"), ("marie", "maria", "similar (Jaro–Winkler 0.88)"), ("r", "ruby", "initial"), ("marie zoe", "ann zoe", "a word in common"), ("marie", "zoe", "different")],
     "birth_date": [
         ("1980-05-03", "1980-05-03", "the same"), ("1980-01-01", "1980-01-01", "the same year, both on 1 January"), ("1980-05-03", "1980-05-04", "at most 1 slip"),
         ("1980-05-03", "1980-01-01", "the same year, one on 1 January"), ("1980-05-03", "1981-05-04", "at most 2 slips"), ("1980-05-03", "1980-11-27", "the same year"),

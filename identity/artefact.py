@@ -182,7 +182,7 @@ def load(folder: Path, version: str | None = None) -> Model | None:
     if labels != _labels(trained):
         raise ConfigError(
             f"model {name} was trained by another version of the program",
-            "train again: 'cdp model train', then 'cdp model promote' with the version that it prints",
+            "train again: 'cdp model train', then 'cdp model promote' with the version that it prints, then 'cdp run'",
         )
     vars(trained)["version"] = path.parent.name  # what a version holds never changes: it is not summed up again
     return trained

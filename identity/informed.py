@@ -28,7 +28,7 @@ Learnt = dict[str, list[tuple[float, float]]]
 
 
 def learn(
-    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison], candidates: int
+    connection: duckdb.DuckDBPyConnection, table: str, comparisons: list[Comparison], candidates: int, *, dated: bool
 ) -> tuple[float, Learnt]:
     """The prior, and (m, u) of every level of every comparison.
 
@@ -37,6 +37,7 @@ def learn(
         table: `node`, counted from 0 without a gap, and the columns that are compared.
         comparisons: At least one.
         candidates: How many `candidate_pairs` there are; of many records the other pairs count as no matches.
+        dated: Whether birth dates have days.
     """
     records = int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])
     every = records * (records - 1) / 2
@@ -63,7 +64,7 @@ def learn(
         if abs(math.log(prior / before)) < 1e-5:
             break
     different = {comparison.name: float(m[at][-1]) for at, comparison in enumerate(comparisons)}
-    if of_several(different):  # only what is usual tells people apart
+    if of_several(different, dated=dated):  # only what is usual tells people apart
         m = [np.array(known) for known, _ in shown]
     return prior, {c.name: list(zip(m[at].tolist(), u[at].tolist(), strict=True)) for at, c in enumerate(comparisons)}
 
@@ -94,13 +95,16 @@ def _patterns(
     return rows[:, :-1], rows[:, -1].astype(np.float64)
 
 
-def of_several(different: Mapping[str, float]) -> bool:
+def of_several(different: Mapping[str, float], *, dated: bool) -> bool:
     """Whether what was taken for one person's pairs are several people's.
 
     Args:
         different: Comparison → share of those pairs that differ in it.
+        dated: Whether birth dates have days: a year that an age was read as is another one in the next file.
     """
-    return any(different.get(name, 0.0) > most for name, most in MOST_DIFFERENT.items())
+    return any(
+        different.get(name, 0.0) > most for name, most in MOST_DIFFERENT.items() if dated or name != "birth_date"
+    )
 
 
 def _counted(level: Levels, pairs: Floats, levels: int) -> Floats:

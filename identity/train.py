@@ -146,7 +146,7 @@ def _informed(
         return None
     plan = blocking.plan(connection, table, present)
     pairs = blocking.create_pairs(connection, plan, table)
-    prior, learnt = informed.learn(connection, table, comparisons, pairs)
+    prior, learnt = informed.learn(connection, table, comparisons, pairs, dated="birth_full" in present)
     parameters = {name: tuple(bounded(m, u) for m, u in levels) for name, levels in learnt.items()}
     facts = {"imputed": [], "sessions": [informed.SESSION]}
     draft = _draft(connection, table, records, present, min(prior, 0.5), parameters, plan, facts)
@@ -224,7 +224,7 @@ def _sessions(
         learns = [name for name in names if name not in {column.replace("birth_year", "birth_date") for column in rule}]
         if not present.issuperset(rule) or all(lessons[name] >= ENOUGH for name in learns):
             continue
-        if not _session(linker, rule):
+        if not _session(linker, rule, dated="birth_full" in present):
             continue
         taught.append("+".join(rule))
         for name in learns:
@@ -232,7 +232,7 @@ def _sessions(
     return taught
 
 
-def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
+def _session(linker: Linker, rule: tuple[str, ...], *, dated: bool) -> bool:
     """One session; False where the rule finds no pair in these records, or people of one home or name for one person.
 
     Splink refuses an m that falls below 1e-300 on its way to nothing (a level that no match shows); fewer iterations
@@ -256,19 +256,18 @@ def _session(linker: Linker, rule: tuple[str, ...]) -> bool:
         except ValueError:
             known.core_model_settings = before.copy()
             continue
-        if _of_several(session):
+        if _of_several(session, dated=dated):
             known.core_model_settings = before
             return False
         return True
     return False
 
 
-def _of_several(session: EMTrainingSession) -> bool:
+def _of_several(session: EMTrainingSession, *, dated: bool) -> bool:
     """Whether what a session took for matches are several people's: see `informed.of_several`."""
     learnt = session.core_model_settings.comparisons
-    return informed.of_several(
-        {c.output_column_name: number(c.comparison_levels[-1].m_probability) or 0.0 for c in learnt}
-    )
+    different = {c.output_column_name: number(c.comparison_levels[-1].m_probability) or 0.0 for c in learnt}
+    return informed.of_several(different, dated=dated)
 
 
 def term_frequencies(

@@ -102,7 +102,8 @@ def _names(said: dict[str, pl.Series]) -> dict[str, pl.Series]:
         parts = names.name(first or None, last or None, None if first or last else full)
         whole = None if names.CJK.search(full or "") else names.key((full or "").replace(",", " "))
         found = vars(words(parts.given_key, parts.family_key, whole))
-        return {**found, "rest": found["rest"] or middle or None}
+        rest = sorted({*(found["rest"] or "").split(), *(middle or "").split()})
+        return {**found, "rest": " ".join(rest) or None}
 
     columns = ("first", "root", "family", "words", "rest")
     found = each(read, *(said[name] for name in named), kind=pl.Struct(dict.fromkeys(columns, pl.String)))

@@ -852,7 +852,7 @@ def test_what_the_records_show_outweighs_what_is_usual():
     with duckdb.connect() as connection:
         connection.register("people", made.to_arrow())
         compared = fields.comparisons(train.columns_present(connection, "people"))
-        prior, learnt = informed.learn(connection, "people", compared, 0)
+        prior, learnt = informed.learn(connection, "people", compared, 0, dated=True)
     assert prior == pytest.approx(700 / (1400 * 1399 / 2), rel=0.1)
     of_two = {
         level.label: share

@@ -1,5 +1,5 @@
--- Grain: pair of customers that borderline evidence would join and of whose records nobody decided, under their likeliest
--- pair of records; ranked by what a decision would move. `impact` = uncertainty (1 at even odds, 0 where the model is sure)
+-- Grain: pair of customers that borderline evidence would join, under their likeliest pair of records; ranked by what a
+-- decision would move. `impact` = uncertainty (1 at even odds, 0 where the model is sure)
 -- × (1 + points + 10 × spend + 50 × consent flags that differ) of the smaller side. Spend is counted in orders of average size in
 -- its own currency, so that currencies add up without a rate.
 with numbered as (
@@ -23,24 +23,15 @@ placed as (
     from likely as k
     join core__record_customers as a on a.record_id = k.left_id
     join core__record_customers as b on b.record_id = k.right_id
-    where a.customer_id <> b.customer_id
-),
-
-decided as (
-    select distinct least(a.customer_id, b.customer_id) as one, greatest(a.customer_id, b.customer_id) as other
-    from core__steward_links as d
-    join core__record_customers as a on a.record_id = d.left_id
-    join core__record_customers as b on b.record_id = d.right_id
+    left join core__steward_links as d on d.left_id = k.left_id and d.right_id = k.right_id
+    where d.left_id is null and a.customer_id <> b.customer_id
 ),
 
 best as (
-    select p.*
-    from placed as p
-    left join decided as d on d.one = least(p.left_customer, p.right_customer) and d.other = greatest(p.left_customer, p.right_customer)
-    where d.one is null
+    select * from placed
     qualify row_number() over (
-        partition by least(p.left_customer, p.right_customer), greatest(p.left_customer, p.right_customer)
-        order by p.weight desc, p.left_id, p.right_id
+        partition by least(left_customer, right_customer), greatest(left_customer, right_customer)
+        order by weight desc, left_id, right_id
     ) = 1
 ),
 

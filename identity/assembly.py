@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cdp.store.evidence import DECISION, IDENTICAL, Edge, Material, shared
+from cdp.store.evidence import DECISION, IDENTICAL, Edge, Material, is_star, shared
 from identity import blocking
 from identity.cluster import Evidence, cluster, with_cannot
 from identity.guards import MOST, two_births, two_people
@@ -43,12 +43,7 @@ def scored_pairs(material: Material, scorer: Scorer) -> list[Scored]:
 def partition(material: Material, scorer: Scorer | None) -> list[list[str]]:
     """The records in the clusters that the batch's rules make of this evidence alone, largest first."""
     number = {record: at for at, record in enumerate(material.records)}
-    hard = [
-        (edge, value)
-        for edge in material.edges
-        if edge[3] in ("exact", "rule") or edge[2] == IDENTICAL
-        for value in shared(edge[5])
-    ]
+    hard = [(edge, value) for edge in material.edges if is_star(edge) for value in shared(edge[5])]
     stars = [(number[a], number[b], f"{kind}:{a}:{value}") for (a, b, kind, *_), value in hard]
     decided = [(number[a], number[b], f"steward:{a}:{b}") for a, b, verdict in material.decisions if verdict == "same"]
     names = {name: at for at, name in enumerate(sorted({s for *_, s in (*stars, *decided)}))}

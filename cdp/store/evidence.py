@@ -80,7 +80,7 @@ def _hung(edges: list[Edge], inside: set[str]) -> tuple[list[Edge], dict[str, st
     """
     held: dict[tuple[str, str, str], list[Edge]] = defaultdict(list)
     for edge in edges:
-        if edge[0] not in inside and (edge[3] in ("exact", "rule") or edge[2] == IDENTICAL):
+        if edge[0] not in inside and is_star(edge):
             for value in shared(edge[5]):
                 held[(edge[0], edge[2], value)].append(edge)
     found: dict[tuple[str, str, str], Edge] = {}
@@ -98,6 +98,11 @@ def firsts(material: Material) -> dict[str, str]:
     """Record → the one of them under which its payload stands, where it has one that says enough to be somebody."""
     alike = {right: left for left, right, kind, *_ in material.edges if kind == IDENTICAL and left in material.payloads}
     return alike | {record: record for record in material.payloads}
+
+
+def is_star(edge: Edge) -> bool:
+    """Whether an edge is one of a star: all that share its value hang on one record, the first that holds it."""
+    return edge[3] in ("exact", "rule") or edge[2] == IDENTICAL
 
 
 def shared(evidence: dict[str, Any]) -> list[str]:

@@ -38,9 +38,8 @@ def replace(store: psycopg.Connection, rows: list[tuple[str, str, float, float, 
     a decision stands.
     """
     with store.transaction(), store.cursor() as cursor:
-        cursor.execute(
-            "lock table review_pairs in share row exclusive mode"
-        )  # who answers waits and holds no row of it
+        # who answers meanwhile waits, and holds no row of it: else the two could wait for one another
+        cursor.execute("lock table review_pairs in share row exclusive mode")
         cursor.execute("delete from review_pairs")
         cursor.executemany(
             "insert into review_pairs (left_id, right_id, weight, impact, details) values (%s, %s, %s, %s, %s)", rows

@@ -153,6 +153,8 @@ def main() -> int:
     parser.add_argument("--goldenmatch", help="a Python that has GoldenMatch")
     asked = parser.parse_args()
     cases = [(asked.file, asked.id, asked.truth)] if asked.file else [(REFERENCE / f, i, t) for f, i, t in CASES]
+    if missing := [str(file) for file, _, _ in cases if not file.is_file()]:
+        parser.error(f"{', '.join(missing)}: no such file; set CDP_REFERENCE_DATA, or give a file of your own with --file")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         golden = goldenmatch_python(Path(folder), asked.goldenmatch)

@@ -1,10 +1,12 @@
 """`cdp resolve`, typed as a user types it: the figures that it promises on files it was not made for, and what it refuses."""
 
 import re
+import sys
 
 import polars as pl
 import pytest
 
+from benchmarks.identity import __main__ as benchmark
 from tests.typed import typed
 
 
@@ -86,3 +88,11 @@ def test_what_cannot_be_written_or_read_is_said_before_any_work(tmp_path):
     assert done.returncode != 0
     assert "nowhere" in done.stderr
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_the_benchmark_says_before_any_work_which_file_is_not_there(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", ["identity", "--file", str(tmp_path / "absent.csv")])
+    with pytest.raises(SystemExit) as refused:
+        benchmark.main()
+    assert refused.value.code == 2
+    assert "absent.csv: no such file; set CDP_REFERENCE_DATA" in capsys.readouterr().err

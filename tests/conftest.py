@@ -1,5 +1,6 @@
 """Shared fixtures: real workspaces with a real PostgreSQL and a real lake, and the reference data."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -47,7 +48,7 @@ class ByModule(LoadScopeScheduling):
         return "retail_case" if "retail_case" in (ROOT / file).read_text(encoding="utf-8") else file
 
 
-LONG_FIRST = ("end_to_end", "api", "identity", "assets")
+LONG_FIRST = ("end_to_end", "api", "identity", "assets", "test_docker.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,10 +84,23 @@ def cdp(
     return done
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The workspace of that name, which all workers copy: made by the first of them that asks."""
+    folder = factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / name).exists():
+            home = factory.mktemp(name) / "home"
+            make(home)
+            home.rename(folder / name)
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace as `cdp init` leaves it, made once for a worker; its database is down."""
-    return initialise(Settings(home=tmp_path_factory.mktemp("untouched") / "home")).home
+    """A workspace as `cdp init` leaves it; its database is down."""
+    return made_once(tmp_path_factory, "untouched", lambda home: initialise(Settings(home=home)))
 
 
 @pytest.fixture(scope="session")
@@ -185,16 +199,16 @@ def retail_case(new_workspace: Callable[[], Workspace], reference: Path) -> Reta
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few hundred simulated people brought through the pipeline, once for a worker; its database is down."""
-    workspace, folder = (
-        initialise(Settings(home=tmp_path_factory.mktemp("built") / "home")),
-        tmp_path_factory.mktemp("town"),
-    )
-    simulate(250, "11", folder, NOW - timedelta(days=1))
-    land(workspace, folder)
-    cdp(workspace, "run", "--as-of", f"{NOW:%Y-%m-%d}")
-    cdp(workspace, "stop")
-    return workspace.home
+    """A few hundred simulated people brought through the pipeline; its database is down."""
+
+    def make(home: Path) -> None:
+        workspace, folder = initialise(Settings(home=home)), tmp_path_factory.mktemp("town")
+        simulate(250, "11", folder, NOW - timedelta(days=1))
+        land(workspace, folder)
+        cdp(workspace, "run", "--as-of", f"{NOW:%Y-%m-%d}")
+        cdp(workspace, "stop")
+
+    return made_once(tmp_path_factory, "built", make)
 
 
 @pytest.fixture(scope="module")

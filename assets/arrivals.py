@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, AUTOMATION_CONDITION_TAG, WILL_RETRY_TAG
 
 from assets.alive import BEGUN, bury_dead_runs, last_run
 from assets.automation import JOB
@@ -51,8 +51,13 @@ def look(workspace: Workspace, instance: dg.DagsterInstance, now: datetime) -> d
 
 
 def is_going(instance: dg.DagsterInstance) -> bool:
-    """Whether a run waits or works, or Dagster is about to repeat one that died."""
-    if instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]), limit=1):
+    """Whether a run waits or works, or Dagster is about to repeat one that died.
+
+    Tables that follow by themselves are none: they come layer after layer, a tick each, and would hold back for minutes what
+    arrived. A run queues behind the layer that is under way, and makes the rest.
+    """
+    there = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED, *BEGUN]))
+    if any(AUTOMATION_CONDITION_TAG not in run.tags for run in there):
         return True
     last = last_run(instance, None, dg.DagsterRunStatus.FAILURE)
     if last is None or last[0].tags.get(WILL_RETRY_TAG) != "true" or AUTO_RETRY_RUN_ID_TAG in last[0].tags:

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, StepMaterializationData
+from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
 from assets import arrivals, platform
 from assets.alerting import watch
@@ -113,6 +114,16 @@ def test_a_run_under_way_starts_no_other_and_one_that_was_killed_blocks_none(lan
     assert "under way" in why(workspace, instance, now)
     instance.report_run_failed(repeated, "for the test")
     assert len(look(workspace, instance, now).run_requests) == 1
+
+
+@pytest.mark.long
+def test_tables_that_follow_by_themselves_hold_no_arrival_back(landing, definitions):
+    """After a run that died they came layer by layer, each a moment before the sensor looked: it asked five minutes late."""
+    workspace, instance = landing
+    tags = {AUTOMATION_CONDITION_TAG: "true"}
+    following = instance.create_run_for_job(definitions.resolve_implicit_global_asset_job_def(), tags=tags)
+    assert len(look(workspace, instance, T0 + 2 * DAY).run_requests) == 1
+    instance.delete_run(following.run_id)
 
 
 @pytest.mark.long
@@ -265,7 +276,7 @@ def test_a_backfill_of_a_week_makes_the_lake_that_daily_runs_make_and_again_chan
     week = [("z", 0), ("y", 1), ("x", 2), ("w", 3), ("v", 4), ("u", 5), ("t", 6)]
     daily, filled = new_workspace(), new_workspace()
     days = [f"{T0 + day * DAY:%Y-%m-%d}" for _, day in week]
-    raw = definitions.get_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey("raw_web__events")})
+    raw = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey("raw_web__events")})
 
     def run(workspace, now, tags):
         monkeypatch.setenv("CDP_HOME", str(workspace.home))

@@ -351,7 +351,7 @@ def test_a_killed_daemon_and_a_killed_database_lose_nothing_and_double_nothing(w
         # what the killed run had read is not read again: the tables that stand on it follow by themselves
         there.waits(known, ("cdp_run", "__ASSET_JOB"), seconds=240)
         # on a busy machine it was killed before it had read them: the sensor asks for another run
-        deadline = time.monotonic() + 600  # that run waits until the tables that follow by themselves are made
+        deadline = time.monotonic() + 600
         while rows() != before + 30 and time.monotonic() < deadline:
             time.sleep(2)
     finally:
